@@ -1,0 +1,92 @@
+"""Words on stderr: who is running, how far it is, and nothing that a pipe would have to parse."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import click
+
+from tidegate import __version__
+
+
+LINE_EVERY: Final = 5.0  # seconds between two lines where there is no terminal
+
+Tick = Callable[[int], None]
+
+
+def words(text: str) -> None:
+    """Print one line for people."""
+    click.echo(text, err=True)
+
+
+def identity(**facts: str) -> None:
+    """Print what is running on what: the version first, then each fact."""
+    words(", ".join([f"tidegate {__version__}", *(f"{k} {v}" for k, v in facts.items())]))
+    cache = Path(os.environ.get("NUMBA_CACHE_DIR", ""))
+    if not cache.is_dir():
+        words("compiling the kernels; only the first run does that, and it takes about a minute")
+
+
+@contextmanager
+def progress(label: str, total: int) -> Iterator[Tick]:
+    """Show how far one run is; the yielded function is told how many events are done.
+
+    A bar on a terminal; otherwise a line every few seconds, so that a log stays readable.
+    """
+    if sys.stderr.isatty():
+        with _bar(label, total) as tick:
+            yield tick
+    else:
+        with _lines(label, total) as tick:
+            yield tick
+
+
+@contextmanager
+def _bar(label: str, total: int) -> Iterator[Tick]:
+    from rich.console import Console  # noqa: PLC0415 - 0.2 s that --help should not pay
+    from rich.progress import (  # noqa: PLC0415 - ditto
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description:<28}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(label, total=total)
+
+        def tick(done: int) -> None:
+            bar.update(task, completed=done)
+
+        yield tick
+        tick(total)
+
+
+@contextmanager
+def _lines(label: str, total: int) -> Iterator[Tick]:
+    begun = said = time.monotonic()
+
+    def tick(done: int) -> None:
+        nonlocal said
+        now = time.monotonic()
+        if now - said >= LINE_EVERY:
+            said = now
+            share = 100 * done / total if total else 100
+            words(f"{label}: {share:.0f} % of {total:,} events, {now - begun:.0f} s")
+
+    yield tick
+    words(f"{label}: {total:,} events in {time.monotonic() - begun:.1f} s")

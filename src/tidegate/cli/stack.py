@@ -1,0 +1,69 @@
+"""`tidegate stack`: validate stack files and read them back in plain language."""
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.group()
+def stack() -> None:
+    """Check stack files and read them back in plain language."""
+
+
+@stack.command()
+@click.argument("file")
+@click.option(
+    "--venue",
+    type=click.Path(path_type=Path, exists=True),
+    help="Also prove that it fits this venue: a venue file, or the folder of a recording.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def check(file: str, venue: Path | None, *, as_json: bool) -> None:
+    """Validate FILE, a stack file or the name of a shipped stack, and say what it does.
+
+    The reading is generated from the parameters that will decide, never from comments.
+    """
+    from tidegate.cli.stacks import load_stack, load_venue_file  # noqa: PLC0415 - numpy, numba
+    from tidegate.safeguards.stack import Stack  # noqa: PLC0415 - ditto
+
+    declared = load_stack(file)
+    bound = Stack.bind(declared, load_venue_file(venue)) if venue else None
+    reading = declared.describe()
+    if as_json:
+        said = {
+            "name": declared.name,
+            "about": declared.about,
+            "digest": declared.digest,
+            "bound_digest": bound.digest if bound else None,
+            "reading": reading,
+        }
+        click.echo(json.dumps(said, indent=2))
+        return
+    click.echo(f"{declared.name}, digest {declared.digest}")
+    if declared.about:
+        click.echo(declared.about)
+    click.echo()
+    room = ""
+    for line in reading:
+        topic, _, text = line.partition(": ")
+        click.echo(f"{topic if topic != room else '':<22}{text}")
+        room = topic
+    click.echo()
+    if bound is not None:
+        count = len(bound.venue.instruments)
+        click.echo(
+            f"valid, and fits venue {bound.venue.name} with {count} instruments "
+            f"(together digest {bound.digest})"
+        )
+    else:
+        click.echo("valid; add --venue to prove that it fits a venue's instruments")
+
+
+@stack.command(name="list")
+def list_() -> None:
+    """List the stacks that come with the package; each name can stand where a file can."""
+    from tidegate.cli.stacks import load_stack, shipped  # noqa: PLC0415 - numpy, numba
+
+    for name in shipped():
+        click.echo(f"{name:<12}{load_stack(name).about}")

@@ -1,0 +1,61 @@
+"""Find stacks by file or by the name of one that comes with the package, and bind them."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from tidegate.domain.errors import ConfigInvalid
+from tidegate.domain.venue import Venue
+from tidegate.safeguards.stack import SafeguardStack, Stack, decode_toml
+
+
+def shipped() -> list[str]:
+    """Return the names of the stacks that come with the package."""
+    return sorted(
+        entry.name.removesuffix(".toml")
+        for entry in files("tidegate.stacks").iterdir()
+        if entry.name.endswith(".toml")
+    )
+
+
+def load_stack(wanted: str) -> SafeguardStack:
+    """Read a stack file, or one that comes with the package where no such file is there."""
+    path = Path(wanted)
+    if path.exists():
+        return SafeguardStack.load(path)
+    name, known = path.name.removesuffix(".toml"), shipped()
+    if name not in known:
+        close = get_close_matches(name, known, n=1)
+        raise ConfigInvalid(
+            where="--stack",
+            what=f"must be a file or one of {', '.join(known)}",
+            found=repr(wanted),
+            hint=f"did you mean {close[0]}?" if close else None,
+        )
+    with as_file(files("tidegate.stacks") / f"{name}.toml") as file:
+        return SafeguardStack.load(file)
+
+
+def bind_stacks(wanted: Sequence[str], venue: Venue) -> list[Stack]:
+    """Return the stacks bound to ``venue``; their names must differ, for every table keys by them."""
+    stacks = [Stack.bind(load_stack(each), venue) for each in wanted]
+    names = [stack.name for stack in stacks]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigInvalid(
+                where="--stack",
+                what="the names inside the files must differ",
+                found=f"two named {name!r}",
+                hint="change `name` in one of the files",
+            )
+    return stacks
+
+
+def load_venue_file(path: Path) -> Venue:
+    """Read a venue from a venue file or from the folder of a recording."""
+    if path.is_dir():
+        from tidegate.drivers.recording import load_venue  # noqa: PLC0415 - it brings pyarrow
+
+        return load_venue(path)
+    return decode_toml(path, Venue)

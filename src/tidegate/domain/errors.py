@@ -1,0 +1,50 @@
+"""Everything that can go wrong, and who must act.
+
+* TidegateError
+  x ConfigInvalid         the operator: fix the file, nothing has started
+  x RecordingInvalid      the operator: fix the recording; file, row and column are named
+  x CapacityExceeded      the operator: raise a limit and restart from the journal
+  x JournalCorrupt        the operator: restore; never skip a record
+  x FetchFailed           the operator: try again later, or name another source
+  x ReplayDiverged        the developer: same input, other effects
+* AssertionError          the developer: a belief about the code was wrong; the process stops
+
+Bad *input* is not an error. A stale price or an unknown account is a fact of life: the engine
+answers it with a `Rejected` effect, journals it, and goes on.
+"""
+
+
+class TidegateError(Exception):
+    """Base of every error that someone can be asked to act on."""
+
+
+class Refused(TidegateError):
+    """A declaration was refused: where it stands, what was expected, what was found."""
+
+    def __init__(self, *, where: str, what: str, found: str, hint: str | None = None) -> None:
+        self.where, self.what, self.found, self.hint = where, what, found, hint
+        super().__init__(f"{where}: {what}, found {found}" + (f"\nhint: {hint}" if hint else ""))
+
+
+class ConfigInvalid(Refused):
+    """A venue or stack file was refused before anything started."""
+
+
+class RecordingInvalid(Refused):
+    """A recording was refused; ``where`` is file, row and column."""
+
+
+class CapacityExceeded(TidegateError):
+    """A declared limit was reached; nothing was dropped and nothing was grown."""
+
+
+class JournalCorrupt(TidegateError):
+    """The journal has a gap, or a record does not match its checksum."""
+
+
+class FetchFailed(TidegateError):
+    """A public source could not be read; what arrived so far is kept for the next try."""
+
+
+class ReplayDiverged(TidegateError):
+    """Replaying an input produced other effects than the ones journalled."""

@@ -1,0 +1,189 @@
+"""What happened outside. Past tense, immutable, integers only, one timestamp each.
+
+Accounts are rows and instruments are columns: the door (a recording's loader, a service) turns
+names into numbers once. Columns of batch events are little-endian int64 bytes, see `units.pack`.
+
+Exogenous events are the weather. Endogenous ones (`ENDOGENOUS`) answer the engine's own orders; a
+counterfactual replay drops them and lets the venue model answer anew.
+"""
+
+from typing import Final, TypeAlias
+
+import msgspec
+
+from tidegate.domain.units import Amount, Lots, Money, Nanos, Ppb, Ppm, Ticks
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Something the world told us, at venue time ``ts``."""
+
+    ts: Nanos
+
+
+class BookImported(Event, frozen=True, kw_only=True):
+    """A whole book arrived at once: accounts, cash, balances and positions as columns.
+
+    ``names[k]`` becomes the next free row plus k. ``owner`` is an index into ``names``: an isolated
+    position is an account of its own that names the owner it belongs to.
+    """
+
+    names: tuple[str, ...]
+    owner: bytes  # [accounts] index into `names`
+    cash: bytes  # [accounts] Money
+    account: bytes  # [positions] index into `names`
+    instrument: bytes  # [positions]
+    lots: bytes  # [positions] signed
+    entry: bytes  # [positions] Ticks; ignored for spot balances
+
+
+class AccountOpened(Event, frozen=True, kw_only=True):
+    """A new account; it gets the next row. ``owner`` is its owner's row, or -1 for itself."""
+
+    name: str
+    owner: int = -1
+
+
+class Deposited(Event, frozen=True, kw_only=True):
+    """An asset arrived from outside: a deposit, or a loan repaid. ``asset`` -1 is cash."""
+
+    account: int
+    amount: Amount
+    asset: int = -1
+
+
+class Withdrawn(Event, frozen=True, kw_only=True):
+    """An asset was asked for: a withdrawal, or the drawing of a loan; refused below initial.
+
+    ``settled`` marks what a recorded venue has already allowed: it is booked, never refused.
+    """
+
+    account: int
+    amount: Amount
+    asset: int = -1
+    settled: bool = False
+
+
+class Transferred(Event, frozen=True, kw_only=True):
+    """Cash moved between two accounts of one owner: isolated margin was added or taken out."""
+
+    source: int
+    target: int
+    amount: Money
+
+
+class Traded(Event, frozen=True, kw_only=True):
+    """Two accounts exchanged a position; ``lots`` is signed from the taker's side.
+
+    ``maker`` 0 is the world outside. ``settled`` as in `Withdrawn`.
+    """
+
+    instrument: int
+    taker: int
+    maker: int
+    lots: Lots
+    price: Ticks
+    settled: bool = False
+
+
+class PriceObserved(Event, frozen=True, kw_only=True):
+    """A source published a price at ``published``; ``confidence`` is its half-width."""
+
+    instrument: int
+    source: int
+    price: Ticks
+    published: Nanos
+    confidence: Ticks = Ticks(0)
+
+
+class DepthObserved(Event, frozen=True, kw_only=True):
+    """The order book of one instrument: price levels from the touch outwards, with their lots."""
+
+    instrument: int
+    bid_price: bytes
+    bid_lots: bytes
+    ask_price: bytes
+    ask_lots: bytes
+
+
+class FundingPaid(Event, frozen=True, kw_only=True):
+    """Funding fell due: longs pay ``rate`` of their value to shorts; negative, the other way."""
+
+    instrument: int
+    rate: Ppb
+
+
+class InterestAccrued(Event, frozen=True, kw_only=True):
+    """Interest fell due on debts in ``asset`` (-1: cash), at ``rate`` for the period just ended."""
+
+    rate: Ppb
+    asset: int = -1
+
+
+class ParameterChanged(Event, frozen=True, kw_only=True):
+    """A dated change of one named venue parameter; names are listed in `safeguards/stack.py`."""
+
+    name: str
+    value: int
+
+
+class SignalObserved(Event, frozen=True, kw_only=True):
+    """A model outside the core made a forecast or a measurement; clamped before it acts."""
+
+    name: str
+    model: str
+    version: str
+    value: int
+    confidence: Ppm = Ppm(1_000_000)
+
+
+class ClockTicked(Event, frozen=True, kw_only=True):
+    """Time passed and nothing else happened."""
+
+
+class LiquidationReported(Event, frozen=True, kw_only=True):
+    """A recorded venue liquidated: ``lots`` left the account for ``cash``. Booked, never decided.
+
+    ``cash`` is what the account was credited for them (for a loan: the debt that was extinguished).
+    """
+
+    account: int
+    instrument: int
+    lots: Lots
+    cash: Money
+
+
+class OrdersFilled(Event, frozen=True, kw_only=True):
+    """The venue executed parts of our orders: one row a fill, at most one price each."""
+
+    order: bytes  # [fills] order ids
+    lots: bytes  # [fills] signed as ordered
+    price: bytes  # [fills] Ticks
+
+
+class OrdersExpired(Event, frozen=True, kw_only=True):
+    """The unfilled rest of these orders is gone: refused, cancelled or timed out."""
+
+    order: bytes
+    reason: str
+
+
+Input: TypeAlias = (
+    BookImported
+    | AccountOpened
+    | Deposited
+    | Withdrawn
+    | Transferred
+    | Traded
+    | PriceObserved
+    | DepthObserved
+    | FundingPaid
+    | InterestAccrued
+    | ParameterChanged
+    | SignalObserved
+    | ClockTicked
+    | LiquidationReported
+    | OrdersFilled
+    | OrdersExpired
+)
+
+ENDOGENOUS: Final = (OrdersFilled, OrdersExpired)

@@ -1,0 +1,114 @@
+"""One venue's fixed facts: what is traded, how large it may get, and how its market absorbs sales.
+
+The venue is the weather's half of a run and stays the same under every stack. `venue.toml` of a
+recording is this struct; what stands between a falling price and a cascade is the stack's half.
+"""
+
+import msgspec
+
+from tidegate.domain.errors import ConfigInvalid
+from tidegate.domain.instrument import AnyInstrument, Inverse, Spot
+from tidegate.domain.units import MONEY_MAX, Money, Nanos, Ppm
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Static capacities. Memory is taken once, at start; reaching one is a named error."""
+
+    accounts_max: int = 4_096
+    positions_max: int = 16_384
+    orders_max: int = 16_384
+    balance_max: Money = Money(2**52)  # the largest cash balance of one account, 4.5e9 units
+
+
+class Market(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the simulated venue absorbs forced sales in one instrument; read by the driver only.
+
+    ``depth`` is Money resting within ``depth_range`` of the mark on one side. ``resilience_ns`` is
+    the half-life of the book's recovery; 0 means that it never recovers. ``permanent`` is the share
+    of an order's impact that stays in the price. ``impact`` chooses the law: "linear", or
+    "square_root", in both cases never less than walking the visible book.
+    """
+
+    symbol: str
+    depth: Money
+    depth_range: Ppm = Ppm(20_000)
+    levels: int = 20
+    impact: str = "square_root"
+    daily_volume: Money = Money(0)  # 0: ten thousand times the depth
+    daily_volatility: Ppm = Ppm(40_000)
+    permanent: Ppm = Ppm(300_000)
+    resilience_ns: Nanos = Nanos(30_000_000_000)
+    withdrawal: Ppm = Ppm(0)  # share of depth that leaves for each 1 % of fall from the last peak
+    depth_min: Ppm = Ppm(100_000)  # share of depth that never leaves
+
+
+class VenueModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Latency and faults of the simulated venue; every rate is drawn from the stream "faults"."""
+
+    latency_ns: Nanos = Nanos(200_000_000)
+    order_life_ns: Nanos = Nanos(1_000_000_000)  # unfilled rest is cancelled after this long
+    drop: Ppm = Ppm(0)
+    duplicate: Ppm = Ppm(0)
+    delay: Ppm = Ppm(0)
+    delay_ns: Nanos = Nanos(5_000_000_000)
+
+
+class Venue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything `venue.toml` may say."""
+
+    name: str
+    numeraire: str = "USD"
+    instruments: tuple[AnyInstrument, ...]
+    limits: Limits = Limits()
+    sources: tuple[str, ...] = ("index",)  # names of price sources, in the order of their columns
+    markets: tuple[Market, ...] = ()
+    model: VenueModel = VenueModel()
+    seed: int = 7
+    step_ns: Nanos = Nanos(1_000_000_000)  # a replay ticks the clock at least this often
+    account_label: str = "account"
+    notes: tuple[str, ...] = ()  # what is reconstructed or assumed in this recording
+
+    def __post_init__(self) -> None:
+        """Refuse duplicates, unknown coins and sums that could wrap."""
+        symbols = [i.symbol for i in self.instruments]
+        for symbol in symbols:
+            if symbols.count(symbol) > 1:
+                raise ConfigInvalid(
+                    where="venue.instruments", what="symbols must differ", found=f"two {symbol!r}"
+                )
+        coins = {i.symbol for i in self.instruments if isinstance(i, Spot)}
+        for i in self.instruments:
+            if isinstance(i, Inverse) and i.coin not in coins:
+                raise ConfigInvalid(
+                    where=f"instrument.{i.symbol}.coin",
+                    what=f"must name a spot instrument, one of {sorted(coins)}",
+                    found=repr(i.coin),
+                )
+        self._prove_sums()
+
+    def _prove_sums(self) -> None:
+        # An account may hold its limit in everything at once, and still must not wrap.
+        worst = self.limits.balance_max + sum(i.value_max(i.lots_max) for i in self.instruments)
+        if worst > MONEY_MAX:
+            raise ConfigInvalid(
+                where="venue.instruments",
+                what=f"one account's largest positions and balance must sum to <= {MONEY_MAX:_}",
+                found=f"{worst:_}",
+                hint="lower lots_max or price_max of the largest instruments",
+            )
+        for i in self.instruments:
+            total = i.value_max(i.lots_open_max())
+            if total > MONEY_MAX:
+                raise ConfigInvalid(
+                    where=f"instrument.{i.symbol}.open_interest_max",
+                    what=f"open_interest_max x price_max must be worth <= {MONEY_MAX:_} Money",
+                    found=f"{total:_}",
+                    hint=f"open_interest_max = {i.lots_open_max() * MONEY_MAX // total:_} fits",
+                )
+
+    def index(self, symbol: str) -> int:
+        """Return the column of ``symbol``; raise KeyError when there is none."""
+        for n, i in enumerate(self.instruments):
+            if i.symbol == symbol:
+                return n
+        raise KeyError(symbol)

@@ -1,0 +1,1 @@
+"""Ways to turn the crank: recordings, replays, the simulated venue, named randomness."""

@@ -1,0 +1,67 @@
+"""Who was hit: one row an account, what stood there at the opening and what was taken from it."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate.domain.book import ACCOUNTS, FIRST_USER, Book
+from tidegate.domain.facts import Facts
+from tidegate.domain.instrument import Kind
+from tidegate.domain.units import I64
+
+
+F64: TypeAlias = NDArray[np.float64]
+
+
+def notionals(facts: Facts, instrument: I64, lots: I64, price: I64) -> F64:
+    """Return the size of each row in Money, never negative; a statistic, not a ledger value."""
+    size = np.abs(lots.astype(np.float64))
+    linear = size * price * facts.tick_value[instrument] / facts.units[instrument]
+    return np.where(facts.kind[instrument] == Kind.INVERSE, size * facts.face[instrument], linear)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Casualties:
+    """Columns by account row, system accounts included (they stay zero). Money unless said."""
+
+    equity: I64  # [accounts] at the opening
+    notional: I64  # [accounts] at the opening, all instruments
+    first: I64  # [accounts] Nanos of the first forced order, netting or deleveraging; 0: never
+    orders: I64  # [accounts] forced orders placed
+    forced: I64  # [accounts] sold, bought back or netted by force
+    deficit: I64  # [accounts] by which it was found bankrupt
+    lost: I64  # [accounts] positions taken from it as a winner, at the mark
+    forgone: I64  # [accounts] profit it gave up as a winner
+
+    @classmethod
+    def none(cls, accounts_max: int) -> "Casualties":
+        """Return columns in which nobody was hit yet."""
+        return cls(**{name: np.zeros(accounts_max, np.int64) for name in cls.__slots__})
+
+    def open(self, book: Book, facts: Facts, equity: I64, mark: I64) -> None:
+        """Write what everybody has at the opening, at ``mark``."""
+        rows = slice(0, book.high)
+        account, instrument = book.account[rows], book.instrument[rows].astype(np.int64)
+        size = notionals(facts, instrument, book.lots[rows], mark[instrument])
+        total = np.bincount(account, weights=size, minlength=self.notional.size)
+        self.notional[:] = np.rint(total).astype(np.int64)
+        self.notional[:FIRST_USER] = 0
+        n = min(equity.size, int(book.counts[ACCOUNTS]))
+        self.equity[FIRST_USER:n] = equity[FIRST_USER:n]
+
+    def hit(self, account: I64, now: int) -> None:
+        """Note the first time at which something was done to these accounts."""
+        fresh = account[self.first[account] == 0]
+        self.first[fresh] = max(now, 1)
+
+    @property
+    def liquidated(self) -> I64:
+        """Rows of accounts that were liquidated: ordered, netted, or bankrupt in a deleveraging."""
+        return np.flatnonzero(self.first)
+
+    @property
+    def deleveraged(self) -> I64:
+        """Rows of winners from whom positions were taken."""
+        return np.flatnonzero(self.lost)

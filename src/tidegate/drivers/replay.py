@@ -1,0 +1,260 @@
+"""Turn the crank over a recording: the same weather, one stack, a simulated venue that answers.
+
+Exogenous events come from the recording; what answered somebody's orders is dropped at the door and
+answered anew by the venue model. Prices are the recorded ones displaced by the impact of this
+stack's own forced flow. Nothing here is random but the venue's named streams, so that two stacks
+meet the same weather and every run can be repeated bit by bit.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import msgspec
+
+from tidegate.domain.effects import Decision, OrdersPlaced
+from tidegate.domain.errors import ReplayDiverged
+from tidegate.domain.events import (
+    BookImported,
+    ClockTicked,
+    DepthObserved,
+    Input,
+    OrdersExpired,
+    PriceObserved,
+    SignalObserved,
+    Traded,
+)
+from tidegate.domain.units import Nanos
+from tidegate.drivers.casualties import Casualties
+from tidegate.drivers.recording import Recording
+from tidegate.drivers.series import Series
+from tidegate.drivers.simvenue import SimVenue
+from tidegate.drivers.streams import Streams
+from tidegate.drivers.verdict import Meter, Verdict
+from tidegate.engine.invariants import audit
+from tidegate.engine.state import State
+from tidegate.engine.step import step
+from tidegate.engine.watch import BRANCHING_SIGNAL
+from tidegate.ports import Journal, Record
+from tidegate.safeguards.stack import Stack
+from tidegate.signals.spectral import MODEL, VERSION, branching_now
+
+
+REPEAT_WITHIN: Final = 10  # steps after which a recorded price is too old to be displaced anew
+BATCH: Final = 512  # records of one group commit
+PROGRESS_EVERY: Final = 256
+
+
+class Observer(Protocol):
+    """Whoever wants to hear of every step of a run."""
+
+    def __call__(
+        self,
+        seq: int,
+        event: Input,
+        effects: Sequence[Decision],
+        state: State,
+        impact_ppm: Sequence[int],
+    ) -> None:
+        """Take note of one step; ``state`` is the one after it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One stack's way through a recording."""
+
+    name: str
+    stack: Stack
+    verdict: Verdict
+    series: Series
+    casualties: Casualties
+    digest: str
+    events: int
+
+
+@dataclass(slots=True)
+class Replay:
+    """One run in progress.
+
+    ``impact`` false: orders fill and move nothing. ``shadow``: the engine advises, no order is ever
+    filled, and the book follows what the recorded venue really did.
+    """
+
+    recording: Recording
+    stack: Stack
+    impact: bool = True
+    shadow: bool = False
+    journal: Journal | None = None
+    observers: Sequence[Observer] = ()
+    state: State = field(init=False)
+    _venue: SimVenue = field(init=False)
+    _last: dict[tuple[int, int], PriceObserved] = field(init=False)
+    _shown: dict[int, int] = field(init=False)
+    _impact: list[int] = field(init=False)
+    _batch: list[Record] = field(init=False, default_factory=list[Record])
+    _tick: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        """Set the crank before the first event."""
+        venue = self.recording.venue
+        self.state = State.genesis(self.stack)
+        self._venue = SimVenue(venue, Streams(root=venue.seed, path=0), impact=self.impact)
+        self._last, self._shown = {}, {}
+        self._impact = [0] * len(venue.instruments)
+
+    def run(self, on_progress: Callable[[int], None] | None = None) -> None:
+        """Take every event of the recording, and everything it causes, through the stack."""
+        for n, event in enumerate(self.recording.events(shadow=self.shadow)):
+            self._until(event.ts)
+            self._exogenous(event)
+            if on_progress is not None and n % PROGRESS_EVERY == 0:
+                on_progress(n)
+        self._drain()
+        audit(self.state)
+        self._commit()
+
+    def _exogenous(self, event: Input) -> None:
+        if isinstance(event, BookImported) and not self._tick:
+            self._tick = event.ts + self.recording.venue.step_ns
+        match event:
+            case PriceObserved() if not self.shadow:
+                self._last[event.instrument, event.source] = event
+                self._step(self._venue.displace(event))
+                self._shown[event.instrument] = self._venue.impact_ppm(event.instrument)
+            case DepthObserved() if not self.shadow:
+                self._venue.observe(event)  # the engine sees what our own orders left of it
+            case Traded(taker=0, maker=0):
+                self._venue.observe(event)
+            case _:
+                self._step(event)
+
+    def _until(self, ts: int) -> None:
+        """Let the venue answer and the clock tick up to ``ts``, in the order of time."""
+        while self._tick and self._tick <= ts:
+            self._answers(self._tick)
+            self._clock(self._tick)
+            self._tick += self.recording.venue.step_ns
+        self._answers(ts)
+
+    def _answers(self, ts: int) -> None:
+        while (due := self._venue.next_due()) is not None and due <= ts:
+            for event in self._venue.poll(due):
+                self._step(msgspec.structs.replace(event, ts=Nanos(max(event.ts, self.state.now))))
+
+    def _clock(self, now: int) -> None:
+        """Show the engine the visible book, our own footprint in the price, and the time."""
+        if not self.shadow:
+            for i in range(len(self._impact)):
+                self._impact[i] = self._venue.impact_ppm(i)
+            for event in self._venue.quote(Nanos(now)):
+                self._step(event)
+            self._repeat_prices(now)
+            self._signal(now)
+        self._step(ClockTicked(ts=Nanos(now)))
+
+    def _repeat_prices(self, now: int) -> None:
+        # Between two recorded prices our own impact moves on: the sources say so again, each with
+        # the price it last recorded, unless that is too old to be called a price.
+        reach = REPEAT_WITHIN * self.recording.venue.step_ns
+        for (i, _), last in sorted(self._last.items()):
+            if self._impact[i] != self._shown.get(i, 0) and 0 < now - last.ts <= reach:
+                again = msgspec.structs.replace(last, ts=Nanos(now), published=Nanos(now))
+                self._step(self._venue.displace(again))
+        self._shown.update(enumerate(self._impact))
+
+    def _signal(self, now: int) -> None:
+        gate = self.stack.declaration.signals
+        if gate.slot(BRANCHING_SIGNAL) < 0:
+            return
+        self._step(
+            SignalObserved(
+                ts=Nanos(now),
+                name=BRANCHING_SIGNAL,
+                model=MODEL,
+                version=VERSION,
+                value=branching_now(self.state, self.stack),
+            )
+        )
+
+    def _drain(self) -> None:
+        """Wait for the last answers: nothing may stay in flight when the recording ends."""
+        while (due := self._venue.next_due()) is not None:
+            self._answers(due)
+
+    def _step(self, event: Input) -> None:
+        seq = self.state.seq
+        effects = step(self.state, event, self.stack)
+        if self.journal is not None:
+            self._batch.append(Record(seq, event, tuple(effects)))
+            if len(self._batch) >= BATCH:
+                self._commit()
+        for observer in self.observers:
+            observer(seq, event, effects, self.state, self._impact)
+        for effect in effects:
+            if isinstance(effect, OrdersPlaced):
+                self._submit(event, effect)
+
+    def _submit(self, event: Input, orders: OrdersPlaced) -> None:
+        if not self.shadow:
+            self._venue.submit(event.ts, orders)
+            return
+        ids = [orders.first + k for k in range(len(orders.lots) // 8)]
+        refused = b"".join(i.to_bytes(8, "little", signed=True) for i in ids)
+        self._step(OrdersExpired(ts=event.ts, order=refused, reason="shadow"))
+
+    def _commit(self) -> None:
+        if self.journal is not None and self._batch:
+            self.journal.append(self._batch)
+            self._batch = []
+
+
+def replay(
+    recording: Recording,
+    stack: Stack,
+    *,
+    impact: bool = True,
+    shadow: bool = False,
+    journal: Journal | None = None,
+    observers: Sequence[Observer] = (),
+    on_progress: Callable[[int], None] | None = None,
+) -> Run:
+    """Replay ``recording`` under ``stack`` and return what came of it.
+
+    ``on_progress`` is told how many of the recording's events are done.
+    """
+    meter = Meter(stack)
+    turning = Replay(
+        recording=recording,
+        stack=stack,
+        impact=impact,
+        shadow=shadow,
+        journal=journal,
+        observers=[meter.observe, *observers],
+    )
+    turning.run(on_progress)
+    verdict = meter.verdict(turning.state)
+    return Run(
+        name=stack.name,
+        stack=stack,
+        verdict=verdict,
+        series=meter.series,
+        casualties=meter.casualties,
+        digest=verdict.digest,
+        events=turning.state.seq,
+    )
+
+
+def verify(records: Iterable[Record], stack: Stack) -> State:
+    """Step the journalled inputs again; raise ReplayDiverged at the first effect that differs."""
+    state = State.genesis(stack)
+    for seq, event, journalled in records:
+        effects = tuple(step(state, event, stack))
+        if effects != journalled:
+            kinds = [type(e).__name__ for e in effects]
+            msg = (
+                f"at seq {seq} ({type(event).__name__}): the journal has "
+                f"{[type(e).__name__ for e in journalled]}, the replay gives {kinds}"
+            )
+            raise ReplayDiverged(msg)
+    return state

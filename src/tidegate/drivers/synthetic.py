@@ -1,0 +1,262 @@
+"""Make a recording of a crash that never happened, from a seed: prices, a crowded book, a venue.
+
+Sizes are those of one large venue on 2025-10-10 divided by how many fewer accounts there are: one
+number scales open interest, depth and volume alike, so that shares, times and impacts in ppm do
+not depend on the size of the book. docs/concepts/simulated-venue.md holds the result against the
+published aggregates.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate.adapters.arrow import Column, Table, pa
+from tidegate.domain.book import FIRST_USER
+from tidegate.domain.errors import ConfigInvalid
+from tidegate.domain.instrument import Linear
+from tidegate.domain.units import PPM, SECOND, Lots, Money, Nanos, Ppm, Ticks
+from tidegate.domain.venue import Limits, Market, Venue, VenueModel
+from tidegate.drivers.recording_write import write_recording
+from tidegate.drivers.streams import Streams
+from tidegate.drivers.synthetic_book import Crowd, Field, crowd
+from tidegate.drivers.synthetic_weather import SCENARIOS, Quotes, Scenario, quotes, weather
+
+
+ACCOUNTS: Final = (100, 1_000_000)
+PUBLISHED_ACCOUNTS: Final = 437_723  # accounts of the venue on that day (vector ...oct10-009)
+BEGINS: Final = int(datetime(2025, 10, 10, 21, 14, tzinfo=UTC).timestamp()) * SECOND
+INDICES: Final = ("index-a", "index-b", "index-c")
+NUMERAIRE: Final = "USD"
+PRICE_HEADROOM: Final = 4  # price_max over the start price
+POSITION_MAX: Final = 1_000_000_000  # the largest position, numeraire at the start price
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One market at full scale (all accounts of the published venue); money in millions of USD."""
+
+    symbol: str
+    start: float
+    tick: str
+    lot: str
+    beta: float  # noise relative to the first asset
+    leverage_max: float
+    interest: float  # open interest, one side
+    popularity: float
+    depth: float  # resting within 2 % of the mid, one side, before the storm
+    volume: float  # a day
+    volatility: int  # a day, ppm
+    resilience: float  # half-life of the book, seconds
+    withdrawal: int  # ppm of depth that leaves for each 1 % of fall
+    permanent: int  # ppm of impact that stays
+
+
+# Prices: the morning of 2025-10-10, rounded. Everything else is an assumption, see NOTES.
+ASSETS: Final = (
+    Asset(
+        "BTC", 117_000, "1", "0.00001", 1.0, 20, 4_400, 0.30, 80, 30_000, 25_000, 6, 70_000, 60_000
+    ),
+    Asset(
+        "ETH", 4_150, "0.1", "0.0001", 1.4, 20, 3_200, 0.24, 60, 20_000, 40_000, 6, 60_000, 60_000
+    ),
+    Asset("SOL", 207, "0.01", "0.001", 1.8, 10, 1_600, 0.16, 30, 6_000, 45_000, 6, 45_000, 60_000),
+    Asset("HYPE", 42, "0.001", "0.01", 2.5, 10, 1_100, 0.18, 16, 2_000, 60_000, 6, 25_000, 80_000),
+    Asset("XPL", 0.75, "0.0001", "1", 3.0, 5, 350, 0.12, 6, 800, 90_000, 6, 20_000, 80_000),
+)
+
+NOTES: Final = (
+    "Every account, position and price in this recording is synthetic.",
+    "Calibrated to published aggregates of one venue on 2025-10-10: times, shares and totals only.",
+    "Source: ConejoCapital/HyperMultiAssetedADL; test vectors event_calibration_oct10.",
+    "Assumed: open interest by asset, and leverage and entry prices by group of accounts.",
+    "Assumed: depth within 2 %, its withdrawal and recovery, daily volume and volatility.",
+    "Assumed: the permanent share of impact, and latency.",
+    "Prices are a line through assumed moments, with noise that reverts to it.",
+    "Index sources carry no impact of this venue's forced trades; in a replay 'venue' does.",
+    "Five markets stand for the 162 in which winners were deleveraged.",
+    "Account names tell which group an account was drawn from; nothing reads them.",
+)
+
+
+def make(
+    out: Path,
+    *,
+    accounts: int,
+    seed: int,
+    scenario: str = "october",
+    on_progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write a synthetic recording into folder ``out``: the same bytes for the same arguments.
+
+    ``accounts`` within 100..1,000,000; ``scenario`` one of `SCENARIOS`. ``on_progress`` is told
+    (done, of) after each of five steps. Raise ConfigInvalid for anything else.
+    """
+    low, high = ACCOUNTS
+    if not low <= accounts <= high:
+        raise ConfigInvalid(
+            where="accounts", what=f"must lie within {low:_}..{high:_}", found=f"{accounts:_}"
+        )
+    if scenario not in SCENARIOS:
+        raise ConfigInvalid(
+            where="scenario", what=f"must be one of {sorted(SCENARIOS)}", found=repr(scenario)
+        )
+    told = on_progress or _nobody
+    streams, story = Streams(seed, 0), SCENARIOS[scenario]
+    scale = accounts / PUBLISHED_ACCOUNTS
+    told(0, 5)
+    path = weather(story, _column("start"), _column("beta"), streams)
+    told(1, 5)
+    said = quotes(path, len(INDICES), streams)
+    told(2, 5)
+    people = crowd(field_of(scale), accounts, streams)
+    told(3, 5)
+    book = _book(people)
+    told(4, 5)
+    venue = venue_of(scenario, story, book, accounts, seed)
+    write_recording(out, venue, {"prices": _prices(said), **book})
+    told(5, 5)
+
+
+def field_of(scale: float) -> Field:
+    """Return the markets at ``scale`` of the published venue."""
+    return Field(
+        start=_column("start"),
+        beta=_column("beta"),
+        leverage_max=_column("leverage_max"),
+        interest=_column("interest") * 1e6 * scale,
+        popularity=_column("popularity"),
+    )
+
+
+def venue_of(name: str, story: Scenario, book: dict[str, Table], accounts: int, seed: int) -> Venue:
+    """Return the venue of a scenario: instruments, markets at scale, and capacities that fit."""
+    scale = accounts / PUBLISHED_ACCOUNTS
+    positions = book["positions"]
+    isolated = int(np.count_nonzero(positions["isolated_margin"].to_numpy()))
+    rows = positions.num_rows + FIRST_USER * len(ASSETS)
+    return Venue(
+        name=f"synthetic-{name}",
+        numeraire=NUMERAIRE,
+        instruments=tuple(_instrument(asset) for asset in ASSETS),
+        limits=Limits(
+            accounts_max=accounts + isolated + FIRST_USER, positions_max=rows, orders_max=rows
+        ),
+        sources=(*INDICES, "venue"),
+        markets=tuple(_market(asset, scale) for asset in ASSETS),
+        model=VenueModel(latency_ns=Nanos(200_000_000), order_life_ns=Nanos(SECOND)),
+        seed=seed,
+        step_ns=Nanos(story.step * SECOND),
+        notes=(
+            f"{story.about}; seed {seed}",
+            f"Scale: {accounts:_} of {PUBLISHED_ACCOUNTS:_} accounts.",
+            f"Open interest, depth and volume are those of the whole venue times {scale:.6g}.",
+            *NOTES,
+        ),
+    )
+
+
+def _nobody(_done: int, _of: int) -> None:
+    """Tell nobody."""
+
+
+def _column(name: str) -> NDArray[np.float64]:
+    return np.array([getattr(asset, name) for asset in ASSETS], np.float64)
+
+
+def _instrument(asset: Asset) -> Linear:
+    tick, lot = Decimal(asset.tick), Decimal(asset.lot)
+    value = int(tick * lot * PPM)
+    highest = round(PRICE_HEADROOM * asset.start / float(tick))
+    largest = round(POSITION_MAX / (asset.start * float(lot)))
+    return Linear(
+        symbol=asset.symbol,
+        tick_size=asset.tick,
+        lot_size=asset.lot,
+        price_max=Ticks(highest),
+        lots_max=Lots(largest),
+        open_interest_max=Lots(100 * largest),
+        tick_value=Money(value),
+    )
+
+
+def _market(asset: Asset, scale: float) -> Market:
+    return Market(
+        symbol=asset.symbol,
+        depth=_money(asset.depth * 1e6 * scale),
+        impact="square_root",
+        daily_volume=_money(asset.volume * 1e6 * scale),
+        daily_volatility=Ppm(asset.volatility),
+        permanent=Ppm(asset.permanent),
+        resilience_ns=Nanos(round(asset.resilience * SECOND)),
+        withdrawal=Ppm(asset.withdrawal),
+    )
+
+
+def _money(amount: float) -> Money:
+    return Money(round(amount * PPM))
+
+
+def _prices(said: Quotes) -> Table:
+    tick = np.array([float(asset.tick) for asset in ASSETS])[said.asset]
+    # Decimals as their tick says them: a reader finds 116998, never 116998.00000000001.
+    ticks = np.maximum(np.rint(said.price / tick), 1.0)
+    doubt = np.ceil(said.confidence / tick)
+    return pa.table(
+        {
+            "ts": BEGINS + said.second * SECOND,
+            "instrument": _labels([asset.symbol for asset in ASSETS], said.asset),
+            "source": _labels([*INDICES, "venue"], said.source),
+            "price": _decimal(ticks, said.asset, "tick"),
+            "confidence": _decimal(doubt, said.asset, "tick"),
+        }
+    )
+
+
+def _book(people: Crowd) -> dict[str, Table]:
+    rows = people.positions
+    lot = np.array([float(asset.lot) for asset in ASSETS])[rows.asset]
+    tick = np.array([float(asset.tick) for asset in ASSETS])[rows.asset]
+    most = np.array([POSITION_MAX / asset.start / float(asset.lot) for asset in ASSETS])
+    lots = np.rint(rows.notional / (_column("start")[rows.asset] * lot))
+    lots = np.clip(lots, -np.floor(most)[rows.asset], np.floor(most)[rows.asset])
+    lots = np.where(lots == 0, np.sign(rows.notional), lots)
+    entry = np.maximum(np.rint(rows.entry / tick), 1.0)
+    cash = np.ceil(rows.cash * PPM) / PPM
+    balance = np.bincount(rows.account[~rows.isolated], cash[~rows.isolated], len(people.names))
+    # Who keeps everything in isolated positions still has pocket money: a tenth of them.
+    beside = np.bincount(rows.account[rows.isolated], cash[rows.isolated], len(people.names))
+    balance = np.ceil((balance + beside / 10) * PPM) / PPM
+    return {
+        "accounts": pa.table(
+            {
+                "account": pa.array(people.names),
+                "asset": pa.array([NUMERAIRE] * len(people.names)),
+                "balance": balance,
+            }
+        ),
+        "positions": pa.table(
+            {
+                "account": pa.array(people.names).take(pa.array(rows.account)),
+                "instrument": _labels([asset.symbol for asset in ASSETS], rows.asset),
+                "quantity": _decimal(lots, rows.asset, "lot"),
+                "entry_price": _decimal(entry, rows.asset, "tick"),
+                "isolated_margin": np.where(rows.isolated, cash, 0.0),
+            }
+        ),
+    }
+
+
+def _labels(names: list[str], code: NDArray[np.int64]) -> Column:
+    return pa.array(names).take(pa.array(code))
+
+
+def _decimal(counts: NDArray[np.float64], asset: NDArray[np.int64], size: str) -> Column:
+    # 1 / 0.0001 is exactly 10,000 while 0.0001 is no float: divide by the whole number.
+    inverse = np.array([float(1 / Decimal(getattr(a, size))) for a in ASSETS])
+    return counts / inverse[asset]

@@ -1,0 +1,265 @@
+"""From deficits to who pays: deleveraging of the bankrupt, fund tranches, socialisation."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tidegate.domain.book import FIRST_USER, FUND, TREASURY, Health
+from tidegate.domain.effects import Decision, DeficitFound, Deleveraged, Posted, PostedBatch
+from tidegate.domain.instrument import CASH, Kind
+from tidegate.domain.units import I64, Amount, Money, Ticks, pack
+from tidegate.engine.booking import Trades, book_trades, trades_at
+from tidegate.engine.market import View
+from tidegate.engine.state import State
+from tidegate.kernels.allocate import largest_remainder
+from tidegate.kernels.deleverage import proportional
+from tidegate.kernels.value import notional
+from tidegate.safeguards.breaker import Rung
+from tidegate.safeguards.oracle import Action
+from tidegate.safeguards.stack import Stack
+from tidegate.safeguards.waterfall import Closing
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """All bankrupt positions of one instrument and side, deepest account first."""
+
+    instrument: int
+    side: int
+    row: I64
+    lots: I64  # positive
+    deficit: I64  # Money, each position's share of what its account lacks
+
+
+def settle(state: State, view: View, health: Health, rung: int, stack: Stack) -> list[Decision]:
+    """Pay what bare accounts owe, then deleverage against the bankrupt the fund cannot carry.
+
+    ``health.best`` of every account closed here is raised to zero, so that the planner leaves it.
+    """
+    effects, fund_left = _pay_deficits(state, health, stack)
+    waterfall = stack.declaration.waterfall
+    if waterfall.deleverage == "none" or rung >= Rung.HALT:
+        return effects
+    accounts = _to_deleverage(state, health, fund_left, stack)
+    if not accounts.size:
+        return effects
+    touched: list[Trades] = []
+    for pool in _pools(state, view, health, accounts, stack):
+        closing = waterfall.closing(
+            state.book,
+            state.facts,
+            health,
+            mark=view.mark,
+            instrument=pool.instrument,
+            side=pool.side,
+            lots=int(pool.lots.sum()),
+            deficit=int(pool.deficit.sum()),
+        )
+        if closing.row.size:
+            trades, receipt = _close(state, view, pool, closing, fund_left, stack)
+            touched.append(trades)
+            effects.append(receipt)
+            health.best[state.book.account[pool.row]] = 0
+    if touched:
+        columns = [
+            np.concatenate([getattr(t, name) for t in touched])
+            for name in ("account", "instrument", "lots", "price", "paid")
+        ]
+        effects += book_trades(state, Trades(*columns), "deleveraged")
+    return effects
+
+
+def _pay_deficits(state: State, health: Health, stack: Stack) -> tuple[list[Decision], int]:
+    """Return the payments for accounts that only owe cash, and what the fund has left."""
+    waterfall, book = stack.declaration.waterfall, state.book
+    tranches = waterfall.tranches
+    money = [int(book.cash[FUND + k]) for k in range(len(tranches))]
+    lost = state.lost
+    effects: list[Decision] = []
+    n = book.accounts
+    debtors = np.flatnonzero((book.cash[:n] < 0) & (book.head[:n] < 0))
+    for account in debtors[debtors >= FIRST_USER].tolist():
+        deficit = -int(book.cash[account])
+        paid = waterfall.draws(deficit, balance=money, lost=lost)
+        money = [m - p for m, p in zip(money, paid, strict=True)]
+        rest = deficit - sum(paid)
+        payers, shares = waterfall.shares(rest, health, book.cash) if rest else (None, None)
+        shared = int(shares.sum()) if shares is not None else 0
+        effects.append(
+            DeficitFound(
+                account=account,
+                amount=Money(deficit),
+                fund=Money(sum(paid)),
+                socialised=Money(shared),
+                uncovered=Money(rest - shared),
+            )
+        )
+        effects += [
+            Posted(debit=FUND + k, credit=account, asset=CASH, amount=Amount(amount), reason="fund")
+            for k, amount in enumerate(paid)
+            if amount
+        ]
+        if payers is not None and shares is not None and shared:
+            effects.append(
+                PostedBatch(
+                    counter=account,
+                    asset=CASH,
+                    account=pack(payers),
+                    amount=pack(-shares),
+                    reason="socialised",
+                )
+            )
+            health.equity[payers] -= shares
+            health.best[payers] -= shares
+        if rest - shared:
+            # Nobody pays: the venue itself now owes it, and shows it in its own treasury.
+            effects.append(
+                Posted(
+                    debit=TREASURY,
+                    credit=account,
+                    asset=CASH,
+                    amount=Amount(rest - shared),
+                    reason="bad_debt",
+                )
+            )
+        lost += deficit
+    return effects, sum(money)
+
+
+def _to_deleverage(state: State, health: Health, fund: int, stack: Stack) -> I64:
+    """Return bankrupt accounts that must be closed out now, deepest first.
+
+    The fund stands behind the smallest deficits first, so that it spares as many as it can; whom it
+    cannot carry is deleveraged. With "bankrupt", everybody is.
+    """
+    bankrupt = np.flatnonzero((health.equity < 0) & (health.best < 0))
+    bankrupt = bankrupt[(bankrupt >= FIRST_USER) & (state.book.head[bankrupt] >= 0)]
+    if not bankrupt.size:
+        return bankrupt
+    order = bankrupt[np.argsort(-health.equity[bankrupt], kind="mergesort")]
+    if stack.declaration.waterfall.deleverage_when == "fund_exhausted":
+        left = fund
+        spared = 0
+        for account in order.tolist():
+            left += int(health.equity[account])
+            if left < 0:
+                break
+            spared += 1
+        order = order[spared:]
+    return order[::-1]
+
+
+def _pools(state: State, view: View, health: Health, accounts: I64, stack: Stack) -> list[Pool]:
+    """Return the positions of ``accounts``, pooled; each carries its share of the deficit."""
+    oracle, book = stack.declaration.oracle, state.book
+    found: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
+    for account in accounts.tolist():
+        rows: list[int] = []
+        sizes: list[int] = []
+        row = int(book.head[account])
+        while row >= 0:
+            i = int(book.instrument[row])
+            free = int(book.lots[row]) and not int(book.in_flight[row])
+            if (
+                free
+                and state.facts.kind[i] != Kind.SPOT
+                and oracle.admits(Action.DELEVERAGE, int(view.quality[i]))
+            ):
+                rows.append(row)
+                sizes.append(int(notional(state.facts, i, int(book.lots[row]), int(view.mark[i]))))
+            row = int(book.follow[row])
+        shares = np.zeros(len(rows), np.int64)
+        proportional(-int(health.equity[account]), np.array(sizes, np.int64), shares)
+        for row, share in zip(rows, shares.tolist(), strict=True):
+            lots = int(book.lots[row])
+            key = (int(book.instrument[row]), 1 if lots > 0 else -1)
+            found.setdefault(key, []).append((row, abs(lots), share))
+    return [
+        Pool(
+            instrument=i,
+            side=side,
+            row=np.array([r for r, _, _ in entries], np.int64),
+            lots=np.array([n for _, n, _ in entries], np.int64),
+            deficit=np.array([d for _, _, d in entries], np.int64),
+        )
+        for (i, side), entries in sorted(found.items())
+    ]
+
+
+def _close(
+    state: State, view: View, pool: Pool, closing: Closing, fund: int, stack: Stack
+) -> tuple[Trades, Deleveraged]:
+    """Return the trades that close a pool against its winners, and the receipt.
+
+    The bankrupt are served deepest first until the winners' lots are used up. Each of them gets the
+    mark plus its own deficit for the lots closed (rounded up); the winners give that total up, in
+    proportion to their lots, so all at one price.
+    """
+    i, side, book = pool.instrument, pool.side, state.book
+    matched = int(closing.lots.sum())
+    served = np.minimum(pool.lots, np.maximum(0, matched - (pool.lots.cumsum() - pool.lots)))
+    keep = served > 0
+    rows, served = pool.row[keep], served[keep]
+    lack = np.array(
+        [
+            -(-int(d) * int(s) // int(n))
+            for d, s, n in zip(pool.deficit[keep], served, pool.lots[keep], strict=True)
+        ],
+        np.int64,
+    )
+    total = int(lack.sum())
+    forgone = np.zeros(closing.lots.size, np.int64)
+    largest_remainder(total, closing.lots, forgone)
+    account = np.concatenate([book.account[rows], book.account[closing.row]]).astype(np.int64)
+    lots = np.concatenate([-side * served, side * closing.lots])
+    instrument = np.full(lots.size, i, np.int64)
+    price = np.full(lots.size, view.mark[i], np.int64)
+    at_mark = trades_at(state, account, instrument, lots, price)
+    # The bankrupt receive their deficit on top, the winners pay it: in the settlement asset.
+    extra = np.concatenate([-_settled(state, view, i, lack), _settled(state, view, i, forgone)])
+    if state.facts.coin[i] >= 0:
+        extra[-1] -= int(extra.sum())
+    per_lot = total // max(1, matched)
+    executed = int(view.mark[i]) + side * _ticks(state, view, i, per_lot)
+    trades = Trades(
+        account=account,
+        instrument=instrument,
+        lots=lots,
+        price=np.full(lots.size, executed, np.int64),
+        paid=at_mark.paid + extra,
+    )
+    receipt = Deleveraged(
+        instrument=i,
+        bankrupt=pack(book.account[rows]),
+        closed=pack(-side * served),
+        price=Ticks(executed),
+        mark=Ticks(int(view.mark[i])),
+        deficit=Money(total),
+        fund=Money(fund),
+        account=pack(book.account[closing.row]),
+        lots=pack(side * closing.lots),
+        forgone=pack(forgone),
+        rank=pack(closing.rank),
+        candidates=closing.candidates,
+        rule=stack.declaration.waterfall.deleverage,
+    )
+    return trades, receipt
+
+
+def _settled(state: State, view: View, i: int, money: I64) -> I64:
+    """Return Money amounts in the instrument's settlement asset, rounded up."""
+    coin = int(state.facts.coin[i])
+    if coin < 0:
+        return money
+    price = int(view.mark[coin]) * int(state.facts.tick_value[coin])
+    units = int(state.facts.units[coin])
+    return np.array([-(-int(m) * units // max(price, 1)) for m in money], np.int64)
+
+
+def _ticks(state: State, view: View, i: int, per_lot: int) -> int:
+    """Return Money per lot as ticks of a linear instrument; for readers of receipts."""
+    tick_value = int(state.facts.tick_value[i])
+    if tick_value:
+        return per_lot // tick_value
+    face = max(1, int(state.facts.face[i]))
+    return int(view.mark[i]) * per_lot // face

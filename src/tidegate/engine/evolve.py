@@ -1,0 +1,146 @@
+"""`evolve` writes and never thinks: one branch an effect, none that depends on a policy."""
+
+import numpy as np
+
+from tidegate.domain.book import ACCOUNTS, move_all, post_all
+from tidegate.domain.effects import (
+    AccountsOpened,
+    BreakerMoved,
+    Decision,
+    DeficitFound,
+    DepthMoved,
+    MarkMoved,
+    ObservationKept,
+    OrdersPlaced,
+    OrdersReduced,
+    ParameterMoved,
+    PeakMoved,
+    PositionsMoved,
+    Posted,
+    PostedBatch,
+    ProfileMoved,
+    SignalKept,
+    StagesTaken,
+    ThrottleMoved,
+    VolatilityMoved,
+)
+from tidegate.domain.errors import CapacityExceeded
+from tidegate.domain.orders import place_all, reduce_all
+from tidegate.domain.units import unpack
+from tidegate.engine.state import LEVELS_MAX, State
+
+
+def evolve(state: State, effect: Decision) -> None:
+    """Apply one effect. Raise CapacityExceeded where a declared limit is reached."""
+    match effect:
+        case Posted():
+            one = np.array([effect.credit], np.int64)
+            amount = np.array([effect.amount], np.int64)
+            _posted(post_all(state.book, effect.debit, effect.asset, one, amount), 1)
+        case PostedBatch():
+            account, amount = unpack(effect.account), unpack(effect.amount)
+            done = post_all(state.book, effect.counter, effect.asset, account, amount)
+            _posted(done, account.size)
+        case PositionsMoved():
+            _move_positions(state, effect)
+        case ObservationKept() | MarkMoved() | VolatilityMoved() | DepthMoved() | ProfileMoved():
+            _move_market(state, effect)
+        case OrdersPlaced():
+            _place(state, effect)
+        case OrdersReduced():
+            _reduce(state, effect)
+        case StagesTaken():
+            state.staged_at[unpack(effect.account)] = effect.at
+        case ThrottleMoved(instrument=i, side=side):
+            state.market.spent[i, side] = effect.spent
+            state.market.spent_at[i, side] = effect.at
+        case AccountsOpened():
+            _open_accounts(state, effect)
+        case BreakerMoved():
+            state.rung, state.calm_since = effect.rung, effect.calm_since
+        case DeficitFound():
+            state.lost += effect.amount
+        case PeakMoved():
+            state.fund_peak, state.fund_peak_at = effect.peak, effect.at
+        case SignalKept():
+            state.signal[effect.slot] = effect.value
+            state.signal_at[effect.slot] = effect.at
+        case ParameterMoved():
+            getattr(state.facts, effect.column)[effect.row] = effect.value
+        case _:
+            pass  # Rejected, HealthMoved, Deleveraged: words, not deeds
+
+
+def _posted(done: int, asked: int) -> None:
+    if done < asked:
+        msg = "positions_max rows are in use; raise limits.positions_max and restart"
+        raise CapacityExceeded(msg)
+
+
+def _move_positions(state: State, effect: PositionsMoved) -> None:
+    account, instrument = unpack(effect.account), unpack(effect.instrument)
+    lots, cost = unpack(effect.lots), unpack(effect.cost)
+    _posted(move_all(state.book, account, instrument, lots, cost), account.size)
+
+
+def _move_market(state: State, effect: Decision) -> None:
+    m = state.market
+    match effect:
+        case ObservationKept(instrument=i, source=s):
+            m.seen_price[i, s], m.seen_width[i, s] = effect.price, effect.confidence
+            m.seen_at[i, s] = effect.published
+        case MarkMoved(instrument=i):
+            m.mark[i], m.low[i], m.high[i] = effect.price, effect.low, effect.high
+            m.index_price[i], m.basis[i] = effect.index, effect.basis
+            m.pending[i], m.pending_at[i] = effect.pending, effect.pending_at
+            m.quality[i], m.marked_at[i] = effect.quality, effect.at
+        case VolatilityMoved(instrument=i):
+            m.variance[i], m.anchor[i] = effect.variance, effect.anchor
+            m.anchored_at[i], m.deviations[i] = effect.anchored_at, effect.deviations
+        case DepthMoved(instrument=i):
+            for side, (price, lots) in enumerate(
+                ((effect.bid_price, effect.bid_lots), (effect.ask_price, effect.ask_lots))
+            ):
+                n = min(len(price) // 8, LEVELS_MAX)
+                m.levels[i, side] = n
+                m.depth_price[i, side, :n] = unpack(price)[:n]
+                m.depth_lots[i, side, :n] = unpack(lots)[:n]
+        case ProfileMoved(instrument=i):
+            m.near[i] = effect.near
+        case _:
+            raise AssertionError(effect)
+
+
+def _place(state: State, effect: OrdersPlaced) -> None:
+    account, instrument = unpack(effect.account), unpack(effect.instrument)
+    if state.orders.counts[0] < account.size:
+        msg = (
+            f"orders_max = {state.orders.key.size:_} orders are in flight and {account.size:_} "
+            "more are due; raise limits.orders_max and restart"
+        )
+        raise CapacityExceeded(msg)
+    lots, limit = unpack(effect.lots), unpack(effect.limit)
+    done = place_all(
+        state.orders, state.book, effect.first, account, instrument, lots, limit, effect.at
+    )
+    assert done == account.size, "an order without a position"
+
+
+def _reduce(state: State, effect: OrdersReduced) -> None:
+    order, lots, closed = unpack(effect.order), unpack(effect.lots), unpack(effect.closed)
+    done = reduce_all(state.orders, state.book, order, lots, closed)
+    assert done == order.size, "an order that is not in flight was reduced"
+
+
+def _open_accounts(state: State, effect: AccountsOpened) -> None:
+    book = state.book
+    first, n = book.accounts, len(effect.names)
+    if first + n > book.cash.size:
+        msg = (
+            f"accounts_max = {book.cash.size:_} rows cannot hold {first + n:_} accounts; "
+            "raise limits.accounts_max and restart"
+        )
+        raise CapacityExceeded(msg)
+    book.owner[first : first + n] = unpack(effect.owner)
+    book.counts[ACCOUNTS] = first + n
+    state.names.extend(effect.names)

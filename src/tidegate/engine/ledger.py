@@ -1,0 +1,404 @@
+"""Account events: deposits, withdrawals, trades, transfers, funding and interest.
+
+Each function reads the state and returns effects. A refusal is one `Rejected` with a stable code;
+codes are listed in order of precedence in docs/reference/codes.md.
+"""
+
+import numpy as np
+
+from tidegate.domain.book import (
+    EXTERNAL,
+    FIRST_USER,
+    ROUNDING,
+    TREASURY,
+    row_of,
+)
+from tidegate.domain.effects import (
+    AccountsOpened,
+    Decision,
+    Posted,
+    PostedBatch,
+    Rejected,
+)
+from tidegate.domain.errors import CapacityExceeded
+from tidegate.domain.events import (
+    AccountOpened,
+    BookImported,
+    Deposited,
+    FundingPaid,
+    InterestAccrued,
+    LiquidationReported,
+    Traded,
+    Transferred,
+    Withdrawn,
+)
+from tidegate.domain.instrument import CASH, Kind
+from tidegate.domain.units import PPB, Amount, pack, unpack
+from tidegate.engine.booking import Trades, book_trades, settlement, trades_at
+from tidegate.engine.state import State
+from tidegate.kernels.fills import funding_due, interest_due
+from tidegate.safeguards.breaker import Rung
+from tidegate.safeguards.oracle import Action
+from tidegate.safeguards.stack import Stack
+
+
+def rejected(code: str, detail: str) -> list[Decision]:
+    """Return the one effect of a refused input."""
+    return [Rejected(code=code, detail=detail)]
+
+
+def account_refusal(state: State, account: int) -> list[Decision]:
+    """Return a refusal when ``account`` is not a user's row, else nothing."""
+    if FIRST_USER <= account < state.book.accounts:
+        return []
+    return rejected("account_unknown", f"account {account}")
+
+
+def asset_refusal(stack: Stack, asset: int) -> list[Decision]:
+    """Return a refusal when ``asset`` is neither cash nor a spot instrument, else nothing."""
+    spot = 0 <= asset < len(stack.venue.instruments) and stack.facts.kind[asset] == Kind.SPOT
+    if asset == CASH or spot:
+        return []
+    return rejected("asset_unknown", f"asset {asset}")
+
+
+def need_rows(state: State, rows: int) -> None:
+    """Raise CapacityExceeded before anything is decided when ``rows`` positions may not fit."""
+    if state.book.rows_left < rows:
+        msg = (
+            f"positions_max = {state.book.lots.size:_} has {state.book.rows_left:_} rows left and "
+            f"this event may need {rows:_}; raise limits.positions_max and restart"
+        )
+        raise CapacityExceeded(msg)
+
+
+def on_import(state: State, event: BookImported, stack: Stack) -> list[Decision]:
+    """Open accounts, then bring cash and positions in from the world outside."""
+    facts, first = stack.facts, state.book.accounts
+    owner, cash = unpack(event.owner), unpack(event.cash)
+    account, instrument = unpack(event.account), unpack(event.instrument)
+    lots, entry = unpack(event.lots), unpack(event.entry)
+    n = len(event.names)
+    if first + n > state.book.cash.size:
+        msg = (
+            f"accounts_max = {state.book.cash.size:_} cannot hold {first + n:_} accounts (of which "
+            f"{FIRST_USER} are the system's); raise limits.accounts_max"
+        )
+        raise CapacityExceeded(msg)
+    need_rows(state, account.size + len(stack.venue.instruments))
+    if not (owner.size == cash.size == n and account.size == instrument.size == lots.size):
+        return rejected("columns_differ", f"{n} names, {owner.size} owners, {cash.size} balances")
+    bad = (account < 0) | (account >= n) | (instrument < 0) | (instrument >= facts.kind.size)
+    if bad.any():
+        at = int(np.flatnonzero(bad)[0])
+        return rejected("account_or_instrument_unknown", f"row {at} of the imported positions")
+    over = (np.abs(lots) > facts.lots_max[instrument]) | (entry < 0)
+    over |= entry > facts.price_max[instrument]
+    if over.any() or (np.abs(cash) > stack.venue.limits.balance_max).any():
+        return rejected("amount_exceeds_limit", "a balance, position or entry is out of range")
+    effects: list[Decision] = [AccountsOpened(names=event.names, owner=pack(owner + first))]
+    rows = np.arange(first, first + n)
+    effects.append(
+        PostedBatch(
+            counter=EXTERNAL, asset=CASH, account=pack(rows), amount=pack(cash), reason="import"
+        )
+    )
+    spot = facts.kind[instrument] == Kind.SPOT
+    for asset in np.unique(instrument[spot]).tolist():
+        here = instrument == asset
+        effects.append(
+            PostedBatch(
+                counter=EXTERNAL,
+                asset=asset,
+                account=pack(account[here] + first),
+                amount=pack(lots[here]),
+                reason="import",
+            )
+        )
+    held = ~spot & (lots != 0)
+    trades = trades_at(state, account[held] + first, instrument[held], lots[held], entry[held])
+    return effects + book_trades(state, trades, "import")
+
+
+def on_open(state: State, event: AccountOpened, stack: Stack) -> list[Decision]:
+    """Give a new account the next row."""
+    row = state.book.accounts
+    if row >= state.book.cash.size:
+        msg = f"accounts_max = {row:_} accounts are open; raise limits.accounts_max and restart"
+        raise CapacityExceeded(msg)
+    owner = row if event.owner < 0 else event.owner
+    if owner != row and (refusal := account_refusal(state, owner)):
+        return refusal
+    del stack
+    return [AccountsOpened(names=(event.name,), owner=pack(np.array([owner])))]
+
+
+def balance(state: State, account: int, asset: int) -> int:
+    """Return how much of ``asset`` an account holds; negative: owes."""
+    if asset == CASH:
+        return int(state.book.cash[account])
+    row = row_of(state.book, account, asset)
+    return int(state.book.lots[row]) if row >= 0 else 0
+
+
+def balance_max(stack: Stack, asset: int) -> int:
+    """Return the largest balance of ``asset`` the range proof allows for."""
+    if asset == CASH:
+        return stack.venue.limits.balance_max
+    return stack.venue.instruments[asset].lots_max
+
+
+def on_deposit(state: State, event: Deposited, stack: Stack) -> list[Decision]:
+    """Credit an account from the world outside; never gated, a deposit can only help."""
+    a, asset, amount = event.account, event.asset, event.amount
+    if refusal := account_refusal(state, a) or asset_refusal(stack, asset):
+        return refusal
+    if amount <= 0:
+        return rejected("amount_must_be_positive", f"deposit of {amount}")
+    if balance(state, a, asset) + amount > balance_max(stack, asset):
+        return rejected("amount_exceeds_limit", f"deposit of {amount} to account {a}")
+    need_rows(state, 2)
+    return [Posted(debit=EXTERNAL, credit=a, asset=asset, amount=amount, reason="deposit")]
+
+
+def on_withdrawal(state: State, event: Withdrawn, stack: Stack) -> list[Decision]:
+    """Pay out, or lend, when the account stays above initial margin at a price we trust."""
+    a, asset, amount = event.account, event.asset, event.amount
+    if refusal := account_refusal(state, a) or asset_refusal(stack, asset):
+        return refusal
+    if amount <= 0:
+        return rejected("amount_must_be_positive", f"withdrawal of {amount}")
+    if balance(state, a, asset) - amount < -balance_max(stack, asset):
+        return rejected("amount_exceeds_limit", f"withdrawal of {amount} from account {a}")
+    if not event.settled and (refusal := _withdrawal_refusal(state, event, stack)):
+        return refusal
+    need_rows(state, 2)
+    return [Posted(debit=a, credit=EXTERNAL, asset=asset, amount=amount, reason="withdraw")]
+
+
+def _withdrawal_refusal(state: State, event: Withdrawn, stack: Stack) -> list[Decision]:
+    account, asset, amount = event.account, event.asset, event.amount
+    declaration = stack.declaration
+    held = state.book.instrument[account_rows(state, account)]
+    if asset != CASH:
+        held = np.append(held, asset)
+        row = row_of(state.book, account, asset)
+        if row >= 0 and state.book.in_flight[row]:
+            return rejected("liquidation_in_flight", f"account {account}, asset {asset}")
+    for i in np.unique(held).tolist():
+        if not declaration.oracle.admits(Action.WITHDRAW, int(state.quality[i])):
+            return rejected("price_not_good_enough", f"withdrawal against instrument {i}")
+    why = declaration.margin.allows(
+        state.book,
+        state.facts,
+        mark=state.mark,
+        account=account,
+        instrument=asset,
+        lots=-amount if asset != CASH else 0,
+        cost=0,
+        cash=-amount if asset == CASH else 0,
+        scale=declaration.breaker.at(state.rung).initial_scale,
+    )
+    return rejected(why, f"withdrawal of {amount} from account {account}") if why else []
+
+
+def account_rows(state: State, account: int) -> list[int]:
+    """Return the position rows of one account, newest first."""
+    rows: list[int] = []
+    row = int(state.book.head[account])
+    while row >= 0:
+        rows.append(row)
+        row = int(state.book.follow[row])
+    return rows
+
+
+def on_transfer(state: State, event: Transferred, stack: Stack) -> list[Decision]:
+    """Move cash between two accounts of one owner, when the giver stays above initial margin."""
+    source, target, amount = event.source, event.target, event.amount
+    if refusal := account_refusal(state, source) or account_refusal(state, target):
+        return refusal
+    if amount <= 0:
+        return rejected("amount_must_be_positive", f"transfer of {amount}")
+    if state.book.owner[source] != state.book.owner[target]:
+        return rejected("owners_differ", f"accounts {source} and {target}")
+    why = stack.declaration.margin.allows(
+        state.book,
+        state.facts,
+        mark=state.mark,
+        account=source,
+        instrument=-1,
+        lots=0,
+        cost=0,
+        cash=-amount,
+        scale=stack.declaration.breaker.at(state.rung).initial_scale,
+    )
+    if why:
+        return rejected(why, f"transfer of {amount} from account {source}")
+    return [
+        Posted(debit=source, credit=target, asset=CASH, amount=Amount(amount), reason="transfer")
+    ]
+
+
+def on_trade(state: State, event: Traded, stack: Stack) -> list[Decision]:
+    """Book a trade that both sides are allowed to make; the world outside is always allowed."""
+    i, price, lots = event.instrument, event.price, event.lots
+    if not 0 <= i < len(stack.venue.instruments):
+        return rejected("instrument_unknown", f"instrument {i}")
+    sides = ((event.taker, lots), (event.maker, -lots))
+    for account, _ in sides:
+        if account != EXTERNAL and (refusal := account_refusal(state, account)):
+            return refusal
+    if event.taker == event.maker:
+        if event.taker == EXTERNAL:
+            return []  # other traders' flow: the venue model's business
+        return rejected("trade_with_itself", f"account {event.taker}")
+    if lots == 0:
+        return rejected("amount_must_be_positive", "a trade of no lots")
+    if not 0 < price <= stack.facts.price_max[i]:
+        return rejected("price_out_of_range", f"{price} on instrument {i}")
+    if not state.mark[i]:
+        return rejected("instrument_has_no_mark", f"trade in instrument {i}")
+    for account, change in sides:
+        if account != EXTERNAL and (
+            refusal := _trade_refusal(state, event, account, change, stack)
+        ):
+            return refusal
+    need_rows(state, 3)
+    users = [(a, change) for a, change in sides if a != EXTERNAL]
+    trades = trades_at(
+        state,
+        np.array([a for a, _ in users], np.int64),
+        np.full(len(users), i, np.int64),
+        np.array([change for _, change in users], np.int64),
+        np.full(len(users), price, np.int64),
+    )
+    return book_trades(state, trades, "trade")
+
+
+def _trade_refusal(
+    state: State, event: Traded, account: int, change: int, stack: Stack
+) -> list[Decision]:
+    i, declaration = event.instrument, stack.declaration
+    row = row_of(state.book, account, i)
+    held = int(state.book.lots[row]) if row >= 0 else 0
+    after = held + change
+    reduces = abs(after) <= abs(held) and held * after >= 0
+    if abs(after) > stack.facts.lots_max[i]:
+        return rejected("amount_exceeds_limit", f"position of {after} lots in instrument {i}")
+    if event.settled:
+        return []
+    if not reduces and not declaration.oracle.admits(Action.OPEN, int(state.quality[i])):
+        return rejected("price_not_good_enough", f"opening in instrument {i}")
+    if not reduces and state.rung >= Rung.REDUCE_ONLY:
+        return rejected("breaker_reduce_only", f"rung {Rung(state.rung).name.lower()}")
+    if row >= 0 and reduces and abs(after) < abs(int(state.book.in_flight[row])):
+        return rejected("liquidation_in_flight", f"account {account} in instrument {i}")
+    paid = trades_at(
+        state,
+        np.array([account]),
+        np.array([i]),
+        np.array([change]),
+        np.array([event.price]),
+    ).paid
+    spot = stack.facts.kind[i] == Kind.SPOT
+    why = declaration.margin.allows(
+        state.book,
+        state.facts,
+        mark=state.mark,
+        account=account,
+        instrument=i,
+        lots=change,
+        cost=0 if spot else int(paid[0]),
+        cash=-int(paid[0]) if spot else 0,
+        scale=declaration.breaker.at(state.rung).initial_scale,
+    )
+    return rejected(why, f"account {account}, {change} lots of instrument {i}") if why else []
+
+
+def on_funding(state: State, event: FundingPaid, stack: Stack) -> list[Decision]:
+    """Let longs pay shorts (or the other way): every holder at once, the remainder to ROUNDING."""
+    i, rate = event.instrument, event.rate
+    if not 0 <= i < len(stack.venue.instruments) or stack.facts.kind[i] == Kind.SPOT:
+        return rejected("instrument_unknown", f"funding of instrument {i}")
+    if not -PPB <= rate <= PPB:
+        return rejected("rate_out_of_range", f"{rate} ppb")
+    if not state.mark[i]:
+        return rejected("instrument_has_no_mark", f"funding of instrument {i}")
+    if rate == 0:
+        return []
+    n = state.book.high
+    account, amount = np.zeros(n, np.int64), np.zeros(n, np.int64)
+    used = funding_due(state.book, state.facts, state.mark, i, rate, EXTERNAL, account, amount)
+    account, amount = account[:used], amount[:used]
+    if not used:
+        return []
+    asset = settlement(state, i)
+    need_rows(state, used + 1 if asset >= 0 else 0)
+    # The payers' sum is at least the receivers': ROUNDING keeps the difference.
+    return [
+        PostedBatch(
+            counter=ROUNDING,
+            asset=CASH if asset < 0 else asset,
+            account=pack(account),
+            amount=pack(amount),
+            reason="funding",
+        )
+    ]
+
+
+def on_interest(state: State, event: InterestAccrued, stack: Stack) -> list[Decision]:
+    """Charge interest on every debt in one asset, rounded up, to the treasury."""
+    if refusal := asset_refusal(stack, event.asset):
+        return refusal
+    if not 0 <= event.rate <= PPB:
+        return rejected("rate_out_of_range", f"{event.rate} ppb")
+    if event.rate == 0:
+        return []
+    n = max(state.book.high, state.book.accounts)
+    account, amount = np.zeros(n, np.int64), np.zeros(n, np.int64)
+    used = interest_due(
+        state.book, event.asset, event.rate, FIRST_USER, state.book.accounts, account, amount
+    )
+    if not used:
+        return []
+    return [
+        PostedBatch(
+            counter=TREASURY,
+            asset=event.asset,
+            account=pack(account[:used]),
+            amount=pack(amount[:used]),
+            reason="interest",
+        )
+    ]
+
+
+def on_reported(state: State, event: LiquidationReported, stack: Stack) -> list[Decision]:
+    """Book what a recorded venue did: lots left the account, cash came in, nothing is decided."""
+    a, i = event.account, event.instrument
+    if refusal := account_refusal(state, a):
+        return refusal
+    if not 0 <= i < len(stack.venue.instruments):
+        return rejected("instrument_unknown", f"instrument {i}")
+    after = balance(state, a, i) - event.lots
+    cash = int(state.book.cash[a]) + event.cash
+    if abs(after) > balance_max(stack, i) or abs(cash) > stack.venue.limits.balance_max:
+        return rejected("amount_exceeds_limit", f"liquidation of account {a}")
+    need_rows(state, 2)
+    one = np.array([a], np.int64)
+    effects: list[Decision] = []
+    if event.lots:
+        trades = Trades(
+            account=one,
+            instrument=np.array([i], np.int64),
+            lots=np.array([-event.lots], np.int64),
+            price=state.mark[i : i + 1].copy(),
+            paid=np.array([-event.cash], np.int64),
+        )
+        return book_trades(state, trades, "reported")
+    if event.cash:
+        effects.append(
+            Posted(
+                debit=EXTERNAL, credit=a, asset=CASH, amount=Amount(event.cash), reason="reported"
+            )
+        )
+    return effects

@@ -1,0 +1,163 @@
+"""From health to orders: stages, netting, the throttle and the route."""
+
+import numpy as np
+
+from tidegate.domain.book import Health
+from tidegate.domain.effects import (
+    Decision,
+    OrdersPlaced,
+    StagesTaken,
+    ThrottleMoved,
+)
+from tidegate.domain.units import I64, Nanos, Ppm, pack
+from tidegate.engine.booking import book_trades, trades_at
+from tidegate.engine.market import View, worth_of_lot
+from tidegate.engine.state import SHIFT, State
+from tidegate.kernels.depth import executable
+from tidegate.safeguards.breaker import Rung
+from tidegate.safeguards.planner import Plan
+from tidegate.safeguards.stack import Stack, gate_column
+
+
+def liquidate(
+    state: State, view: View, health: Health, rung: int, now: int, stack: Stack
+) -> list[Decision]:
+    """Return this step's stages: what is netted and ordered, and what the bucket then holds."""
+    if not (health.best < 0).any() or rung >= Rung.HALT:
+        return []
+    declaration = stack.declaration
+    step = declaration.breaker.at(rung)
+    rooms, spent = throttle(state, view, rung, now, stack)
+    given = [room.copy() for room in rooms]
+    plan = declaration.planner.plan(
+        state.book,
+        state.facts,
+        health,
+        mark=view.mark,
+        gate=gate_column(view.quality, declaration.oracle.liquidate_at_worst),
+        staged_at=state.staged_at,
+        now=Nanos(now),
+        room_sell=rooms[0],
+        room_buy=rooms[1],
+    )
+    if plan is None:
+        return []
+    effects: list[Decision] = [_stages(state, plan, health, now), *_netted(state, view, plan)]
+    effects += _ordered(state, view, plan, health, now, step.band, stack)
+    used = [before - after for before, after in zip(given, rooms, strict=True)]
+    if declaration.planner.depth_share:
+        effects += [
+            ThrottleMoved(
+                instrument=i, side=side, spent=spent[side][i] + int(used[side][i]), at=Nanos(now)
+            )
+            for side in range(2)
+            for i in np.flatnonzero(used[side]).tolist()
+        ]
+    return effects
+
+
+def throttle(
+    state: State, view: View, rung: int, now: int, stack: Stack
+) -> tuple[list[I64], list[list[int]]]:
+    """Return the lots that may be ordered now per side and instrument, and the bucket's content.
+
+    Bounded by the drained bucket over measured depth, and by what is already in flight. On the
+    auction rung forced sales leave the order book alone: only netting remains.
+    """
+    planner, breaker, m = stack.declaration.planner, stack.declaration.breaker, state.market
+    step = breaker.at(rung)
+    pace = Ppm(0) if rung >= Rung.AUCTION_ONLY else step.pace
+    n = view.mark.size
+    rooms = [np.zeros(n, np.int64) for _ in range(2)]
+    held: list[list[int]] = [[0] * n for _ in range(2)]
+    flight = in_flight(state, n)
+    for i in range(n):
+        lot_value = worth_of_lot(stack, i, int(view.mark[i]))
+        for side in range(2):
+            depth = executable(
+                m.depth_price[i, side],
+                m.depth_lots[i, side],
+                int(m.levels[i, side]),
+                int(view.mark[i]),
+                planner.depth_reach,
+            )
+            capacity = planner.capacity(
+                depth_lots=int(depth), lot_value=lot_value, pace=pace, reserved=breaker.reserved
+            )
+            spent = planner.drained(
+                spent=int(m.spent[i, side]),
+                capacity=capacity,
+                elapsed=now - int(m.spent_at[i, side]),
+            )
+            room = max(0, capacity - spent)
+            if planner.in_flight_max:
+                room = min(room, max(0, planner.in_flight_max // lot_value - int(flight[side][i])))
+            # A trading lot of a spot asset is `units` of its smallest units.
+            held[side][i], rooms[side][i] = spent, room
+    return rooms, held
+
+
+def in_flight(state: State, instruments: int) -> list[I64]:
+    """Return lots in flight per side (sells, buys) and instrument, as positive numbers."""
+    out = [np.zeros(instruments, np.int64) for _ in range(2)]
+    if not state.orders.counts[1]:
+        return out
+    live = np.flatnonzero(state.orders.key >= 0)
+    lots = state.orders.lots[live]
+    i = state.book.instrument[state.orders.row[live]]
+    np.add.at(out[0], i[lots < 0], -lots[lots < 0])
+    np.add.at(out[1], i[lots > 0], lots[lots > 0])
+    return out
+
+
+def _stages(state: State, plan: Plan, health: Health, now: int) -> StagesTaken:
+    account, first = np.unique(state.book.account[plan.row], return_index=True)
+    return StagesTaken(
+        account=pack(account),
+        equity=pack(health.equity[account]),
+        required=pack(health.required[account]),
+        share=pack(plan.share[first]),
+        at=Nanos(now),
+        waiting=plan.waiting,
+    )
+
+
+def _netted(state: State, view: View, plan: Plan) -> list[Decision]:
+    rows = plan.row[plan.netted != 0]
+    lots = plan.netted[plan.netted != 0]
+    instrument = state.book.instrument[rows].astype(np.int64)
+    account = state.book.account[rows].astype(np.int64)
+    trades = trades_at(state, account, instrument, lots, view.mark[instrument])
+    return book_trades(state, trades, "netted")
+
+
+def _ordered(
+    state: State,
+    view: View,
+    plan: Plan,
+    health: Health,
+    now: int,
+    band: Ppm,
+    stack: Stack,
+) -> list[Decision]:
+    """Return the orders; slots run out before capacity does, the rest waits for the next step."""
+    used = np.flatnonzero(plan.ordered)[: int(state.orders.counts[0])]
+    if not used.size:
+        return []
+    row, ordered = plan.row[used], plan.ordered[used]
+    route = stack.declaration.route
+    limit = route.limits(
+        state.book, state.facts, health, mark=view.mark, row=row, ordered=ordered, band=band
+    )
+    return [
+        OrdersPlaced(
+            first=state.seq << SHIFT,
+            route=route.name,
+            account=pack(state.book.account[row]),
+            instrument=pack(state.book.instrument[row]),
+            lots=pack(ordered),
+            limit=pack(limit),
+            share=pack(plan.share[used]),
+            at=Nanos(now),
+        )
+    ]

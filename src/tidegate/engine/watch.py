@@ -1,0 +1,137 @@
+"""From health to rung: the sweep, the cascade profile, the fund's drawdown and the breaker."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tidegate.domain.book import FIRST_USER, Health
+from tidegate.domain.effects import (
+    BreakerMoved,
+    Decision,
+    HealthMoved,
+    PeakMoved,
+    ProfileMoved,
+)
+from tidegate.domain.units import I64, Money, Nanos, Ppm, pack, share_floor
+from tidegate.engine.market import View
+from tidegate.engine.state import State
+from tidegate.kernels.depth import depth_buckets
+from tidegate.kernels.profile import branching, forced_buckets, near_branching
+from tidegate.safeguards.breaker import Alarms
+from tidegate.safeguards.oracle import Quality
+from tidegate.safeguards.stack import Stack
+
+
+BRANCHING_SIGNAL = "spectral_radius"
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What one look at the venue found, and the effects that say so."""
+
+    health: Health
+    rung: int
+    effects: list[Decision]
+
+
+def watch(state: State, view: View, now: int, stack: Stack) -> Watched:
+    """Sweep all accounts at ``view`` and let the breaker judge what it sees."""
+    health = stack.declaration.margin.assess(
+        state.book, state.facts, mark=view.mark, low=view.low, high=view.high
+    )
+    effects: list[Decision] = []
+    near = state.market.near
+    if view.moved >= 0:
+        profile = cascade_profile(state, view, health, view.moved, stack)
+        near = near.copy()
+        near[view.moved] = profile.near
+        effects.append(profile)
+    moved, distressed = health_moved(health)
+    effects.append(moved)
+    fund = stack.declaration.waterfall.fund(state.book)
+    peak, peak_at = state.fund_peak, state.fund_peak_at
+    if fund > peak or now - peak_at > stack.declaration.waterfall.drawdown_window_ns:
+        peak = fund
+        effects.append(PeakMoved(peak=Money(fund), at=Nanos(now)))
+    alarms = Alarms(
+        deviations=int(view.deviations.max(initial=0)),
+        distressed=distressed,
+        branching=max(int(near.max(initial=0)), signal_now(state, BRANCHING_SIGNAL, now, stack)),
+        drawdown=share_floor(peak - fund, peak) if peak > 0 else 0,
+        doubtful=int(((view.quality != Quality.GOOD) & (view.quality != Quality.NONE)).sum()),
+    )
+    rung, calm, reason, value = stack.declaration.breaker.climb(
+        alarms, rung=state.rung, calm_since=state.calm_since, now=now
+    )
+    if rung != state.rung or calm != state.calm_since:
+        effects.append(BreakerMoved(rung=rung, calm_since=Nanos(calm), reason=reason, value=value))
+    return Watched(health=health, rung=rung, effects=effects)
+
+
+def health_moved(health: Health) -> tuple[HealthMoved, Ppm]:
+    """Return the totals of a sweep and the distressed share of all maintenance, in ppm.
+
+    Totals are sums of at most accounts_max values below 2**62 / instruments; they are taken in
+    Python's integers where int64 could wrap.
+    """
+    liquidatable = health.best < 0
+    bankrupt = (health.equity < 0) & liquidatable
+    required = _total(health.required)
+    distressed = _total(health.required[liquidatable])
+    moved = HealthMoved(
+        liquidatable=int(liquidatable[FIRST_USER:].sum()),
+        bankrupt=int(bankrupt[FIRST_USER:].sum()),
+        required=Money(required),
+        distressed=Money(distressed),
+        deficit=Money(-_total(health.equity[bankrupt])),
+    )
+    return moved, share_floor(distressed, required)
+
+
+def _total(column: I64) -> int:
+    # Two halves of 31 bits each: no sum of fewer than 2**31 rows can wrap.
+    return (int((column >> 31).sum()) << 31) + int((column & (2**31 - 1)).sum())
+
+
+def cascade_profile(state: State, view: View, health: Health, i: int, stack: Stack) -> ProfileMoved:
+    """Return n(p) of one instrument, down and up, from liquidation distances and measured depth."""
+    grid, m = stack.declaration.profile, state.market
+    forced = [np.zeros(grid.buckets, np.int64) for _ in range(2)]
+    forced_buckets(
+        state.book,
+        state.facts,
+        view.mark,
+        health.best,
+        i,
+        grid.width,
+        forced[0],
+        forced[1],
+    )
+    out: list[I64] = []
+    near = 0
+    for side in range(2):
+        depth, n = np.zeros(grid.buckets, np.int64), np.zeros(grid.buckets, np.int64)
+        depth_buckets(
+            m.depth_price[i, side],
+            m.depth_lots[i, side],
+            int(m.levels[i, side]),
+            int(view.mark[i]),
+            grid.width,
+            depth,
+        )
+        if m.levels[i, side]:
+            branching(forced[side], depth, n)
+            near = max(near, int(near_branching(forced[side], depth, grid.near)))
+        out.append(n)
+    return ProfileMoved(instrument=i, down=pack(out[0]), up=pack(out[1]), near=Ppm(near))
+
+
+def signal_now(state: State, name: str, now: int, stack: Stack) -> int:
+    """Return what a signal says now, faded with its age; 0 when nobody listens to it."""
+    gate = stack.declaration.signals
+    slot = gate.slot(name)
+    if slot < 0:
+        return 0
+    if state.signal_at[slot] < 0:
+        return gate.bounds[slot].neutral
+    return gate.bounds[slot].faded(int(state.signal[slot]), now - int(state.signal_at[slot]))

@@ -1,0 +1,1 @@
+"""The arithmetic: compiled integer functions over columns. No objects, no policy, no I/O."""

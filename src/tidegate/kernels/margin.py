@@ -1,0 +1,224 @@
+"""Equity and requirement of every account, in one pass over the positions."""
+
+# Indexing a column gives a scalar, which the checker takes for another column.
+# pyright: reportArgumentType=false
+
+import numpy as np
+
+from tidegate.domain.book import FIRST_USER, Book
+from tidegate.domain.facts import Facts
+from tidegate.domain.units import I64, PPM, isqrt, kernel, muldiv, muldiv_floor, ppm_ceil
+from tidegate.kernels.value import SPOT, notional, settled, size_of, worth
+
+
+MAINTENANCE, INITIAL = 0, 1
+
+
+@kernel
+def tier_at(start: int, end: int, floor: I64, size: int) -> int:
+    """Return the tier of a notional of ``size``; a floor belongs to its own tier."""
+    tier = start
+    while tier + 1 < end and size >= floor[tier + 1]:
+        tier += 1
+    return tier
+
+
+@kernel
+def premium_rate(base: int, premium: int, lots: int) -> int:
+    """Return the size premium's rate in ppm: 0.8 base + premium * sqrt(lots), rounded up.
+
+    Source: Drift v2 `math/margin.rs`, max(r, 0.8 r + imf sqrt(q)); ours counts lots where theirs
+    counts base units of 1e-9, and rounds the root up.
+    """
+    root = isqrt(abs(lots) * premium * premium)
+    return min(PPM, ppm_ceil(base, 800_000) + (root + 1_000) // 1_000)
+
+
+@kernel
+def tiered(
+    start: int, end: int, floor: I64, rate: I64, cum: I64, premium: int, lots: int, size: int
+) -> int:
+    """Return the requirement in Money of a position of notional ``size``, rounded up.
+
+    Tiers in cum-deduction form, ``size * rate - cum`` (exact and continuous because floors are
+    whole units of the numeraire), or the size premium's, whichever asks more.
+
+    Source: the brackets that Binance and Hyperliquid publish.
+    """
+    tier = tier_at(start, end, floor, size)
+    due = ppm_ceil(size, rate[tier]) - cum[tier]
+    if premium:
+        due = max(due, ppm_ceil(size, premium_rate(rate[start], premium, lots)))
+    return due
+
+
+@kernel
+def rate_of(facts: Facts, i: int, lots: int, size: int) -> int:
+    """Return the marginal maintenance rate in ppm of a position; for distances, not for money."""
+    if facts.kind[i] == SPOT and lots < 0:
+        return facts.debt_maintenance[i]
+    start, end = facts.tier_start[i], facts.tier_start[i + 1]
+    return facts.tier_maintenance[tier_at(start, end, facts.tier_floor, size)]
+
+
+@kernel
+def requirement(facts: Facts, i: int, lots: int, size: int, which: int) -> int:
+    """Return the MAINTENANCE or INITIAL requirement of one position in Money, rounded up.
+
+    An owed spot balance has a flat rate; everything else is `tiered`.
+    """
+    if facts.kind[i] == SPOT and lots < 0:
+        rate = facts.debt_initial[i] if which == INITIAL else facts.debt_maintenance[i]
+        return ppm_ceil(size, rate)
+    start, end, premium = facts.tier_start[i], facts.tier_start[i + 1], facts.premium[i]
+    if which == INITIAL:
+        rates, cums = facts.tier_initial, facts.tier_initial_cum
+    else:
+        rates, cums = facts.tier_maintenance, facts.tier_maintenance_cum
+    return tiered(start, end, facts.tier_floor, rates, cums, premium, lots, size)
+
+
+@kernel
+def sweep(
+    book: Book, facts: Facts, mark: I64, low: I64, high: I64, equity: I64, required: I64, best: I64
+) -> None:
+    """Write equity, maintenance and the best-case margin of every user account.
+
+    ``best`` is the largest ``equity - maintenance`` that any price within ``low``..``high`` of each
+    instrument allows: because a position's net margin is monotone in its price (a rate is below
+    100 %), the best end is the upper one for a long and the lower one for a short, and the ends
+    add up. Where ``low == high == mark``, ``best`` is exactly ``equity - required``.
+    Integer sums commute, so the row order of the book is no part of the answer.
+    """
+    cash, debt_rate = book.cash, facts.cash_debt[0]
+    for account in range(equity.size):
+        equity[account] = required[account] = best[account] = 0
+        if account >= FIRST_USER:
+            owed = ppm_ceil(-cash[account], debt_rate) if cash[account] < 0 else 0
+            equity[account], required[account] = cash[account], owed
+            best[account] = cash[account] - owed
+    # Columns are read out of their groups once: inside the loop that would cost more than the sum.
+    row_account, row_instrument, row_lots, row_cost = (
+        book.account,
+        book.instrument,
+        book.lots,
+        book.cost,
+    )
+    kind, tick_value, units, contract = facts.kind, facts.tick_value, facts.units, facts.contract
+    face, coin, premium, debt = facts.face, facts.coin, facts.premium, facts.debt_maintenance
+    start, floor = facts.tier_start, facts.tier_floor
+    rate, cum = facts.tier_maintenance, facts.tier_maintenance_cum
+    for row in range(book.counts[1]):
+        lots, account = row_lots[row], row_account[row]
+        if (lots == 0 and row_cost[row] == 0) or account < FIRST_USER:
+            continue
+        i = row_instrument[row]
+        ends = 1 if low[i] == high[i] else 2
+        for end in range(ends):
+            price = mark[i]
+            if end == 1:
+                price = high[i] if lots > 0 else low[i]
+            gain = settled(kind[i], tick_value[i], units[i], contract[i], lots, price)
+            gain -= row_cost[row]
+            if coin[i] >= 0:
+                c = coin[i]
+                gain = muldiv_floor(gain, mark[c] * tick_value[c], units[c])
+            size = size_of(kind[i], tick_value[i], units[i], face[i], lots, price)
+            if kind[i] == SPOT and lots < 0:
+                due = ppm_ceil(size, debt[i])
+            else:
+                due = tiered(start[i], start[i + 1], floor, rate, cum, premium[i], lots, size)
+            if end == 0:
+                equity[account] += gain
+                required[account] += due
+            if end == ends - 1:
+                best[account] += gain - due
+
+
+@kernel
+def open_interest_rate(facts: Facts, i: int, open_notional: int, rate: int) -> int:
+    """Return an initial rate raised by crowding, in ppm: the base below ``open_low``, 100 % above.
+
+    Source
+    ------
+    dYdX v4 `x/perpetuals/types/liquidity_tier.go`: base + floor((1 - base) * (OI - low) / (high -
+    low)), open interest after the trade; an upper cap of zero disables it.
+    """
+    low, high = facts.open_low[i], facts.open_high[i]
+    if high == 0 or open_notional <= low or rate >= PPM:
+        return rate
+    if open_notional >= high:
+        return PPM
+    return rate + muldiv(open_notional - low, PPM - rate, high - low)
+
+
+@kernel
+def position_initial(facts: Facts, i: int, lots: int, price: int, open_lots: int) -> int:
+    """Return the initial requirement of one position in Money, crowding included, rounded up."""
+    size = notional(facts, i, lots, price)
+    due = requirement(facts, i, lots, size, INITIAL)
+    if facts.kind[i] == SPOT or facts.open_high[i] == 0:
+        return due
+    start, end = facts.tier_start[i], facts.tier_start[i + 1]
+    base = facts.tier_initial[tier_at(start, end, facts.tier_floor, size)]
+    rate = open_interest_rate(facts, i, notional(facts, i, open_lots, price), base)
+    return max(due, ppm_ceil(size, rate))
+
+
+@kernel
+def assess_account(
+    book: Book,
+    facts: Facts,
+    mark: I64,
+    account: int,
+    instrument: int,
+    lots: int,
+    cost: int,
+    cash: int,
+    open_lots: int,
+    out: I64,
+) -> None:
+    """Write equity, maintenance and initial of one account after a hypothetical change.
+
+    The change adds ``lots`` and ``cost`` to its position in ``instrument`` (-1: none) and ``cash``
+    to its cash. ``open_lots`` is the one-sided open interest of that instrument after the change.
+    ``out`` is [3] Money.
+    """
+    balance = book.cash[account] + cash
+    out[0] = balance
+    out[1] = ppm_ceil(-balance, facts.cash_debt[0]) if balance < 0 else 0
+    out[2] = ppm_ceil(-balance, facts.cash_debt[1]) if balance < 0 else 0
+    row = np.int64(book.head[account])
+    met = False
+    while row >= 0 or not met:
+        if row >= 0:
+            i, held, paid = np.int64(book.instrument[row]), book.lots[row], book.cost[row]
+            row = np.int64(book.follow[row])
+        else:
+            i, held, paid = np.int64(instrument), 0, 0
+            met = True
+            if i < 0:
+                break
+        crowd = max(book.long_open[i], book.short_open[i])
+        if i == instrument:
+            met = True
+            held += lots
+            paid += cost
+            crowd = open_lots
+        if held or paid:
+            out[0] += worth(facts, mark, i, held, paid, mark[i])
+            size = notional(facts, i, held, mark[i])
+            out[1] += requirement(facts, i, held, size, MAINTENANCE)
+            out[2] += position_initial(facts, i, held, mark[i], crowd)
+
+
+@kernel
+def initial_total(book: Book, facts: Facts, mark: I64) -> int:
+    """Return the initial requirement of all users together, in Money; for capital efficiency."""
+    total = 0
+    for row in range(book.counts[1]):
+        if book.lots[row] and book.account[row] >= FIRST_USER:
+            i = np.int64(book.instrument[row])
+            crowd = max(book.long_open[i], book.short_open[i])
+            total += position_initial(facts, i, book.lots[row], mark[i], crowd)
+    return total

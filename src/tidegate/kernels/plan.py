@@ -1,0 +1,248 @@
+"""Who is closed now, by how much, and how: sizes, netting, budgets and limits as columns."""
+
+# Indexing a column gives a scalar, which the checker takes for another column.
+# pyright: reportArgumentType=false
+
+import numpy as np
+
+from tidegate.domain.book import FIRST_USER, Book
+from tidegate.domain.facts import Facts
+from tidegate.domain.units import I64, PPM, kernel, muldiv, ppm_ceil, ppm_floor
+from tidegate.kernels.allocate import ratio_ppm
+from tidegate.kernels.margin import MAINTENANCE, requirement
+from tidegate.kernels.value import SPOT, notional
+
+
+DEEPEST, LARGEST, OLDEST = 0, 1, 2  # priorities
+
+
+@kernel
+def close_share(equity: int, required: int, penalty: int, target: int, most: int) -> int:
+    """Return the ppm of an account to close so that it ends at ``target`` times its maintenance.
+
+    Closing a share f of everything leaves ``equity - f * penalty`` against ``(1 - f) * required``
+    (tiers are convex: never more than that), so f = (target*required - equity) / (target*required -
+    penalty), rounded up, at most ``most``. ``penalty`` is what closing the whole account would
+    cost. A bankrupt account, or one whose penalty eats the cure, is closed by ``most``; so is every
+    account when ``target`` is 0.
+    """
+    if target == 0:
+        return most
+    goal = ppm_ceil(required, target)
+    gap, cure = goal - equity, goal - penalty
+    if equity <= 0 or cure <= 0 or gap >= cure:
+        return most
+    if gap <= 0:
+        return 0
+    return min(most, ratio_ppm(gap, cure) + 1)
+
+
+@kernel
+def has_derivative(book: Book, facts: Facts, account: int) -> bool:
+    """Return whether the account holds anything but balances."""
+    row = np.int64(book.head[account])
+    while row >= 0:
+        if book.lots[row] and facts.kind[book.instrument[row]] != SPOT:
+            return True
+        row = np.int64(book.follow[row])
+    return False
+
+
+@kernel
+def idle_account(book: Book, account: int) -> bool:
+    """Return whether nothing of the account is in flight."""
+    row = np.int64(book.head[account])
+    while row >= 0:
+        if book.in_flight[row]:
+            return False
+        row = np.int64(book.follow[row])
+    return True
+
+
+@kernel
+def stage_candidates(book: Book, health_best: I64, staged_at: I64, now: int, interval: int) -> I64:
+    """Return the liquidatable accounts whose last stage is over: one stage an interval, one flight.
+
+    ``staged_at`` is -1 for an account that never had a stage.
+    """
+    found = np.empty(health_best.size, np.int64)
+    n = 0
+    for account in range(FIRST_USER, health_best.size):
+        if health_best[account] >= 0:
+            continue
+        if staged_at[account] >= 0 and now - staged_at[account] < interval:
+            continue
+        if idle_account(book, account):
+            found[n] = account
+            n += 1
+    return found[:n]
+
+
+@kernel
+def ranked(accounts: I64, equity: I64, required: I64, staged_at: I64, priority: int) -> I64:
+    """Return ``accounts`` in the order in which they are served; ties by row.
+
+    DEEPEST: lowest equity over maintenance first. LARGEST: highest maintenance first. OLDEST: who
+    has waited longest since its last stage first.
+    """
+    score = np.empty(accounts.size, np.int64)
+    for n in range(accounts.size):
+        a = accounts[n]
+        if priority == LARGEST:
+            score[n] = -required[a]
+        elif priority == OLDEST:
+            score[n] = staged_at[a]
+        elif equity[a] >= 0:
+            score[n] = ratio_ppm(equity[a], max(required[a], 1))
+        else:
+            score[n] = -ratio_ppm(-equity[a], max(required[a], 1))
+    return accounts[np.argsort(score, kind="mergesort")]
+
+
+@kernel
+def wanted(
+    book: Book,
+    facts: Facts,
+    mark: I64,
+    gate: I64,
+    accounts: I64,
+    equity: I64,
+    required: I64,
+    target: int,
+    fraction: int,
+    whole_below: int,
+    first_stage: int,
+    row_out: I64,
+    want_out: I64,
+    share_out: I64,
+) -> int:
+    """Write the rows to close and by how many lots (signed as a trade); return how many.
+
+    ``fraction`` caps the share of one stage and ``first_stage`` that of accounts larger than
+    ``whole_below`` of maintained notional (0: no such rule). What would remain below the
+    instrument's dust is taken along. Balances are sold only once no derivative is left, and only
+    where something is owed. ``gate`` is 1 where the instrument's price may liquidate.
+    """
+    n = 0
+    for account in accounts:
+        size, penalty = 0, 0
+        row = np.int64(book.head[account])
+        while row >= 0:
+            i = np.int64(book.instrument[row])
+            worth = notional(facts, i, book.lots[row], mark[i])
+            size += worth
+            penalty += ppm_ceil(worth, facts.penalty[i])
+            row = np.int64(book.follow[row])
+        most = fraction
+        if whole_below and size > whole_below:
+            most = min(fraction, first_stage)
+        share = close_share(equity[account], required[account], penalty, target, most)
+        if share == 0:
+            continue
+        derivative = has_derivative(book, facts, account)
+        row = np.int64(book.head[account])
+        while row >= 0:
+            here = row
+            row = np.int64(book.follow[row])
+            i, lots = np.int64(book.instrument[here]), book.lots[here]
+            if lots == 0 or not gate[i] or mark[i] == 0:
+                continue
+            if facts.kind[i] == SPOT and (derivative or (lots > 0 and book.cash[account] >= 0)):
+                continue
+            size = abs(lots)
+            close = min(size, ppm_ceil(size, share))
+            if notional(facts, i, size - close, mark[i]) < facts.dust[i]:
+                close = size
+            row_out[n], want_out[n], share_out[n] = here, (-close if lots > 0 else close), share
+            n += 1
+    return n
+
+
+@kernel
+def net_and_cap(
+    book: Book,
+    row: I64,
+    want: I64,
+    netting: int,
+    room_sell: I64,
+    room_buy: I64,
+    netted: I64,
+    ordered: I64,
+) -> None:
+    """Split each wanted trade into what is netted at the mark and what is ordered, in rank order.
+
+    Opposite closes of one instrument meet first and cost no depth: the smaller side whole, the
+    larger side in order of rank. The rest is ordered while there is ``room`` (lots per instrument
+    and side), which is drawn down in place.
+    """
+    instruments = room_sell.size
+    match_sell, match_buy = np.zeros(instruments, np.int64), np.zeros(instruments, np.int64)
+    if netting:
+        for n in range(row.size):
+            i = book.instrument[row[n]]
+            if want[n] < 0:
+                match_sell[i] -= want[n]
+            else:
+                match_buy[i] += want[n]
+        for i in range(instruments):
+            both = min(match_sell[i], match_buy[i])
+            match_sell[i], match_buy[i] = both, both
+    for n in range(row.size):
+        i = book.instrument[row[n]]
+        match = match_sell if want[n] < 0 else match_buy
+        room = room_sell if want[n] < 0 else room_buy
+        sign = -1 if want[n] < 0 else 1
+        size = abs(want[n])
+        met = min(size, match[i])
+        match[i] -= met
+        sold = min(size - met, room[i])
+        room[i] -= sold
+        netted[n], ordered[n] = sign * met, sign * sold
+
+
+@kernel
+def fillable_prices(
+    book: Book,
+    facts: Facts,
+    mark: I64,
+    equity: I64,
+    required: I64,
+    row: I64,
+    ordered: I64,
+    adjustment: int,
+    spread: int,
+    band: int,
+    out: I64,
+) -> None:
+    """Write the worst price each order may trade at, in ticks, up for sells and down for buys.
+
+    limit = mark -/+ ABR * spread * PMM / lots, with ABR = clamp(adjustment * (1 - equity/required),
+    0, 1) and PMM the position's own maintenance: the closer to bankruptcy, the further from the
+    mark. Never outside ``band`` ppm of the mark (0: no band): bands bind forced orders too.
+    ``spread`` of zero asks for any price (a market order), still inside the band.
+
+    Source
+    ------
+    dYdX v4, `x/clob/keeper/liquidations.go`, GetFillablePrice; exact there, ticks here.
+    """
+    for n in range(row.size):
+        i, account = np.int64(book.instrument[row[n]]), book.account[row[n]]
+        sell = ordered[n] < 0
+        limit = 1 if sell else facts.price_max[i]
+        if spread:
+            depth = PPM
+            if required[account] > 0 and equity[account] > 0:
+                lack = PPM - min(PPM, ratio_ppm(equity[account], required[account]))
+                depth = min(PPM, ppm_floor(lack, adjustment))
+            size = notional(facts, i, book.lots[row[n]], mark[i])
+            due = requirement(facts, i, book.lots[row[n]], size, MAINTENANCE)
+            give = ppm_floor(ppm_floor(due, spread), depth)
+            # give / size is the share of the mark that may be given up; sells round up.
+            ticks = muldiv(mark[i], give, max(size, 1))
+            limit = max(1, mark[i] - ticks) if sell else mark[i] + ticks
+        if band:
+            if sell:
+                limit = max(limit, mark[i] - ppm_floor(mark[i], band))
+            else:
+                limit = min(limit, mark[i] + ppm_floor(mark[i], band))
+        out[n] = min(limit, facts.price_max[i])

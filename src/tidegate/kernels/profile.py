@@ -1,0 +1,132 @@
+"""The cascade profile: how much forced flow stands at each price, against the depth there."""
+
+# Indexing a column gives a scalar, which the checker takes for another column.
+# pyright: reportArgumentType=false
+
+import numpy as np
+
+from tidegate.domain.book import FIRST_USER, Book
+from tidegate.domain.facts import Facts
+from tidegate.domain.units import I64, PPM, kernel, muldiv, ppm_ceil
+from tidegate.kernels.margin import rate_of, tier_at
+from tidegate.kernels.value import SPOT, notional, size_of
+
+
+N_MAX = 1_000_000_000  # a branching ratio of 1,000 is shown as such and never overflows
+
+
+@kernel
+def distance(size: int, rate: int, side: int, slack: int) -> int:
+    """Return by how many ppm a price may move against a position before ``slack`` is gone.
+
+    All other prices stand still. Per unit of notional ``size`` a long (``side`` 1) loses ``1 - r``
+    and a short ``1 + r``, with ``r`` the marginal rate: the requirement shrinks with a long's value
+    and grows with a short's. At or below zero slack: 0; N_MAX for never.
+    """
+    if slack <= 0:
+        return 0
+    loss = PPM - side * rate
+    if size == 0 or loss <= 0 or slack // 1_000 >= size:
+        return N_MAX
+    return muldiv(slack, PPM, size) * PPM // loss
+
+
+@kernel
+def distance_to_liquidation(facts: Facts, i: int, lots: int, mark: int, slack: int) -> int:
+    """Return `distance` of a position in instrument ``i``."""
+    size = notional(facts, i, lots, mark)
+    return distance(size, rate_of(facts, i, lots, size), 1 if lots > 0 else -1, slack)
+
+
+@kernel
+def forced_buckets(
+    book: Book, facts: Facts, mark: I64, slack: I64, i: int, width: int, down: I64, up: I64
+) -> None:
+    """Write the lots of instrument ``i`` that become liquidatable in each price bucket.
+
+    ``down`` counts longs (forced sales as the price falls), ``up`` shorts. ``slack`` is equity
+    minus maintenance per account. [buckets] each; bucket 0 includes who is liquidatable already.
+    """
+    down[:] = 0
+    up[:] = 0
+    row_account, row_instrument, row_lots = book.account, book.instrument, book.lots
+    kind, tick_value, units, face = (
+        facts.kind[i],
+        facts.tick_value[i],
+        facts.units[i],
+        facts.face[i],
+    )
+    start, end, debt = facts.tier_start[i], facts.tier_start[i + 1], facts.debt_maintenance[i]
+    floor, tier_rate, price = facts.tier_floor, facts.tier_maintenance, mark[i]
+    horizon = down.size * width
+    for row in range(book.counts[1]):
+        account, lots = row_account[row], row_lots[row]
+        if row_instrument[row] != i or lots == 0 or account < FIRST_USER:
+            continue
+        size = size_of(kind, tick_value, units, face, lots, price)
+        # Most accounts are far away: a cheap bound spares them the exact division.
+        if slack[account] // 2 > ppm_ceil(size, min(horizon, PPM)):
+            continue
+        owed = kind == SPOT and lots < 0
+        rate = debt if owed else tier_rate[tier_at(start, end, floor, size)]
+        bucket = distance(size, rate, 1 if lots > 0 else -1, slack[account]) // width
+        if bucket < down.size:
+            if lots > 0:
+                down[bucket] += lots
+            else:
+                up[bucket] -= lots
+
+
+@kernel
+def branching(forced: I64, depth: I64, out: I64) -> None:
+    """Write ``n = forced / depth`` in ppm per bucket; 0 where nothing is forced."""
+    for b in range(out.size):
+        if forced[b] == 0:
+            out[b] = 0
+        elif depth[b] == 0:
+            out[b] = N_MAX
+        else:
+            out[b] = min(N_MAX, muldiv(forced[b], PPM, depth[b]))
+
+
+@kernel
+def near_branching(forced: I64, depth: I64, buckets: int) -> int:
+    """Return cumulative forced lots over cumulative depth within the first buckets, in ppm."""
+    total_forced, total_depth = forced[:buckets].sum(), depth[:buckets].sum()
+    if total_forced == 0:
+        return 0
+    if total_depth == 0:
+        return N_MAX
+    return min(N_MAX, muldiv(total_forced, PPM, total_depth))
+
+
+@kernel
+def branching_matrix(
+    book: Book, facts: Facts, mark: I64, slack: I64, depth: I64, reach: int, side: int, out: I64
+) -> None:
+    """Write M[i, j] in ppm: forced flow in j, over its depth, caused by a move of i by ``reach``.
+
+    ``side`` 1 is a fall (longs are forced to sell), -1 a rise (shorts must buy). An account counts
+    in row i when a move of i by ``reach`` ppm makes it liquidatable; its positions on the
+    same side in every j then flow. ``depth`` is the lots executable within ``reach`` on the side
+    they flow into. ``out`` is [instruments, instruments]. Its spectral radius, which no integer
+    arithmetic gives, is taken outside the core and comes back as a signal one event later.
+    """
+    out[:, :] = 0
+    for row in range(book.counts[1]):
+        account, lots, i = book.account[row], book.lots[row], np.int64(book.instrument[row])
+        if lots * side <= 0 or account < FIRST_USER:
+            continue
+        if distance_to_liquidation(facts, i, lots, mark[i], slack[account]) > reach:
+            continue
+        other = np.int64(book.head[account])
+        while other >= 0:
+            if book.lots[other] * side > 0:
+                out[i, book.instrument[other]] += abs(book.lots[other])
+            other = np.int64(book.follow[other])
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            if out[i, j] and depth[j]:
+                out[i, j] = min(N_MAX, muldiv(out[i, j], PPM, depth[j]))
+            elif out[i, j]:
+                out[i, j] = N_MAX

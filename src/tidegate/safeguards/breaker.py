@@ -1,0 +1,197 @@
+"""When to slow down, and how far."""
+
+from enum import IntEnum
+from math import isqrt
+
+import msgspec
+
+from tidegate.domain.errors import ConfigInvalid
+from tidegate.domain.units import PPM, Nanos, Ppm
+
+
+class Rung(IntEnum):
+    """The ladder, in order; each one restricts what the one below allowed."""
+
+    NORMAL = 0
+    CAUTION = 1  # leverage is restricted
+    REDUCE_ONLY = 2  # nothing new is opened
+    AUCTION_ONLY = 3  # forced sales leave the order book alone
+    HALT = 4  # nothing new is started; exits stay possible
+
+
+NEVER = 2**62
+
+
+class Alarms(msgspec.Struct, frozen=True, kw_only=True):
+    """What the breaker looks at, all in ppm except the last, a count."""
+
+    deviations: int  # worst move since its anchor, in standard deviations
+    distressed: int  # share of all maintenance that belongs to liquidatable accounts
+    branching: int  # near branching ratio, the worst instrument or the spectral radius
+    drawdown: int  # of the insurance fund from its peak
+    doubtful: int  # instruments whose price is not good
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a rung is climbed, and what it does. A threshold left out never trips."""
+
+    rung: str
+    deviations: int = NEVER
+    distressed: int = NEVER
+    branching: int = NEVER
+    drawdown: int = NEVER
+    doubtful: int = NEVER
+    initial_scale: Ppm = Ppm(PPM)  # initial margin is multiplied by this
+    pace: Ppm = Ppm(PPM)  # share of the liquidation budget
+    band: Ppm = Ppm(0)  # forced orders stay within this of the mark; 0: no band
+
+    def level(self) -> int:
+        """Return the rung's number."""
+        return int(Rung[self.rung.upper()])
+
+
+class LadderBreaker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Climb at once to the highest rung any alarm reaches; come down one rung after a calm.
+
+    Calm means that every alarm lies below ``hysteresis`` times the thresholds of the rung one
+    stands on, without a break, for ``cooldown_ns``. ``reserved`` is the share of executable depth
+    that forced orders never take: the lane in which accounts reduce risk by themselves.
+    """
+
+    steps: tuple[Step, ...] = ()
+    hysteresis: Ppm = Ppm(800_000)
+    cooldown_ns: Nanos = Nanos(60_000_000_000)
+    reserved: Ppm = Ppm(0)
+    window_ns: Nanos = Nanos(60_000_000_000)  # a move is measured against a price this old
+    memory_ns: Nanos = Nanos(3_600_000_000_000)  # time constant of normal volatility
+    deviation_min: Ppm = Ppm(500)  # normal volatility is never taken to be below this per window
+
+    def __post_init__(self) -> None:
+        """Refuse a ladder that is out of order, or loosens as it rises."""
+        levels: list[int] = []
+        for step in self.steps:
+            if step.rung.upper() not in Rung.__members__ or step.rung == "normal":
+                raise ConfigInvalid(
+                    where="breaker.steps.rung",
+                    what="must be caution, reduce_only, auction_only or halt",
+                    found=repr(step.rung),
+                )
+            levels.append(step.level())
+        if levels != sorted(set(levels)):
+            raise ConfigInvalid(
+                where="breaker.steps", what="rungs must rise, each once", found=repr(levels)
+            )
+        for lower, upper in zip(self.steps, self.steps[1:], strict=False):
+            if upper.pace > lower.pace or upper.initial_scale < lower.initial_scale:
+                raise ConfigInvalid(
+                    where="breaker.steps",
+                    what="pace must not rise and initial_scale must not fall, rung by rung",
+                    found=f"{lower.rung} {lower.pace:_}/{lower.initial_scale:_} then "
+                    f"{upper.rung} {upper.pace:_}/{upper.initial_scale:_}",
+                )
+            for name in ("deviations", "distressed", "branching", "drawdown", "doubtful"):
+                if getattr(upper, name) < getattr(lower, name) < NEVER:
+                    raise ConfigInvalid(
+                        where=f"breaker.steps.{upper.rung}.{name}",
+                        what="must not trip before the rung below",
+                        found=f"{getattr(upper, name):_} below {getattr(lower, name):_}",
+                    )
+        if not 0 < self.hysteresis <= PPM or not 0 <= self.reserved < PPM:
+            raise ConfigInvalid(
+                where="breaker",
+                what="hysteresis must lie within 1..1_000_000 and reserved below 1_000_000",
+                found=f"{self.hysteresis:_} and {self.reserved:_}",
+            )
+
+    def reached(self, alarms: Alarms, share: int = PPM) -> tuple[int, str, int]:
+        """Return the highest rung whose thresholds, times ``share``, an alarm reaches, and why."""
+        for step in reversed(self.steps):
+            for name in ("deviations", "distressed", "branching", "drawdown", "doubtful"):
+                line = getattr(step, name)
+                value = getattr(alarms, name)
+                if line < NEVER and value * PPM >= line * (share if name != "doubtful" else PPM):
+                    return step.level(), name, value
+        return int(Rung.NORMAL), "calm", 0
+
+    def climb(
+        self, alarms: Alarms, *, rung: int, calm_since: int, now: int
+    ) -> tuple[int, int, str, int]:
+        """Return (rung, calm_since, reason, value) after looking at ``alarms``.
+
+        Up at once, down one rung for each ``cooldown_ns`` of unbroken calm. ``calm_since`` is -1
+        while there is no calm.
+        """
+        target, reason, value = self.reached(alarms)
+        if target >= rung and target > 0:
+            return target, -1, reason, value
+        held, reason, value = self.reached(alarms, self.hysteresis)
+        if held >= rung > 0:
+            return rung, -1, reason, value
+        if rung == 0:
+            return 0, -1, "calm", 0
+        if calm_since < 0:
+            return rung, now, "calm", value
+        if now - calm_since >= self.cooldown_ns:
+            lower = max((s.level() for s in self.steps if s.level() < rung), default=0)
+            return max(lower, target), now, "calm", value
+        return rung, calm_since, "calm", value
+
+    def at(self, rung: int) -> Step:
+        """Return what holds on ``rung``; rungs without a step do nothing of their own."""
+        standing = [s for s in self.steps if s.level() <= rung]
+        return standing[-1] if standing else Step(rung="normal")
+
+    def deviations(self, *, price: int, anchor: int, variance: int) -> Ppm:
+        """Return the move since ``anchor`` in standard deviations of one window, in ppm.
+
+        ``variance`` is ppm squared per second; the floor ``deviation_min`` keeps a quiet night from
+        making every tick an alarm.
+        """
+        if not anchor:
+            return Ppm(0)
+        move = abs(price - anchor) * PPM // anchor
+        normal = max(self.deviation_min, isqrt(variance * self.window_ns // 1_000_000_000))
+        return Ppm(move * PPM // max(normal, 1))
+
+    def variance(self, *, price: int, last: int, variance: int, elapsed: int) -> int:
+        """Return the updated variance rate after a move from ``last``, ppm squared per second.
+
+        v += (r^2 / dt - v) * dt / (memory + dt), the implicit first-order filter; r is capped at
+        100 %, so that r^2 stays below 2**62 whatever a source says.
+        """
+        if not last or elapsed <= 0:
+            return variance
+        r = min(abs(price - last) * PPM // last, PPM)
+        total = self.memory_ns + elapsed
+        return (variance * self.memory_ns + r * r * 1_000_000_000) // total
+
+    def describe(self) -> list[str]:
+        """Return the policy in plain language."""
+        if not self.steps:
+            return ["breaker: none"]
+        said: list[str] = []
+        units = {
+            "deviations": ("a move of {:g} standard deviations", 1e6),
+            "distressed": ("{:g} % of all maintenance in distress", 1e4),
+            "branching": ("a branching ratio of {:g}", 1e6),
+            "drawdown": ("a fund drawdown of {:g} %", 1e4),
+            "doubtful": ("{:g} doubtful prices", 1),
+        }
+        for s in self.steps:
+            when = [
+                text.format(getattr(s, name) / unit)
+                for name, (text, unit) in units.items()
+                if getattr(s, name) < NEVER
+            ]
+            does = [f"liquidates at {s.pace / 1e4:g} % of its budget"]
+            if s.initial_scale > PPM:
+                does.append(f"asks {s.initial_scale / 1e6:g} times the initial margin")
+            if s.band:
+                does.append(f"holds forced orders within {s.band / 1e4:g} % of the mark")
+            said.append(f"breaker, {s.rung}: at " + " or ".join(when) + "; " + ", ".join(does))
+        said.append(
+            f"breaker: comes down one rung after {self.cooldown_ns / 1e9:g} s below "
+            f"{self.hysteresis / 1e4:g} % of the thresholds; {self.reserved / 1e4:g} % of depth is "
+            "kept for accounts that reduce by themselves"
+        )
+        return said

@@ -1,0 +1,253 @@
+"""Who is healthy: requirements per instrument, haircuts per asset, and pre-trade rules."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from tidegate.domain.book import Book, Health
+from tidegate.domain.errors import ConfigInvalid
+from tidegate.domain.facts import Facts
+from tidegate.domain.instrument import KIND, Inverse, Kind, Linear, Spot
+from tidegate.domain.units import I64, MONEY_MAX, PPM, Money, Ppm
+from tidegate.domain.venue import Venue
+from tidegate.kernels.margin import assess_account, sweep
+
+
+class Tier(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """From ``floor`` of notional on, each further unit asks these rates.
+
+    For a spot asset the rates are its haircuts: the part of a holding that does not count.
+    """
+
+    floor: Money = Money(0)
+    initial: Ppm
+    maintenance: Ppm
+
+
+class Requirement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything margin says about one instrument; the neutral one asks for nothing."""
+
+    tiers: tuple[Tier, ...] = (Tier(initial=Ppm(0), maintenance=Ppm(0)),)
+    premium: int = 0  # size premium, 1e-3 ppm per square root of a lot
+    open_low: Money = Money(0)
+    open_high: Money = Money(0)  # 0: initial margin does not grow with open interest
+    counted_max: Money = Money(0)  # a holding counts up to this value only; 0: no limit
+    debt_initial: Ppm = Ppm(0)  # rates on an owed balance of this asset
+    debt_maintenance: Ppm = Ppm(0)
+    penalty: Ppm = Ppm(0)  # taken from what is closed, for the fund
+    dust: Money = Money(0)  # remainders worth less are closed with the rest
+
+    def table(self, where: str) -> list[tuple[int, int, int, int, int]]:
+        """Return (floor, maintenance, its cum, initial, its cum) per tier, concentration included.
+
+        cum[k] = cum[k-1] + floor[k] * (rate[k] - rate[k-1]): exact because floors are whole units.
+        """
+        tiers = list(self.tiers)
+        if self.counted_max:
+            rows = [t for t in tiers if t.floor < self.counted_max]
+            tiers = [*rows, Tier(floor=self.counted_max, initial=Ppm(PPM), maintenance=Ppm(PPM))]
+        if not tiers or tiers[0].floor != 0:
+            raise ConfigInvalid(
+                where=f"{where}.tiers", what="the first floor must be 0", found=repr(tiers[:1])
+            )
+        out: list[tuple[int, int, int, int, int]] = []
+        for tier in tiers:
+            if not 0 <= tier.maintenance <= tier.initial <= PPM:
+                raise ConfigInvalid(
+                    where=f"{where}.tiers",
+                    what="rates must satisfy 0 <= maintenance <= initial <= 1_000_000",
+                    found=f"{tier.maintenance:_} and {tier.initial:_}",
+                )
+            if tier.floor % PPM:
+                raise ConfigInvalid(
+                    where=f"{where}.tiers.floor",
+                    what="must be a whole unit of the numeraire (a multiple of 1_000_000)",
+                    found=f"{tier.floor:_}",
+                    hint="the deduction that joins two tiers is exact only then",
+                )
+            if not out:
+                out.append((0, tier.maintenance, 0, tier.initial, 0))
+                continue
+            floor, mm, mm_cum, im, im_cum = out[-1]
+            if tier.floor <= floor or tier.maintenance < mm or tier.initial < im:
+                raise ConfigInvalid(
+                    where=f"{where}.tiers",
+                    what="floors must rise and rates must not fall",
+                    found=f"{floor:_}/{mm:_} then {tier.floor:_}/{tier.maintenance:_}",
+                )
+            mm_cum += tier.floor // PPM * (tier.maintenance - mm)
+            im_cum += tier.floor // PPM * (tier.initial - im)
+            out.append((tier.floor, tier.maintenance, mm_cum, tier.initial, im_cum))
+        return out
+
+
+class MarginModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Tiered cross and isolated margin over whole accounts; a loan is an account like any other.
+
+    An isolated position is an account of its own. A haircut is the maintenance rate of a holding,
+    so a loan is liquidatable exactly when its debt exceeds collateral x liquidation threshold; a
+    collateral ratio is the maintenance rate of its debt.
+    """
+
+    kind: str = "tiered"
+    instruments: dict[str, Requirement] = {}  # by symbol; "*" for all others
+    cash_debt_initial: Ppm = Ppm(0)
+    cash_debt_maintenance: Ppm = Ppm(0)
+
+    def columns(self, venue: Venue) -> Facts:
+        """Return the venue and these rules as columns; raise ConfigInvalid where they clash."""
+        known = {i.symbol for i in venue.instruments} | {"*"}
+        for symbol in self.instruments:
+            if symbol not in known and "*" not in self.instruments:
+                raise ConfigInvalid(
+                    where=f"margin.instruments.{symbol}",
+                    what=f"must be one of the venue's {sorted(known)}",
+                    found=repr(symbol),
+                )
+        default = self.instruments.get("*", Requirement())
+        rules = [self.instruments.get(i.symbol, default) for i in venue.instruments]
+        tables = [
+            rule.table(f"margin.instruments.{i.symbol}")
+            for rule, i in zip(rules, venue.instruments, strict=True)
+        ]
+        flat = [row for table in tables for row in table]
+        for rule, i in zip(rules, venue.instruments, strict=True):
+            if i.lots_max * rule.premium**2 > MONEY_MAX:
+                raise ConfigInvalid(
+                    where=f"margin.instruments.{i.symbol}.premium",
+                    what=f"lots_max x premium^2 must be <= {MONEY_MAX:_}",
+                    found=f"{i.lots_max * rule.premium**2:_}",
+                )
+        starts = np.cumsum([0, *(len(table) for table in tables)])
+
+        def of(values: list[int]) -> I64:
+            return np.array(values, np.int64)
+
+        def named(column: str) -> I64:
+            return of([int(getattr(r, column)) for r in rules])
+
+        tier = [of([row[k] for row in flat]) for k in range(5)]
+        return Facts(
+            **_instrument_columns(venue),
+            tier_start=starts.astype(np.int64),
+            tier_floor=tier[0],
+            tier_maintenance=tier[1],
+            tier_maintenance_cum=tier[2],
+            tier_initial=tier[3],
+            tier_initial_cum=tier[4],
+            debt_maintenance=named("debt_maintenance"),
+            debt_initial=named("debt_initial"),
+            premium=named("premium"),
+            open_low=named("open_low"),
+            open_high=named("open_high"),
+            penalty=named("penalty"),
+            dust=named("dust"),
+            cash_debt=of([self.cash_debt_maintenance, self.cash_debt_initial]),
+        )
+
+    def assess(self, book: Book, facts: Facts, *, mark: I64, low: I64, high: I64) -> Health:
+        """Return the health of every account; the policy sees whole accounts, not positions."""
+        n = book.accounts
+        health = Health(
+            equity=np.zeros(n, np.int64), required=np.zeros(n, np.int64), best=np.zeros(n, np.int64)
+        )
+        sweep(book, facts, mark, low, high, health.equity, health.required, health.best)
+        return health
+
+    def allows(
+        self,
+        book: Book,
+        facts: Facts,
+        *,
+        mark: I64,
+        account: int,
+        instrument: int,
+        lots: int,
+        cost: int,
+        cash: int,
+        scale: Ppm,
+    ) -> str:
+        """Return why this change must be refused, or an empty string to allow it.
+
+        Allowed when equity covers initial margin (times ``scale``, the breaker's) after the change,
+        on the line included. Otherwise allowed only if it takes risk away: maintenance does not
+        rise and equity per maintenance does not fall, compared by cross-multiplication in Python's
+        unbounded integers. Source: dYdX v4 `x/subaccounts/lib/updates.go`.
+        """
+        crowd = open_after(book, instrument, lots)
+        before, after = np.zeros(3, np.int64), np.zeros(3, np.int64)
+        assess_account(book, facts, mark, account, -1, 0, 0, 0, 0, before)
+        assess_account(book, facts, mark, account, instrument, lots, cost, cash, crowd, after)
+        old_equity, old_required = int(before[0]), int(before[1])
+        equity, required = int(after[0]), int(after[1])
+        initial = -(-int(after[2]) * scale // PPM)
+        if equity >= max(initial, required):
+            return ""
+        if required == 0:
+            # Nothing is left that could lose: closing everything is always allowed.
+            return "" if equity >= old_equity or instrument >= 0 else "below_initial_margin"
+        if required <= old_required and equity * old_required >= old_equity * required:
+            return ""
+        return "below_initial_margin"
+
+    def describe(self) -> list[str]:
+        """Return the policy in plain language."""
+        said: list[str] = []
+        for symbol, rule in self.instruments.items():
+            name = "every other instrument" if symbol == "*" else symbol
+            parts = [
+                f"from {t.floor / 1e6:,.0f}: {t.maintenance / 1e4:g} % to stay, "
+                f"{t.initial / 1e4:g} % to open"
+                for t in rule.tiers
+            ]
+            said.append(f"margin, {name}: " + "; ".join(parts))
+            if rule.open_high:
+                said.append(
+                    f"margin, {name}: opening asks more from {rule.open_low / 1e6:,.0f} of open "
+                    f"interest on, and everything at {rule.open_high / 1e6:,.0f}"
+                )
+            if rule.premium:
+                said.append(f"margin, {name}: large positions ask more (square root of size)")
+            if rule.counted_max:
+                said.append(f"margin, {name}: counts up to {rule.counted_max / 1e6:,.0f} only")
+            if rule.penalty:
+                said.append(f"margin, {name}: liquidation costs {rule.penalty / 1e4:g} %")
+        if self.cash_debt_maintenance:
+            said.append(
+                f"margin: a debt must be covered {1 + self.cash_debt_maintenance / 1e6:.4g} times"
+            )
+        return said or ["margin: nothing is asked; an account is liquidated when bankrupt"]
+
+
+def open_after(book: Book, instrument: int, lots: int) -> int:
+    """Return the one-sided open interest of ``instrument`` if somebody traded ``lots``.
+
+    An upper bound: what a trade closes is not subtracted from the other side.
+    """
+    if instrument < 0:
+        return 0
+    long = int(book.long_open[instrument]) + max(lots, 0)
+    short = int(book.short_open[instrument]) + max(-lots, 0)
+    return max(long, short)
+
+
+def _instrument_columns(venue: Venue) -> Mapping[str, Any]:
+    def of(read: dict[type, str], default: int) -> I64:
+        named = [(i, read.get(type(i))) for i in venue.instruments]
+        return np.array([int(getattr(i, n)) if n else default for i, n in named], np.int64)
+
+    kinds = np.array([int(KIND[type(i)]) for i in venue.instruments], np.int64)
+    coins = [venue.index(i.coin) if isinstance(i, Inverse) else -1 for i in venue.instruments]
+    assert all(kinds[c] == Kind.SPOT for c in coins if c >= 0)
+    return {
+        "kind": kinds,
+        "tick_value": of({Linear: "tick_value", Spot: "tick_value"}, 0),
+        "units": of({Spot: "units"}, 1),
+        "contract": of({Inverse: "contract"}, 0),
+        "face": of({Inverse: "face"}, 0),
+        "coin": np.array(coins, np.int64),
+        "price_max": np.array([i.price_max for i in venue.instruments], np.int64),
+        "lots_max": np.array([i.lots_max for i in venue.instruments], np.int64),
+    }

@@ -1,0 +1,266 @@
+"""Which prices we believe, how much, and for what."""
+
+from enum import IntEnum
+
+import msgspec
+
+from tidegate.domain.errors import ConfigInvalid
+from tidegate.domain.units import PPM, Nanos, Ppm, Ticks
+
+
+class Quality(IntEnum):
+    """How far a mark can be trusted, best first."""
+
+    GOOD = 0
+    DOUBTFUL = 1  # few sources, wide, or far from the venue's own price: an interval, not a point
+    STALE = 2  # nothing new for too long: the last mark with a widened interval
+    NONE = 3  # never observed
+
+
+class Action(IntEnum):
+    """What a price is about to be used for, in order of the harm a wrong one does."""
+
+    VALUE = 0
+    REDUCE = 1
+    OPEN = 2
+    WITHDRAW = 3
+    LIQUIDATE = 4
+    DELEVERAGE = 5
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One price source: its weight in the index, or the venue's own market."""
+
+    name: str
+    weight: int = 1
+    role: str = "index"  # or "venue": the mark's own market, never part of the index
+
+    def __post_init__(self) -> None:
+        """Refuse a weight that cannot vote and a role nobody plays."""
+        if self.weight < 1 or self.role not in {"index", "venue"}:
+            raise ConfigInvalid(
+                where=f"oracle.sources.{self.name}",
+                what='weight must be >= 1 and role "index" or "venue"',
+                found=f"{self.weight}, {self.role!r}",
+            )
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What the guard remembers of one source: its last price, half-width and time."""
+
+    source: int
+    price: int
+    confidence: int
+    published: int
+
+
+class Belief(msgspec.Struct, frozen=True, kw_only=True):
+    """What the guard concludes: a mark, an interval around it, and how good it is."""
+
+    price: int
+    low: int
+    high: int
+    index: int
+    basis: int
+    quality: int
+    reason: str
+
+
+class OracleGuard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Turn what sources say into a mark with an interval and a quality. Neutral: believe anything.
+
+    index   weighted median of the fresh index sources, outliers dropped
+    mark    index + smoothed (venue price - index), held within ``divergence_max`` of the index
+    limits  one step may carry the mark ``step_max``; a larger one is taken in part, and doubtful
+    gates   the worst quality at which each action may still use the price
+    """
+
+    sources: tuple[Source, ...] = ()  # empty: every source of the venue, weight 1
+    age_max_ns: Nanos = Nanos(0)  # 0: never stale
+    sources_min: int = 1
+    outlier_max: Ppm = Ppm(0)  # further from the median of all: dropped; 0: none is
+    confidence_max: Ppm = Ppm(0)  # a wider half-width makes a price doubtful; 0: never
+    step_max: Ppm = Ppm(0)  # 0: any step
+    divergence_max: Ppm = Ppm(0)  # of the venue's price from the index; 0: not looked at
+    smoothing_ns: Nanos = Nanos(0)  # time constant of the basis; 0: the mark is the index
+    stale_band: Ppm = Ppm(0)  # half-width given to a stale mark
+    delay_ns: Nanos = Nanos(0)  # an observation becomes the mark only after this long
+    liquidate_at_worst: int = int(Quality.DOUBTFUL)
+    deleverage_at_worst: int = int(Quality.GOOD)
+    withdraw_at_worst: int = int(Quality.GOOD)
+    open_at_worst: int = int(Quality.DOUBTFUL)
+
+    def __post_init__(self) -> None:
+        """Refuse gates and limits that contradict each other."""
+        gates = (
+            self.liquidate_at_worst,
+            self.deleverage_at_worst,
+            self.withdraw_at_worst,
+            self.open_at_worst,
+        )
+        if not all(Quality.GOOD <= g <= Quality.STALE for g in gates):
+            raise ConfigInvalid(
+                where="oracle",
+                what="*_at_worst must be 0 (good), 1 (doubtful) or 2 (stale)",
+                found=repr(gates),
+            )
+        if self.sources_min < 1:
+            raise ConfigInvalid(
+                where="oracle.sources_min", what="must be >= 1", found=str(self.sources_min)
+            )
+
+    def admits(self, action: Action, quality: int) -> bool:
+        """Return whether a price of this quality may be used for ``action``."""
+        worst = {
+            Action.VALUE: Quality.STALE,
+            Action.REDUCE: Quality.STALE,
+            Action.OPEN: self.open_at_worst,
+            Action.WITHDRAW: self.withdraw_at_worst,
+            Action.LIQUIDATE: self.liquidate_at_worst,
+            Action.DELEVERAGE: self.deleverage_at_worst,
+        }[action]
+        return quality <= worst
+
+    def refusal(self, *, price: int, price_max: int, published: int, now: int, last: int) -> str:
+        """Return the reason code to refuse an observation outright, or an empty string.
+
+        ``last`` is the time of the newest observation of the same source. In order of precedence.
+        """
+        if price <= 0:
+            return "price_must_be_positive"
+        if price > price_max:
+            return "price_exceeds_limit"
+        if published > now:
+            return "price_from_the_future"
+        if published < last:
+            return "price_is_older_than_the_last"
+        if self.age_max_ns and now - published > self.age_max_ns:
+            return "price_is_stale"
+        return ""
+
+    def believe(
+        self, seen: list[Seen], *, mark: int, basis: int, now: int, elapsed: int
+    ) -> Belief | None:
+        """Return the new belief from everything remembered, or None when no source is fresh.
+
+        ``mark`` and ``basis`` are the last ones (0 before the first); ``elapsed`` the nanoseconds
+        since the last mark. ``basis`` is in 1/1024 ticks.
+        """
+        fresh = [s for s in seen if not self.age_max_ns or now - s.published <= self.age_max_ns]
+        voters = [s for s in fresh if self._role(s.source) == "index"]
+        if not voters:
+            # Degraded mode: without any index source the venue's own price is all there is.
+            voters = fresh
+            if not voters:
+                return None
+            degraded = True
+        else:
+            degraded = False
+        kept = self._without_outliers(voters)
+        index = weighted_median([(s.price, self._weight(s.source)) for s in kept])
+        venue = [s.price for s in fresh if self._role(s.source) == "venue"]
+        basis = self._smooth(basis, venue[-1] - index if venue else 0, elapsed)
+        target = index + (basis // 1024 if self.smoothing_ns else 0)
+        reason = "no_index_source" if degraded else ""
+        if len(kept) < self.sources_min:
+            reason = reason or "too_few_sources"
+        if self.divergence_max and venue:
+            room = index * self.divergence_max // PPM
+            if abs(venue[-1] - index) > room:
+                reason = reason or "venue_diverges_from_index"
+            target = min(max(target, index - room), index + room)
+        width = max(s.confidence for s in kept)
+        if self.confidence_max and width * PPM > target * self.confidence_max:
+            reason = reason or "confidence_is_wide"
+        price = target
+        if self.step_max and mark:
+            room = max(1, mark * self.step_max // PPM)
+            if abs(target - mark) > room:
+                reason = reason or "step_exceeds_limit"
+                price = mark + room if target > mark else mark - room
+        price = max(1, price)
+        # Truth lies between what we carry and what is said: the interval covers both.
+        said = [price, target, *(s.price for s in kept)]
+        low, high = max(1, min(said) - width), max(said) + width
+        if not reason:
+            low = high = price
+        quality = int(Quality.DOUBTFUL) if reason else int(Quality.GOOD)
+        return Belief(
+            price=price,
+            low=low,
+            high=high,
+            index=index,
+            basis=basis,
+            quality=quality,
+            reason=reason,
+        )
+
+    def widened(self, mark: int) -> tuple[int, int]:
+        """Return the interval of a stale mark."""
+        room = mark * self.stale_band // PPM
+        return max(1, mark - room), mark + room
+
+    def _role(self, source: int) -> str:
+        return self.sources[source].role if source < len(self.sources) else "index"
+
+    def _weight(self, source: int) -> int:
+        return self.sources[source].weight if source < len(self.sources) else 1
+
+    def _without_outliers(self, voters: list[Seen]) -> list[Seen]:
+        if not self.outlier_max or len(voters) < 3:
+            return voters  # two sources that disagree cannot tell which of them is wrong
+        middle = weighted_median([(s.price, self._weight(s.source)) for s in voters])
+        room = middle * self.outlier_max // PPM
+        return [s for s in voters if abs(s.price - middle) <= room]
+
+    def _smooth(self, basis: int, gap: int, elapsed: int) -> int:
+        # First-order: alpha = elapsed / (tau + elapsed), the implicit form, stable at any step.
+        if not self.smoothing_ns:
+            return 0
+        return basis + (gap * 1024 - basis) * elapsed // (self.smoothing_ns + elapsed)
+
+    def describe(self) -> list[str]:
+        """Return the policy in plain language."""
+        said: list[str] = []
+        if self.sources:
+            names = ", ".join(f"{s.name} ({s.role}, weight {s.weight})" for s in self.sources)
+            said.append(f"oracle: weighted median of {names}; at least {self.sources_min}")
+        else:
+            said.append("oracle: median of every source the venue names")
+        if self.age_max_ns:
+            said.append(
+                f"oracle: a price older than {self.age_max_ns / 1e9:g} s is stale; the last mark "
+                f"is then kept with +/- {self.stale_band / 1e4:g} %"
+            )
+        if self.outlier_max:
+            said.append(f"oracle: further than {self.outlier_max / 1e4:g} % from the median: out")
+        if self.step_max:
+            said.append(f"oracle: one observation moves the mark at most {self.step_max / 1e4:g} %")
+        if self.divergence_max:
+            said.append(
+                f"oracle: the mark stays within {self.divergence_max / 1e4:g} % of the index"
+            )
+        if self.delay_ns:
+            said.append(f"oracle: a price takes effect {self.delay_ns / 1e9:g} s later")
+        said.append(
+            "oracle: liquidates on a "
+            + Quality(self.liquidate_at_worst).name.lower()
+            + " price at worst, and on a doubtful one only who is unsafe over its whole interval"
+        )
+        return said
+
+
+def weighted_median(votes: list[tuple[int, int]]) -> Ticks:
+    """Return the lower weighted median: the least price at which half of the weight has voted.
+
+    Source: Hyperliquid documentation, oracle; ties take the lower price, as medians of even counts
+    of integers must choose.
+    """
+    ranked = sorted(votes)
+    half = sum(weight for _, weight in ranked)
+    so_far = 0
+    for price, weight in ranked:
+        so_far += weight
+        if 2 * so_far >= half:
+            return Ticks(price)
+    raise AssertionError

@@ -1,0 +1,171 @@
+"""How much to liquidate now: stages, netting, and a throttle that follows executable depth."""
+
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from tidegate.domain.book import Book, Health
+from tidegate.domain.errors import ConfigInvalid
+from tidegate.domain.facts import Facts
+from tidegate.domain.units import I64, PPM, Money, Nanos, Ppm
+from tidegate.kernels.plan import net_and_cap, ranked, stage_candidates, wanted
+
+
+PRIORITIES = {"deepest": 0, "largest": 1, "oldest": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one step closes, one row an affected position, in the order of service."""
+
+    row: I64  # [n] position rows
+    netted: I64  # [n] signed lots met by opposite closes at the mark
+    ordered: I64  # [n] signed lots for the venue
+    share: I64  # [n] ppm of the account this stage closes
+    waiting: int  # rows that wanted more than the budget gave
+
+
+class StagedPlanner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Close just enough of each unhealthy account, in stages, inside what the market can carry.
+
+    Neutral: the whole account, at once, whatever the depth (as venues without a planner do).
+    """
+
+    close_fraction: Ppm = Ppm(PPM)  # most of an account closed in one stage
+    target: Ppm = Ppm(0)  # stop at this multiple of maintenance; 0: close `close_fraction` always
+    interval_ns: Nanos = Nanos(0)  # between two stages of one account
+    whole_below: Money = Money(0)  # accounts larger than this ...
+    first_stage: Ppm = Ppm(PPM)  # ... close at most this much per stage
+    netting: bool = False  # meet opposite closes at the mark before any sale
+    priority: str = "deepest"
+    depth_share: Ppm = Ppm(0)  # share of executable depth released per window; 0: no throttle
+    depth_reach: Ppm = Ppm(10_000)  # executable: resting within this of the mark
+    window_ns: Nanos = Nanos(10_000_000_000)  # a full bucket drains in this time
+    in_flight_max: Money = Money(0)  # of all orders of one instrument and side; 0: no limit
+    unknown_depth: Money = Money(0)  # assumed executable depth where none was measured
+
+    def __post_init__(self) -> None:
+        """Refuse shares outside 0..100 % and unknown priorities."""
+        for name in ("close_fraction", "first_stage", "depth_share"):
+            value = getattr(self, name)
+            if not 0 <= value <= 10 * PPM or (name != "depth_share" and not 0 < value <= PPM):
+                raise ConfigInvalid(
+                    where=f"planner.{name}", what="must lie within 1..1_000_000", found=f"{value:_}"
+                )
+        if self.priority not in PRIORITIES:
+            raise ConfigInvalid(
+                where="planner.priority",
+                what=f"must be one of {sorted(PRIORITIES)}",
+                found=repr(self.priority),
+            )
+        if self.target and self.target < PPM:
+            raise ConfigInvalid(
+                where="planner.target",
+                what="must be 0 or at least 1_000_000 (once its maintenance)",
+                found=f"{self.target:_}",
+            )
+
+    def capacity(self, *, depth_lots: int, lot_value: int, pace: Ppm, reserved: Ppm) -> int:
+        """Return the lots that may be released per window into ``depth_lots`` of depth.
+
+        ``lot_value`` is Money per lot, for the assumed depth. Rounded down at each step. Without a
+        throttle only the pace remains: everything at full pace, nothing at zero.
+        """
+        if not self.depth_share:
+            return 2**62 if pace else 0
+        depth = depth_lots or self.unknown_depth // max(lot_value, 1)
+        free = depth * (PPM - reserved) // PPM
+        return free * self.depth_share // PPM * pace // PPM
+
+    def drained(self, *, spent: int, capacity: int, elapsed: int) -> int:
+        """Return what is left in the bucket after ``elapsed`` ns: it drains at its own capacity."""
+        if not self.depth_share or capacity >= 2**62:
+            return 0
+        return max(0, spent - capacity * elapsed // self.window_ns)
+
+    def plan(
+        self,
+        book: Book,
+        facts: Facts,
+        health: Health,
+        *,
+        mark: I64,
+        gate: I64,
+        staged_at: I64,
+        now: Nanos,
+        room_sell: I64,
+        room_buy: I64,
+    ) -> Plan | None:
+        """Return this step's closes, or None when there are none. ``room_*`` is drawn down.
+
+        ``gate`` is 1 where prices may liquidate; rooms are lots per instrument.
+        """
+        accounts = stage_candidates(book, health.best, staged_at, now, self.interval_ns)
+        if not accounts.size:
+            return None
+        accounts = ranked(
+            accounts, health.equity, health.required, staged_at, PRIORITIES[self.priority]
+        )
+        n_rows = min(int(book.counts[1]), accounts.size * mark.size)
+        row, want, share = (np.zeros(n_rows, np.int64) for _ in range(3))
+        n = wanted(
+            book,
+            facts,
+            mark,
+            gate,
+            accounts,
+            health.equity,
+            health.required,
+            self.target,
+            self.close_fraction,
+            self.whole_below,
+            self.first_stage,
+            row,
+            want,
+            share,
+        )
+        if not n:
+            return None
+        row, want, share = row[:n], want[:n], share[:n]
+        netted, ordered = np.zeros(n, np.int64), np.zeros(n, np.int64)
+        net_and_cap(book, row, want, int(self.netting), room_sell, room_buy, netted, ordered)
+        waiting = int((netted + ordered != want).sum())
+        keep = (netted != 0) | (ordered != 0)
+        if not keep.any():
+            return None
+        return Plan(
+            row=row[keep],
+            netted=netted[keep],
+            ordered=ordered[keep],
+            share=share[keep],
+            waiting=waiting,
+        )
+
+    def describe(self) -> list[str]:
+        """Return the policy in plain language."""
+        said = [f"planner: {self.priority} accounts first"]
+        if self.target:
+            said.append(
+                f"planner: closes what brings an account to {self.target / 1e6:g} times its "
+                f"maintenance, at most {self.close_fraction / 1e4:g} % in one stage"
+            )
+        else:
+            said.append(f"planner: closes {self.close_fraction / 1e4:g} % of an account per stage")
+        if self.whole_below:
+            said.append(
+                f"planner: accounts above {self.whole_below / 1e6:,.0f} close at most "
+                f"{self.first_stage / 1e4:g} % per stage"
+            )
+        if self.interval_ns:
+            said.append(f"planner: one stage an account every {self.interval_ns / 1e9:g} s")
+        if self.netting:
+            said.append("planner: opposite closes meet at the mark before anything is sold")
+        if self.depth_share:
+            said.append(
+                f"planner: releases at most {self.depth_share / 1e4:g} % of the depth within "
+                f"{self.depth_reach / 1e4:g} % of the mark per {self.window_ns / 1e9:g} s"
+            )
+        else:
+            said.append("planner: no throttle")
+        return said

@@ -1,0 +1,176 @@
+"""The safeguard stack: every defence of one venue, declared in one file and bound to one venue."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self, TypeVar
+
+import msgspec
+import numpy as np
+
+from tidegate.domain.errors import ConfigInvalid
+from tidegate.domain.facts import MUTABLE, Facts
+from tidegate.domain.units import I64
+from tidegate.domain.venue import Venue
+from tidegate.safeguards.breaker import LadderBreaker
+from tidegate.safeguards.margin import MarginModel
+from tidegate.safeguards.oracle import OracleGuard
+from tidegate.safeguards.planner import StagedPlanner
+from tidegate.safeguards.routes import AnyRoute, BookRoute
+from tidegate.safeguards.signals import SignalGate
+from tidegate.safeguards.waterfall import Waterfall
+
+
+T = TypeVar("T")
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The grid of the cascade profile: buckets of ``width`` ppm on either side of the mark."""
+
+    buckets: int = 40
+    width: int = 5_000
+    near: int = 4  # buckets that make the near branching ratio
+
+    def __post_init__(self) -> None:
+        """Refuse a grid without cells."""
+        if not (1 <= self.near <= self.buckets <= 400 and 100 <= self.width <= 100_000):
+            raise ConfigInvalid(
+                where="profile",
+                what="1 <= near <= buckets <= 400 and width within 100..100_000",
+                found=f"{self.near}, {self.buckets}, {self.width:_}",
+            )
+
+
+class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What stands between a falling price and a cascade, in the order it is met."""
+
+    name: str
+    about: str = ""
+    oracle: OracleGuard = OracleGuard()
+    margin: MarginModel = MarginModel()
+    breaker: LadderBreaker = LadderBreaker()
+    profile: Profile = Profile()
+    planner: StagedPlanner = StagedPlanner()
+    route: AnyRoute = BookRoute()
+    waterfall: Waterfall = Waterfall()
+    signals: SignalGate = SignalGate()
+
+    @property
+    def digest(self) -> str:
+        """Identity of the declaration: same digest, same behaviour."""
+        encoder = msgspec.msgpack.Encoder(order="deterministic")
+        return hashlib.blake2b(encoder.encode(self), digest_size=8).hexdigest()
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a stack from TOML; raise ConfigInvalid, naming file and key."""
+        return decode_toml(path, cls)
+
+    def describe(self) -> list[str]:
+        """Return the whole stack in plain language, in the order in which an event meets it."""
+        return [
+            *self.oracle.describe(),
+            *self.margin.describe(),
+            *self.breaker.describe(),
+            *self.planner.describe(),
+            *self.route.describe(),
+            *self.waterfall.describe(),
+            *self.signals.describe(),
+        ]
+
+
+def decode_toml(path: Path, kind: type[T]) -> T:
+    """Read one TOML file into ``kind``; a refusal is a ConfigInvalid that names file and key."""
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError as e:
+        raise ConfigInvalid(
+            where=str(path), what="must be a TOML file", found="no such file"
+        ) from e
+    except ConfigInvalid as e:
+        raise ConfigInvalid(
+            where=f"{path.name}: {e.where}", what=e.what, found=e.found, hint=e.hint
+        ) from e
+    except msgspec.ValidationError as e:
+        if isinstance(e.__cause__, ConfigInvalid):
+            c = e.__cause__
+            raise ConfigInvalid(
+                where=f"{path.name}: {c.where}", what=c.what, found=c.found, hint=c.hint
+            ) from e
+        what, _, where = str(e).partition(" - at ")
+        where = where.strip("`$.") or "top level"
+        raise ConfigInvalid(where=f"{path.name}: {where}", what=what, found="as written") from e
+    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+        raise ConfigInvalid(where=path.name, what="must be valid TOML", found=str(e)) from e
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A declaration bound to a venue: what `decide` is given. Nothing in it ever changes.
+
+    ``source_of`` maps each of the venue's sources to the guard's own list (-1: not listened to).
+    """
+
+    declaration: SafeguardStack
+    venue: Venue
+    facts: Facts
+    source_of: tuple[int, ...]
+
+    @classmethod
+    def bind(cls, declaration: SafeguardStack, venue: Venue) -> Self:
+        """Resolve a declaration against a venue; raise ConfigInvalid where they do not fit."""
+        named = [s.name for s in declaration.oracle.sources]
+        if named and not any(s in named for s in venue.sources):
+            raise ConfigInvalid(
+                where="oracle.sources",
+                what=f"at least one must be a source of the venue, {list(venue.sources)}",
+                found=repr(named),
+            )
+        source_of = tuple(
+            (named.index(s) if s in named else -1) if named else n
+            for n, s in enumerate(venue.sources)
+        )
+        return cls(
+            declaration=declaration,
+            venue=venue,
+            facts=declaration.margin.columns(venue),
+            source_of=source_of,
+        )
+
+    @property
+    def digest(self) -> str:
+        """Identity of declaration and venue together."""
+        encoder = msgspec.msgpack.Encoder(order="deterministic")
+        both = encoder.encode(self.declaration) + encoder.encode(self.venue)
+        return hashlib.blake2b(both, digest_size=8).hexdigest()
+
+    @property
+    def name(self) -> str:
+        """The declaration's name."""
+        return self.declaration.name
+
+
+def parameter_cell(facts: Facts, venue: Venue, name: str) -> tuple[str, int] | None:
+    """Return the (column, row) a dated parameter change may write, or None for an unknown name.
+
+    Names are ``COLUMN.SYMBOL`` for the columns of `MUTABLE`, and ``cash_debt.maintenance`` and
+    ``cash_debt.initial``.
+    """
+    column, _, rest = name.partition(".")
+    if column == "cash_debt" and rest in {"maintenance", "initial"}:
+        return column, ("maintenance", "initial").index(rest)
+    symbols = [i.symbol for i in venue.instruments]
+    if column in MUTABLE and rest in symbols:
+        assert hasattr(facts, column)
+        return column, symbols.index(rest)
+    return None
+
+
+def copied(facts: Facts) -> Facts:
+    """Return facts whose mutable columns belong to one state alone."""
+    return Facts(*(np.array(column, np.int64) for column in facts))
+
+
+def gate_column(quality: I64, worst: int) -> I64:
+    """Return 1 where a mark of this quality may be used, 0 elsewhere."""
+    return (quality <= worst).astype(np.int64)

@@ -1,0 +1,1 @@
+"""Stack files that come with the package, each a complete and commented example."""

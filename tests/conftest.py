@@ -1,0 +1,80 @@
+"""What every test may ask for: hypothesis profiles, golden journals, the folder of real data.
+
+Profiles: `fast` while writing code, `ci` in `make test` (derandomised: a red run is red again),
+`soak` overnight. There is no deadline in any of them: a JIT pause is not a bug.
+"""
+
+import difflib
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+
+TESTS = Path(__file__).parent
+GOLDEN = TESTS / "golden"
+SHARED = TESTS.parent.parent / "shared"
+DIFF_LINES_MAX = 60
+
+_SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
+settings.register_profile("fast", deadline=None, max_examples=50, suppress_health_check=_SLOW)
+settings.register_profile(
+    "ci", deadline=None, max_examples=500, derandomize=True, suppress_health_check=_SLOW
+)
+settings.register_profile("soak", deadline=None, max_examples=50_000, suppress_health_check=_SLOW)
+_DEFAULT = "ci" if "CI" in os.environ else "fast"
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or _DEFAULT)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--bless` rewrites the golden files instead of comparing with them."""
+    parser.addoption("--bless", action="store_true", help="rewrite golden files (make bless)")
+
+
+class Golden:
+    """Compares text with tests/golden/NAME.txt, or writes it there under `--bless`."""
+
+    def __init__(self, *, bless: bool) -> None:
+        self.bless = bless
+
+    def __call__(self, name: str, found: str | Iterable[str]) -> None:
+        """Fail with a readable diff when ``found`` (text, or lines) is not what was blessed."""
+        text = found if isinstance(found, str) else "\n".join(found)
+        text = text.rstrip("\n") + "\n"
+        path = GOLDEN / f"{name}.txt"
+        if self.bless:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            return
+        if not path.exists():
+            pytest.fail(f"no golden file {path.name}: read the output, then `make bless`")
+        expected = path.read_text(encoding="utf-8")
+        if text != expected:
+            diff = list(
+                difflib.unified_diff(
+                    expected.splitlines(), text.splitlines(), "blessed", "found", lineterm="", n=2
+                )
+            )
+            more = len(diff) - DIFF_LINES_MAX
+            shown = diff[:DIFF_LINES_MAX] + ([f"... and {more} more lines"] if more > 0 else [])
+            pytest.fail(
+                f"{path.name} changed; if the new behaviour is meant, `make bless` and say so in "
+                "changelog.d\n" + "\n".join(shown),
+                pytrace=False,
+            )
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str | Iterable[str]], None]:
+    """Return a function ``golden(name, text_or_lines)``; integers make its diffs exact."""
+    return Golden(bless=request.config.getoption("--bless"))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Return the folder of real data beside the checkout, or skip where it was not delivered."""
+    if not SHARED.is_dir():
+        pytest.skip("the folder `shared` is not beside this checkout: real data was not delivered")
+    return SHARED
