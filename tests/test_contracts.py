@@ -1,11 +1,24 @@
 """One contract, every journal; one contract, every venue."""
 
+import numpy as np
 import pytest
 
 from exchange import FileVenue
 from tidegate.adapters.journal import SqliteJournal
 from tidegate.adapters.memory import MemoryJournal
-from tidegate.testing import DurableJournalContract, JournalContract
+from tidegate.domain.effects import OrdersPlaced
+from tidegate.domain.events import PriceObserved
+from tidegate.domain.instrument import Linear
+from tidegate.domain.units import pack
+from tidegate.domain.venue import Market, Venue, VenueModel
+from tidegate.drivers.simvenue import SimVenue
+from tidegate.drivers.streams import Streams
+from tidegate.testing import (
+    DurableJournalContract,
+    DurableVenueContract,
+    JournalContract,
+    VenueContract,
+)
 
 
 class TestMemoryJournal(JournalContract):
@@ -24,3 +37,74 @@ class TestSqliteJournal(DurableJournalContract):
 
     def reopen(self, journal):
         return SqliteJournal(journal.path)
+
+
+PRICE = 500_000
+
+
+def placed(first, lots):
+    lots = np.array(lots)
+    return OrdersPlaced(
+        first=first,
+        route="book",
+        account=pack(np.arange(lots.size) + 12),
+        instrument=pack(np.zeros(lots.size)),
+        lots=pack(lots),
+        limit=pack(np.where(lots > 0, PRICE * 102 // 100, PRICE * 98 // 100)),
+        share=pack(np.zeros(lots.size)),
+        at=VenueContract.begin,
+    )
+
+
+class TestFileVenue(DurableVenueContract):
+    """The exchange that the kill test holds the crank against keeps the contract itself."""
+
+    @pytest.fixture(autouse=True)
+    def _somewhere(self, tmp_path):
+        self.folder, self.made = tmp_path, []
+        yield
+        for venue in self.made:
+            venue.close()
+
+    def make(self):
+        self.made.append(FileVenue(self.folder / f"{len(self.made)}.orders"))
+        return self.made[-1]
+
+    def reconnect(self, venue):
+        self.made.append(FileVenue(venue.path))
+        return self.made[-1]
+
+    def orders(self, first):
+        return placed(first, [5, -8, 1, 120, -1, 77, 6, 9, -14])
+
+
+class TestSimVenue(VenueContract):
+    """On a calm day: nothing is dropped, doubled or late."""
+
+    model = VenueModel()
+
+    def make(self):
+        linear = Linear(
+            symbol="BTC",
+            tick_size="0.1",
+            lot_size="0.001",
+            price_max=10**7,
+            lots_max=10**6,
+            tick_value=100,
+        )
+        market = Market(symbol="BTC", depth=10**13, daily_volume=10**15)
+        venue = Venue(name="sim", instruments=(linear,), markets=(market,), model=self.model)
+        sim = SimVenue(venue, Streams(7, 0))
+        sim.displace(
+            PriceObserved(ts=self.begin, instrument=0, source=0, price=PRICE, published=self.begin)
+        )
+        return sim
+
+    def orders(self, first):
+        return placed(first, [5_000, -8_000, 1, 120_000, -999_999, 77])
+
+
+class TestSimVenueThatDropsAndDelays(TestSimVenue):
+    """Faults make answers late and orders vanish; they break no promise."""
+
+    model = VenueModel(drop=300_000, delay=300_000, delay_ns=3_000_000_000)

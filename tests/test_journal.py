@@ -88,7 +88,10 @@ def test_a_good_journal_is_read(path):
 
 
 def test_any_flipped_bit_of_a_frame_names_its_record():
-    """Every bit of a batch: header, length, link and payload all name the record they belong to."""
+    """Every bit of a batch: header, length, link and payload all name the record they belong to.
+
+    A wrong count is noticed where the counting goes wrong: at the first one left over or missing.
+    """
     records = RECORDS[14:19]
     frame, link = encode_batch(records, ORIGIN)
     ends = [40]  # the header belongs to the first record
@@ -102,7 +105,9 @@ def test_any_flipped_bit_of_a_frame_names_its_record():
             bad[at] ^= 1 << bit
             with pytest.raises(JournalCorrupt) as caught:
                 list(open_batch(bytes(bad), 14, ORIGIN))
-            assert f"record {owner}:" in str(caught.value), (at, bit)
+            count = 5 ^ (1 << (bit + 8 * (at - 12))) if 12 <= at < 16 else None
+            named = owner if not count else 14 + min(count, 5)
+            assert f"record {named}:" in str(caught.value), (at, bit)
     good = list(open_batch(frame, 14, ORIGIN))
     assert [decode(s) for s in good] == records
     assert good[-1].link == link
@@ -245,18 +250,17 @@ def flipped_everywhere(path: Path, file: Path, flips: int, seed: int) -> int:
         file.write_bytes(bytes(bad))
         try:
             assert everything(path) == RECORDS, f"reproduce: byte {at}, bit {bit} of {file.name}"
-        except TidegateError as error:
-            assert str(error), "a refusal says what was wrong"
+        except TidegateError:
             refused += 1
     return refused
 
 
 def test_a_flipped_bit_of_the_file_is_refused_or_harmless(path):
     """Bits in free space and in unused page fields harm nobody; no other is overlooked."""
-    assert flipped_everywhere(path, path, 300, seed=11) > 30
+    assert flipped_everywhere(path, path, 1_500, seed=11) > 150
 
 
-def test_a_flipped_bit_of_the_log_is_refused_or_harmless(master, tmp_path):
+def test_a_flipped_bit_of_the_log_is_refused_or_harmless(tmp_path):
     """SQLite takes a damaged page of its write-ahead log for the log's end; the witness does not.
 
     The files are copied while the journal is open, as a crash leaves them.
@@ -269,7 +273,7 @@ def test_a_flipped_bit_of_the_log_is_refused_or_harmless(master, tmp_path):
             journal.append(RECORDS[begin:end])
         for file in live.iterdir():
             shutil.copy(file, dead)
-    assert flipped_everywhere(dead / "j", dead / "j-wal", 150, seed=12) > 100
+    assert flipped_everywhere(dead / "j", dead / "j-wal", 1_000, seed=12) > 700
 
 
 def test_a_log_that_was_not_copied_is_missed(tmp_path):
@@ -278,7 +282,9 @@ def test_a_log_that_was_not_copied_is_missed(tmp_path):
         journal.append(RECORDS)
         shutil.copy(tmp_path / "j", tmp_path / "copy")
         shutil.copy(tmp_path / "j-head", tmp_path / "copy")
-    assert "record 0: it is missing, and so is every record up to 39" in refusal(tmp_path / "copy/j")
+    assert "record 0: it is missing, and so is every record up to 39" in refusal(
+        tmp_path / "copy/j"
+    )
 
 
 def test_a_truncated_file_is_refused(path):

@@ -234,6 +234,24 @@ def test_every_key_of_a_file_is_documented(page: str, kind: type):
     assert keys_of(kind, set()) <= documented
 
 
+EXAMPLES = [
+    (short(page), block)
+    for page in sorted(DOCS.rglob("*.md"))
+    for block in re.findall(r"^```toml\n(.*?)^```", text_of(page), re.MULTILINE | re.DOTALL)
+]
+
+
+@pytest.mark.parametrize(("page", "block"), EXAMPLES, ids=[page for page, _ in EXAMPLES])
+def test_every_stack_in_the_docs_loads(page: str, block: str, tmp_path: Path):
+    """An example that is refused teaches the wrong thing. A fragment is completed by a name."""
+    del page
+    if "[[instruments]]" in block or "[limits]" in block:
+        pytest.skip("a venue file")
+    named = block if re.search(r"^name\b", block, re.MULTILINE) else f'name = "x"\n{block}'
+    (tmp_path / "stack.toml").write_text(named, encoding="utf-8")
+    SafeguardStack.load(tmp_path / "stack.toml")
+
+
 def test_the_readme_is_short():
     words = len(text_of(ROOT / "README.md").split())
     assert words <= README_WORDS_MAX

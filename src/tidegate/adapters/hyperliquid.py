@@ -13,6 +13,7 @@ Between two known prices the path follows the liquidation fills of the cascade t
 of the fall done by a second is the share of market liquidations done by then.
 """
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -151,6 +152,18 @@ def floats(table: Table, column: str) -> F64:
     return table.column(column).cast(pa.float64()).to_numpy(zero_copy_only=False)
 
 
+def numbers(column: I64) -> list[int]:
+    """Return a column as Python integers."""
+    found: list[int] = column.tolist()
+    return found
+
+
+def as_floats(column: F64) -> list[float]:
+    """Return a column as Python floats."""
+    found: list[float] = column.tolist()
+    return found
+
+
 def only(table: Table, **values: object) -> Table:
     """Return the rows in which every named column has this value."""
     for column, value in values.items():
@@ -214,9 +227,8 @@ def price_path(tables: dict[str, Table], coin: str, knobs: Knobs) -> PricePath:
             found=f"{low:g}",
         )
     knots = [(int(at[0]), start), *((b.ts, b.price) for b in exact), (bottom, low)]
-    ts = np.unique(
-        np.r_[np.arange(at[0], at[-1] + 3 * SECOND, SECOND), [t for t, _ in knots]].astype(np.int64)
-    )
+    seconds = np.arange(int(at[0]), int(at[-1]) + 3 * SECOND, SECOND)
+    ts: I64 = np.unique(np.concatenate([seconds, np.array([t for t, _ in knots])]))
     down = ts <= bottom
     log = np.empty(ts.size)
     log[down] = _fall(ts[down], knots, at, market)
@@ -225,12 +237,11 @@ def price_path(tables: dict[str, Table], coin: str, knobs: Knobs) -> PricePath:
     log[~down] = np.log(low + (end - low) * back / whole)
     log = np.log(start) + (log - np.log(start)) * knobs.outside_share
     price = np.exp(log)
+    known = [burst for burst in every if burst.ts <= last.ts]
+    along = [float(price[int(np.searchsorted(ts, burst.ts))]) for burst in known]
     fall = tuple(
-        burst._replace(price=float(np.interp(burst.ts, ts, price)))
-        if not burst.exact or knobs.outside_share != 1.0
-        else burst
-        for burst in every
-        if burst.ts <= last.ts
+        burst if burst.exact and knobs.outside_share == 1.0 else burst._replace(price=at_price)
+        for burst, at_price in zip(known, along, strict=True)
     )
     return PricePath(ts, price, fall, float(price.min()), start, float(price[-1]))
 
@@ -238,7 +249,7 @@ def price_path(tables: dict[str, Table], coin: str, knobs: Knobs) -> PricePath:
 def _fall(ts: I64, knots: list[tuple[int, float]], at: I64, market: F64) -> F64:
     """Return log prices along the knots, each segment paced by the market liquidations in it."""
     log = np.full(ts.size, np.log(knots[0][1]))
-    for (t0, p0), (t1, p1) in zip(knots, knots[1:], strict=False):
+    for (t0, p0), (t1, p1) in pairwise(knots):
         rows = (at > t0) & (at <= t1)
         paced = float(market[rows].sum())
         times = np.r_[t0, at[rows], t1]

@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -25,14 +25,15 @@ def words(text: str) -> None:
 
 def identity(**facts: str) -> None:
     """Print what is running on what: the version first, then each fact."""
-    words(", ".join([f"tidegate {__version__}", *(f"{k} {v}" for k, v in facts.items())]))
+    said = [f"{name.replace('_', ' ')} {value}" for name, value in facts.items()]
+    words(", ".join([f"tidegate {__version__}", *said]))
     cache = Path(os.environ.get("NUMBA_CACHE_DIR", ""))
     if not cache.is_dir():
         words("compiling the kernels; only the first run does that, and it takes about a minute")
 
 
 @contextmanager
-def progress(label: str, total: int) -> Iterator[Tick]:
+def progress(label: str, total: int) -> Generator[Tick]:
     """Show how far one run is; the yielded function is told how many events are done.
 
     A bar on a terminal; otherwise a line every few seconds, so that a log stays readable.
@@ -46,7 +47,7 @@ def progress(label: str, total: int) -> Iterator[Tick]:
 
 
 @contextmanager
-def _bar(label: str, total: int) -> Iterator[Tick]:
+def _bar(label: str, total: int) -> Generator[Tick]:
     from rich.console import Console  # noqa: PLC0415 - 0.2 s that --help should not pay
     from rich.progress import (  # noqa: PLC0415 - ditto
         BarColumn,
@@ -77,7 +78,7 @@ def _bar(label: str, total: int) -> Iterator[Tick]:
 
 
 @contextmanager
-def _lines(label: str, total: int) -> Iterator[Tick]:
+def _lines(label: str, total: int) -> Generator[Tick]:
     begun = said = time.monotonic()
 
     def tick(done: int) -> None:

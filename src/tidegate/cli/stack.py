@@ -2,8 +2,13 @@
 
 import json
 from pathlib import Path
+from textwrap import fill
+from typing import Final
 
 import click
+
+
+WIDTH: Final = 96
 
 
 @click.group()
@@ -47,8 +52,10 @@ def check(file: str, venue: Path | None, *, as_json: bool) -> None:
     room = ""
     for line in reading:
         topic, _, text = line.partition(": ")
-        click.echo(f"{topic if topic != room else '':<22}{text}")
-        room = topic
+        if topic != room:
+            click.echo(topic)
+            room = topic
+        click.echo(fill(text, WIDTH, initial_indent="  ", subsequent_indent="    "))
     click.echo()
     if bound is not None:
         count = len(bound.venue.instruments)

@@ -38,7 +38,7 @@ def load_stack(wanted: str) -> SafeguardStack:
 
 
 def bind_stacks(wanted: Sequence[str], venue: Venue) -> list[Stack]:
-    """Return the stacks bound to ``venue``; their names must differ, for every table keys by them."""
+    """Return the stacks bound to ``venue``; their names must differ, for tables key by them."""
     stacks = [Stack.bind(load_stack(each), venue) for each in wanted]
     names = [stack.name for stack in stacks]
     for name in names:

@@ -199,6 +199,7 @@ class Deleveraged(Effect, frozen=True, kw_only=True):
     mark: Ticks
     deficit: Money  # what the bankrupt lacked for the closed lots
     fund: Money  # what the fund held at that moment
+    fund_paid: Money  # what it paid of the deficit; the winners gave up the rest
     account: bytes  # winners, in the order they were taken
     lots: bytes  # signed change of each winner
     forgone: bytes  # Money each winner gives up against the mark

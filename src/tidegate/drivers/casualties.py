@@ -30,7 +30,7 @@ class Casualties:
     notional: I64  # [accounts] at the opening, all instruments
     first: I64  # [accounts] Nanos of the first forced order, netting or deleveraging; 0: never
     orders: I64  # [accounts] forced orders placed
-    forced: I64  # [accounts] sold, bought back or netted by force
+    forced: I64  # [accounts] sold, bought back, netted or closed against winners
     deficit: I64  # [accounts] by which it was found bankrupt
     lost: I64  # [accounts] positions taken from it as a winner, at the mark
     forgone: I64  # [accounts] profit it gave up as a winner

@@ -359,6 +359,8 @@ class Meter:
         bankrupt, closed = unpack(effect.bankrupt), np.abs(unpack(effect.closed))
         part = effect.deficit * closed.astype(np.float64) / max(1, int(closed.sum()))
         np.add.at(hit.deficit, bankrupt, np.rint(part).astype(np.int64))
+        taken = value.sum() * closed.astype(np.float64) / max(1, int(closed.sum()))
+        np.add.at(hit.forced, bankrupt, np.rint(taken).astype(np.int64))
         hit.hit(bankrupt, self._now or 0)
         self._sampler.put("bad_debt", self._money["bad_debt"])
         self._sampler.put("forgone", self._money["forgone"])

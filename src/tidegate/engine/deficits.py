@@ -7,7 +7,7 @@ import numpy as np
 from tidegate.domain.book import FIRST_USER, FUND, TREASURY, Health
 from tidegate.domain.effects import Decision, DeficitFound, Deleveraged, Posted, PostedBatch
 from tidegate.domain.instrument import CASH, Kind
-from tidegate.domain.units import I64, Amount, Money, Ticks, pack
+from tidegate.domain.units import I64, PPM, Amount, Money, Ticks, pack
 from tidegate.engine.booking import Trades, book_trades, trades_at
 from tidegate.engine.market import View
 from tidegate.engine.state import State
@@ -17,7 +17,7 @@ from tidegate.kernels.value import notional
 from tidegate.safeguards.breaker import Rung
 from tidegate.safeguards.oracle import Action
 from tidegate.safeguards.stack import Stack
-from tidegate.safeguards.waterfall import Closing
+from tidegate.safeguards.waterfall import Closing, Waterfall
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +31,45 @@ class Pool:
     deficit: I64  # Money, each position's share of what its account lacks
 
 
+@dataclass(slots=True)
+class Purse:
+    """The fund as this step draws on it: what each tranche has left, and the losses so far."""
+
+    waterfall: Waterfall
+    money: list[int]
+    lost: int
+
+    @classmethod
+    def of(cls, state: State, stack: Stack) -> "Purse":
+        """Return the purse at the start of a step."""
+        waterfall = stack.declaration.waterfall
+        money = [int(state.book.cash[FUND + k]) for k in range(len(waterfall.tranches))]
+        return cls(waterfall=waterfall, money=money, lost=state.lost)
+
+    def draw(self, deficit: int) -> list[int]:
+        """Take from the tranches, in order, what they pay of ``deficit``; return it by tranche."""
+        paid = self.waterfall.draws(deficit, balance=self.money, lost=self.lost)
+        self.money = [m - p for m, p in zip(self.money, paid, strict=True)]
+        self.lost += deficit
+        return paid
+
+
 def settle(state: State, view: View, health: Health, rung: int, stack: Stack) -> list[Decision]:
-    """Pay what bare accounts owe, then deleverage against the bankrupt the fund cannot carry.
+    """Pay what bare accounts owe, then deleverage against the bankrupt the fund will not carry.
 
     ``health.best`` of every account closed here is raised to zero, so that the planner leaves it.
     """
-    effects, fund_left = _pay_deficits(state, health, stack)
+    purse = Purse.of(state, stack)
+    effects = _pay_deficits(state, health, purse)
     waterfall = stack.declaration.waterfall
     if waterfall.deleverage == "none" or rung >= Rung.HALT:
         return effects
-    accounts = _to_deleverage(state, health, fund_left, stack)
+    accounts = _to_deleverage(state, health, sum(purse.money), stack)
     if not accounts.size:
         return effects
-    touched: list[Trades] = []
+    closed: list[Trades] = []
     for pool in _pools(state, view, health, accounts, stack):
+        carried = sum(purse.money) if waterfall.fund_pays_first else 0
         closing = waterfall.closing(
             state.book,
             state.facts,
@@ -53,38 +78,34 @@ def settle(state: State, view: View, health: Health, rung: int, stack: Stack) ->
             instrument=pool.instrument,
             side=pool.side,
             lots=int(pool.lots.sum()),
-            deficit=int(pool.deficit.sum()),
+            deficit=max(0, int(pool.deficit.sum()) - carried),
         )
         if closing.row.size:
-            trades, receipt = _close(state, view, pool, closing, fund_left, stack)
-            touched.append(trades)
-            effects.append(receipt)
+            trades, receipts = _close(state, view, pool, closing, purse)
+            closed.append(trades)
+            effects += receipts
             health.best[state.book.account[pool.row]] = 0
-    if touched:
+    if closed:
         columns = [
-            np.concatenate([getattr(t, name) for t in touched])
+            np.concatenate([getattr(t, name) for t in closed])
             for name in ("account", "instrument", "lots", "price", "paid")
         ]
         effects += book_trades(state, Trades(*columns), "deleveraged")
     return effects
 
 
-def _pay_deficits(state: State, health: Health, stack: Stack) -> tuple[list[Decision], int]:
-    """Return the payments for accounts that only owe cash, and what the fund has left."""
-    waterfall, book = stack.declaration.waterfall, state.book
-    tranches = waterfall.tranches
-    money = [int(book.cash[FUND + k]) for k in range(len(tranches))]
-    lost = state.lost
+def _pay_deficits(state: State, health: Health, purse: Purse) -> list[Decision]:
+    """Return the payments for accounts that own nothing any more and owe cash."""
+    waterfall, book = purse.waterfall, state.book
     effects: list[Decision] = []
     n = book.accounts
     debtors = np.flatnonzero((book.cash[:n] < 0) & (book.head[:n] < 0))
     for account in debtors[debtors >= FIRST_USER].tolist():
         deficit = -int(book.cash[account])
-        paid = waterfall.draws(deficit, balance=money, lost=lost)
-        money = [m - p for m, p in zip(money, paid, strict=True)]
+        paid = purse.draw(deficit)
         rest = deficit - sum(paid)
-        payers, shares = waterfall.shares(rest, health, book.cash) if rest else (None, None)
-        shared = int(shares.sum()) if shares is not None else 0
+        payers, shares = waterfall.shares(rest, health, book.cash)
+        shared = int(shares.sum())
         effects.append(
             DeficitFound(
                 account=account,
@@ -94,43 +115,32 @@ def _pay_deficits(state: State, health: Health, stack: Stack) -> tuple[list[Deci
                 uncovered=Money(rest - shared),
             )
         )
+        # What nobody pays the venue itself now owes, and shows it in its own treasury.
+        sources = [(FUND + k, m, "fund") for k, m in enumerate(paid)]
+        sources.append((TREASURY, rest - shared, "bad_debt"))
         effects += [
-            Posted(debit=FUND + k, credit=account, asset=CASH, amount=Amount(amount), reason="fund")
-            for k, amount in enumerate(paid)
+            Posted(debit=debit, credit=account, asset=CASH, amount=Amount(amount), reason=reason)
+            for debit, amount, reason in sources
             if amount
         ]
-        if payers is not None and shares is not None and shared:
-            effects.append(
-                PostedBatch(
-                    counter=account,
-                    asset=CASH,
-                    account=pack(payers),
-                    amount=pack(-shares),
-                    reason="socialised",
-                )
-            )
+        if shared:
+            effects.append(_batch(account, payers, -shares, "socialised"))
             health.equity[payers] -= shares
             health.best[payers] -= shares
-        if rest - shared:
-            # Nobody pays: the venue itself now owes it, and shows it in its own treasury.
-            effects.append(
-                Posted(
-                    debit=TREASURY,
-                    credit=account,
-                    asset=CASH,
-                    amount=Amount(rest - shared),
-                    reason="bad_debt",
-                )
-            )
-        lost += deficit
-    return effects, sum(money)
+    return effects
+
+
+def _batch(counter: int, account: I64, amount: I64, reason: str) -> PostedBatch:
+    return PostedBatch(
+        counter=counter, asset=CASH, account=pack(account), amount=pack(amount), reason=reason
+    )
 
 
 def _to_deleverage(state: State, health: Health, fund: int, stack: Stack) -> I64:
     """Return bankrupt accounts that must be closed out now, deepest first.
 
-    The fund stands behind the smallest deficits first, so that it spares as many as it can; whom it
-    cannot carry is deleveraged. With "bankrupt", everybody is.
+    The part of the fund that may be at risk stands behind the smallest deficits first, so that it
+    spares as many as it can; whom it will not carry is deleveraged. With "bankrupt", everybody is.
     """
     bankrupt = np.flatnonzero((health.equity < 0) & (health.best < 0))
     bankrupt = bankrupt[(bankrupt >= FIRST_USER) & (state.book.head[bankrupt] >= 0)]
@@ -138,14 +148,8 @@ def _to_deleverage(state: State, health: Health, fund: int, stack: Stack) -> I64
         return bankrupt
     order = bankrupt[np.argsort(-health.equity[bankrupt], kind="mergesort")]
     if stack.declaration.waterfall.deleverage_when == "fund_exhausted":
-        left = fund
-        spared = 0
-        for account in order.tolist():
-            left += int(health.equity[account])
-            if left < 0:
-                break
-            spared += 1
-        order = order[spared:]
+        risked = fund * stack.declaration.waterfall.fund_share // PPM
+        order = order[np.cumsum(-health.equity[order]) > risked]
     return order[::-1]
 
 
@@ -187,19 +191,20 @@ def _pools(state: State, view: View, health: Health, accounts: I64, stack: Stack
 
 
 def _close(
-    state: State, view: View, pool: Pool, closing: Closing, fund: int, stack: Stack
-) -> tuple[Trades, Deleveraged]:
-    """Return the trades that close a pool against its winners, and the receipt.
+    state: State, view: View, pool: Pool, closing: Closing, purse: Purse
+) -> tuple[Trades, list[Decision]]:
+    """Return the trades that close a pool against its winners, and the receipt with its payments.
 
     The bankrupt are served deepest first until the winners' lots are used up. Each of them gets the
-    mark plus its own deficit for the lots closed (rounded up); the winners give that total up, in
-    proportion to their lots, so all at one price.
+    mark plus its own deficit for the lots closed (rounded up): from the fund, where that pays
+    first, and for the rest from the winners in proportion to their lots, so all at one price.
     """
     i, side, book = pool.instrument, pool.side, state.book
     matched = int(closing.lots.sum())
     served = np.minimum(pool.lots, np.maximum(0, matched - (pool.lots.cumsum() - pool.lots)))
     keep = served > 0
     rows, served = pool.row[keep], served[keep]
+    bankrupt = book.account[rows].astype(np.int64)
     lack = np.array(
         [
             -(-int(d) * int(s) // int(n))
@@ -207,43 +212,65 @@ def _close(
         ],
         np.int64,
     )
+    deficit, held = int(lack.sum()), sum(purse.money)
+    payments: list[Decision] = []
+    if purse.waterfall.fund_pays_first:
+        for k, amount in enumerate(purse.draw(deficit)):
+            share = np.zeros(lack.size, np.int64)
+            largest_remainder(amount, lack, share)
+            lack -= share
+            if amount:
+                payments.append(_batch(FUND + k, bankrupt, share, "fund"))
     total = int(lack.sum())
     forgone = np.zeros(closing.lots.size, np.int64)
     largest_remainder(total, closing.lots, forgone)
-    account = np.concatenate([book.account[rows], book.account[closing.row]]).astype(np.int64)
+    executed = int(view.mark[i]) + side * _ticks(state, view, i, total // max(1, matched))
+    account = np.concatenate([bankrupt, book.account[closing.row].astype(np.int64)])
     lots = np.concatenate([-side * served, side * closing.lots])
+    trades = _closing_trades(state, view, i, account, lots, lack, forgone, executed)
+    receipt = Deleveraged(
+        instrument=i,
+        bankrupt=pack(bankrupt),
+        closed=pack(-side * served),
+        price=Ticks(executed),
+        mark=Ticks(int(view.mark[i])),
+        deficit=Money(deficit),
+        fund=Money(held),
+        fund_paid=Money(deficit - total),
+        account=pack(book.account[closing.row]),
+        lots=pack(side * closing.lots),
+        forgone=pack(forgone),
+        rank=pack(closing.rank),
+        candidates=closing.candidates,
+        rule=purse.waterfall.deleverage,
+    )
+    return trades, [receipt, *payments]
+
+
+def _closing_trades(
+    state: State,
+    view: View,
+    i: int,
+    account: I64,
+    lots: I64,
+    lack: I64,
+    forgone: I64,
+    executed: int,
+) -> Trades:
+    """Return trades at the mark, shifted by what the winners give up and the bankrupt receive."""
     instrument = np.full(lots.size, i, np.int64)
-    price = np.full(lots.size, view.mark[i], np.int64)
-    at_mark = trades_at(state, account, instrument, lots, price)
-    # The bankrupt receive their deficit on top, the winners pay it: in the settlement asset.
+    at_mark = trades_at(state, account, instrument, lots, np.full(lots.size, view.mark[i]))
     extra = np.concatenate([-_settled(state, view, i, lack), _settled(state, view, i, forgone)])
     if state.facts.coin[i] >= 0:
+        # Rounded up on both sides; the last winner takes the difference, at most one unit a row.
         extra[-1] -= int(extra.sum())
-    per_lot = total // max(1, matched)
-    executed = int(view.mark[i]) + side * _ticks(state, view, i, per_lot)
-    trades = Trades(
+    return Trades(
         account=account,
         instrument=instrument,
         lots=lots,
         price=np.full(lots.size, executed, np.int64),
         paid=at_mark.paid + extra,
     )
-    receipt = Deleveraged(
-        instrument=i,
-        bankrupt=pack(book.account[rows]),
-        closed=pack(-side * served),
-        price=Ticks(executed),
-        mark=Ticks(int(view.mark[i])),
-        deficit=Money(total),
-        fund=Money(fund),
-        account=pack(book.account[closing.row]),
-        lots=pack(side * closing.lots),
-        forgone=pack(forgone),
-        rank=pack(closing.rank),
-        candidates=closing.candidates,
-        rule=stack.declaration.waterfall.deleverage,
-    )
-    return trades, receipt
 
 
 def _settled(state: State, view: View, i: int, money: I64) -> I64:

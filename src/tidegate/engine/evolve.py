@@ -8,6 +8,7 @@ from tidegate.domain.effects import (
     BreakerMoved,
     Decision,
     DeficitFound,
+    Deleveraged,
     DepthMoved,
     MarkMoved,
     ObservationKept,
@@ -60,6 +61,8 @@ def evolve(state: State, effect: Decision) -> None:
             state.rung, state.calm_since = effect.rung, effect.calm_since
         case DeficitFound():
             state.lost += effect.amount
+        case Deleveraged() if effect.fund_paid:
+            state.lost += effect.deficit
         case PeakMoved():
             state.fund_peak, state.fund_peak_at = effect.peak, effect.at
         case SignalKept():
@@ -68,7 +71,7 @@ def evolve(state: State, effect: Decision) -> None:
         case ParameterMoved():
             getattr(state.facts, effect.column)[effect.row] = effect.value
         case _:
-            pass  # Rejected, HealthMoved, Deleveraged: words, not deeds
+            pass  # Rejected, HealthMoved: words, not deeds
 
 
 def _posted(done: int, asked: int) -> None:

@@ -45,7 +45,7 @@ def told(trail: Trail, seq: int, stack: Stack, names: Sequence[str]) -> list[str
     touch = trail.last
     at = touch.record.seq
     said = [f"{name} at seq {at:,}, {clock_text(touch.record.event.ts)}"]
-    if at != seq and seq != END:
+    if seq not in {at, END}:
         said.append(f"nothing was done to {name} at {_place(seq)}; this is the last time before it")
     origin = touch
     event = touch.record.event

@@ -260,7 +260,7 @@ class Teller:
                 continue
             m = mark.effect
             before = standing.before.get(i)
-            came = f", from {self.price(i, before)}" if before else ""
+            came = f", from {self.price(i, before)}" if before and before != m.price else ""
             sure = (
                 "certain"
                 if m.low == m.high
@@ -277,23 +277,21 @@ class Teller:
                     f"{sure}, {quality}{reason}{n}",
                 )
             )
-            said += self._observation(standing.observations.get(i), i)
+            seen = standing.observations.items()
+            said += [self._observation(o, i) for (at, _), o in sorted(seen) if at == i]
         return said
 
-    def _observation(self, said: Said | None, i: int) -> list[str]:
-        if said is None or not isinstance(said.effect, ObservationKept):
-            return []
+    def _observation(self, said: Said, i: int) -> str:
         seen = said.effect
+        assert isinstance(seen, ObservationKept)
         sources = self.stack.venue.sources
         who = sources[seen.source] if seen.source < len(sources) else f"source {seen.source}"
         wide = f" +/- {self.price(i, seen.confidence)}" if seen.confidence else ""
-        return [
-            line(
-                "observation",
-                f"{who} said {self.price(i, seen.price)}{wide}, published "
-                f"{clock_text(seen.published)}, heard at seq {said.seq:,}",
-            )
-        ]
+        return line(
+            "observation",
+            f"{who} said {self.price(i, seen.price)}{wide}, published "
+            f"{clock_text(seen.published)}, heard at seq {said.seq:,}",
+        )
 
     def cause(self, touch: Touch) -> list[str]:
         """Return which event made the engine look."""

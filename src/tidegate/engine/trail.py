@@ -63,7 +63,7 @@ class Standing:
 
     marks: dict[int, Said]  # by instrument
     before: dict[int, int]  # by instrument: the mark before the last one
-    observations: dict[int, Said]  # by instrument: the last one that was kept
+    observations: dict[tuple[int, int], Said]  # by instrument and source: the last one kept
     near: dict[int, int]  # by instrument: branching ratio near the mark, ppm
     rung: Said | None
     health: Said | None
@@ -139,8 +139,8 @@ class Trail:
                 if old is not None and isinstance(old.effect, MarkMoved):
                     self._now.before[i] = old.effect.price
                 self._now.marks[i] = said
-            case ObservationKept(instrument=i):
-                self._now.observations[i] = said
+            case ObservationKept(instrument=i, source=s):
+                self._now.observations[i, s] = said
             case ProfileMoved(instrument=i):
                 self._now.near[i] = effect.near
             case BreakerMoved():

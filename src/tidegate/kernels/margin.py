@@ -53,15 +53,6 @@ def tiered(
 
 
 @kernel
-def rate_of(facts: Facts, i: int, lots: int, size: int) -> int:
-    """Return the marginal maintenance rate in ppm of a position; for distances, not for money."""
-    if facts.kind[i] == SPOT and lots < 0:
-        return facts.debt_maintenance[i]
-    start, end = facts.tier_start[i], facts.tier_start[i + 1]
-    return facts.tier_maintenance[tier_at(start, end, facts.tier_floor, size)]
-
-
-@kernel
 def requirement(facts: Facts, i: int, lots: int, size: int, which: int) -> int:
     """Return the MAINTENANCE or INITIAL requirement of one position in Money, rounded up.
 

@@ -13,7 +13,8 @@ from tidegate.kernels.margin import MAINTENANCE, requirement
 from tidegate.kernels.value import SPOT, notional
 
 
-DEEPEST, LARGEST, OLDEST = 0, 1, 2  # priorities
+DEEPEST, LARGEST, OLDEST, SAVABLE = 0, 1, 2, 3  # priorities
+SAVABLE_LAST = 2**61  # after everybody who has equity left; the shallowest of the bankrupt first
 
 
 @kernel
@@ -79,24 +80,29 @@ def stage_candidates(book: Book, health_best: I64, staged_at: I64, now: int, int
 
 
 @kernel
-def ranked(accounts: I64, equity: I64, required: I64, staged_at: I64, priority: int) -> I64:
-    """Return ``accounts`` in the order in which they are served; ties by row.
+def urgency(
+    accounts: I64, equity: I64, required: I64, staged_at: I64, priority: int, out: I64
+) -> None:
+    """Write each account's place in line as a number, lowest first.
 
     DEEPEST: lowest equity over maintenance first. LARGEST: highest maintenance first. OLDEST: who
-    has waited longest since its last stage first.
+    has waited longest since its last stage first. SAVABLE: the deepest of those that still have
+    equity first, then the bankrupt: what is sold first keeps an account from needing the fund.
     """
-    score = np.empty(accounts.size, np.int64)
     for n in range(accounts.size):
         a = accounts[n]
         if priority == LARGEST:
-            score[n] = -required[a]
+            out[n] = -required[a]
         elif priority == OLDEST:
-            score[n] = staged_at[a]
-        elif equity[a] >= 0:
-            score[n] = ratio_ppm(equity[a], max(required[a], 1))
+            out[n] = staged_at[a]
         else:
-            score[n] = -ratio_ppm(-equity[a], max(required[a], 1))
-    return accounts[np.argsort(score, kind="mergesort")]
+            # Large amounts lose their lowest bits: a rank needs no more, and stays in range.
+            have, need = equity[a], max(required[a], 1)
+            while abs(have) > 2**42:
+                have, need = have >> 8, max(need >> 8, 1)
+            out[n] = have * PPM // need
+            if priority == SAVABLE and have < 0:
+                out[n] = SAVABLE_LAST - out[n]
 
 
 @kernel

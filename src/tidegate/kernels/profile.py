@@ -8,8 +8,8 @@ import numpy as np
 from tidegate.domain.book import FIRST_USER, Book
 from tidegate.domain.facts import Facts
 from tidegate.domain.units import I64, PPM, kernel, muldiv, ppm_ceil
-from tidegate.kernels.margin import rate_of, tier_at
-from tidegate.kernels.value import SPOT, notional, size_of
+from tidegate.kernels.margin import tier_at
+from tidegate.kernels.value import SPOT, size_of
 
 
 N_MAX = 1_000_000_000  # a branching ratio of 1,000 is shown as such and never overflows
@@ -29,13 +29,6 @@ def distance(size: int, rate: int, side: int, slack: int) -> int:
     if size == 0 or loss <= 0 or slack // 1_000 >= size:
         return N_MAX
     return muldiv(slack, PPM, size) * PPM // loss
-
-
-@kernel
-def distance_to_liquidation(facts: Facts, i: int, lots: int, mark: int, slack: int) -> int:
-    """Return `distance` of a position in instrument ``i``."""
-    size = notional(facts, i, lots, mark)
-    return distance(size, rate_of(facts, i, lots, size), 1 if lots > 0 else -1, slack)
 
 
 @kernel
@@ -113,17 +106,27 @@ def branching_matrix(
     arithmetic gives, is taken outside the core and comes back as a signal one event later.
     """
     out[:, :] = 0
+    row_account, row_instrument, row_lots = book.account, book.instrument, book.lots
+    head, follow = book.head, book.follow
+    kind, tick_value, units, face = facts.kind, facts.tick_value, facts.units, facts.face
+    start, floor, tier_rate = facts.tier_start, facts.tier_floor, facts.tier_maintenance
+    debt = facts.debt_maintenance
     for row in range(book.counts[1]):
-        account, lots, i = book.account[row], book.lots[row], np.int64(book.instrument[row])
+        account, lots, i = row_account[row], row_lots[row], row_instrument[row]
         if lots * side <= 0 or account < FIRST_USER:
             continue
-        if distance_to_liquidation(facts, i, lots, mark[i], slack[account]) > reach:
+        size = size_of(kind[i], tick_value[i], units[i], face[i], lots, mark[i])
+        if slack[account] // 2 > ppm_ceil(size, min(reach, PPM)):
             continue
-        other = np.int64(book.head[account])
+        owed = kind[i] == SPOT and lots < 0
+        rate = debt[i] if owed else tier_rate[tier_at(start[i], start[i + 1], floor, size)]
+        if distance(size, rate, side, slack[account]) > reach:
+            continue
+        other = np.int64(head[account])
         while other >= 0:
-            if book.lots[other] * side > 0:
-                out[i, book.instrument[other]] += abs(book.lots[other])
-            other = np.int64(book.follow[other])
+            if row_lots[other] * side > 0:
+                out[i, row_instrument[other]] += abs(row_lots[other])
+            other = np.int64(follow[other])
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
             if out[i, j] and depth[j]:

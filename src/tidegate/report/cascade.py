@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from tidegate.domain.units import PPM
+from tidegate.report.metrics import ratio_text
 from tidegate.report.prices import price_label
 from tidegate.report.run import Run
 from tidegate.report.theme import Key, Picture, colour, picture, plain, tidy
@@ -64,7 +65,10 @@ def cascade_picture(runs: Sequence[Run], instrument: int) -> Picture:
             axes.set_title(f"{venue.symbol}, {run.name}")
             peak = int(series.near[:, instrument].max(initial=0)) / PPM
             axes.set_title(
-                f"peak n near the mark {peak:,.2f}", loc="right", fontweight="normal", fontsize=8.5
+                f"peak n near the mark {ratio_text(peak)}",
+                loc="right",
+                fontweight="normal",
+                fontsize=8.5,
             )
             timed(axes, narrow=narrow, labels=axes is panels[-1])
 

@@ -135,4 +135,5 @@ def _worst(run: Run, unit: str) -> str:
     worst = amount(float(total.max()), unit)
     seconds = s.step_ns / 1e9
     when = "worst second" if seconds == 1 else f"worst {duration(seconds)}"
-    return f"{when} {worst}"
+    whole = amount(float(total.sum()), unit)
+    return f"{when} {worst}, in total {whole}"

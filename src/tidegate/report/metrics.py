@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from tidegate.domain.units import PPM
 from tidegate.drivers.verdict import HALT, Verdict
+from tidegate.kernels.profile import N_MAX
 from tidegate.report.numbers import amount, duration, percent
 
 
@@ -42,7 +43,10 @@ class Metric:
         return {n for n, v in enumerate(values) if v is not None and self.show(v) == top}
 
 
-def _ratio(value: float) -> str:
+def ratio_text(value: float) -> str:
+    """Return a ratio with the digits that matter; 1,000 is where the engine stops counting."""
+    if value >= N_MAX / PPM:
+        return "over 1,000"
     return f"{value:,.2f}" if value < 100 else f"{value:,.0f}"
 
 
@@ -168,7 +172,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         "The cascade",
         "low",
         lambda v: v.cascade_ratio,
-        _ratio,
+        ratio_text,
         "Forced volume over the volume that the shock alone would have forced: the same stack run "
         "again in a market that absorbs every order without moving. 1 means no amplification.",
     ),
@@ -187,7 +191,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         "The cascade",
         "low",
         lambda v: v.peak_branching_ppm / PPM,
-        _ratio,
+        ratio_text,
         "The highest n near the mark: forced quantity released by a small fall over the depth that "
         "must absorb it. A shock is amplified by 1 / (1 - n); at n >= 1 a cascade feeds itself.",
     ),

@@ -71,7 +71,7 @@ def busiest(runs: Sequence[Run], most: int) -> list[int]:
 def price_label(limits: tuple[float, float]) -> Callable[[float], str]:
     """Return how to write prices of this range: with the digits that tell them apart."""
     span = abs(limits[1] - limits[0])
-    digits = 0 if span >= 20 else 1 if span >= 2 else 2 if span >= 0.2 else 4
+    digits = 0 if span >= 100 else 1 if span >= 10 else 2 if span >= 0.5 else 4
 
     def show(value: float) -> str:
         return f"{value:,.{digits}f}"

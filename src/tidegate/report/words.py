@@ -91,8 +91,8 @@ def _compared(
         )
     if bare.adl_profit_taken or v.adl_profit_taken:
         parts.append(
-            f"winners gave up {amount(v.adl_profit_taken, unit)} instead of "
-            f"{amount(bare.adl_profit_taken, unit)}"
+            f"winners gave up {_or_nothing(v.adl_profit_taken, unit)} instead of "
+            f"{_or_nothing(bare.adl_profit_taken, unit)}"
         )
     return f"Under {names[other]}, on the same weather, {_joined(parts)}."
 
@@ -101,7 +101,7 @@ def _cost(bare: Verdict, v: Verdict) -> str:
     parts: list[str] = []
     if bare.initial_margin_ppm is not None and v.initial_margin_ppm is not None:
         more = v.initial_margin_ppm - bare.initial_margin_ppm
-        if abs(more) * 200 > bare.initial_margin_ppm:
+        if abs(more) * 20 > bare.initial_margin_ppm:  # the book differs by a few percent anyway
             parts.append(
                 f"it asked {percent(v.initial_margin_ppm / PPM, 2)} of initial margin on average "
                 f"instead of {percent(bare.initial_margin_ppm / PPM, 2)}"
@@ -137,6 +137,10 @@ def _aside(name: str, base: str, v: Verdict, bare: Verdict, unit: str) -> str:
         else f"the loss was the same as under {base}"
     )
     return f"For comparison, under {name} {v.accounts_liquidated:,} were liquidated and {size}."
+
+
+def _or_nothing(money: int, unit: str) -> str:
+    return amount(money, unit) if money else "nothing"
 
 
 def _joined(parts: Sequence[str]) -> str:

@@ -9,10 +9,10 @@ from tidegate.domain.book import Book, Health
 from tidegate.domain.errors import ConfigInvalid
 from tidegate.domain.facts import Facts
 from tidegate.domain.units import I64, PPM, Money, Nanos, Ppm
-from tidegate.kernels.plan import net_and_cap, ranked, stage_candidates, wanted
+from tidegate.kernels.plan import net_and_cap, stage_candidates, urgency, wanted
 
 
-PRIORITIES = {"deepest": 0, "largest": 1, "oldest": 2}
+PRIORITIES = {"deepest": 0, "largest": 1, "oldest": 2, "savable": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +101,16 @@ class StagedPlanner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
         ``gate`` is 1 where prices may liquidate; rooms are lots per instrument.
         """
+        if not (self.netting or room_sell.any() or room_buy.any()):
+            return None
         accounts = stage_candidates(book, health.best, staged_at, now, self.interval_ns)
         if not accounts.size:
             return None
-        accounts = ranked(
-            accounts, health.equity, health.required, staged_at, PRIORITIES[self.priority]
+        line = np.zeros(accounts.size, np.int64)
+        urgency(
+            accounts, health.equity, health.required, staged_at, PRIORITIES[self.priority], line
         )
+        accounts = accounts[np.argsort(line, kind="stable")]  # ties by row
         n_rows = min(int(book.counts[1]), accounts.size * mark.size)
         row, want, share = (np.zeros(n_rows, np.int64) for _ in range(3))
         n = wanted(

@@ -55,6 +55,8 @@ class Waterfall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     tranches: tuple[Tranche, ...] = ()
     deleverage: str = "none"  # none, queue, pro_rata
     deleverage_when: str = "fund_exhausted"  # or "bankrupt": at once, before the fund is asked
+    fund_share: Ppm = Ppm(PPM)  # of the fund, that may stand behind the open bankrupt
+    fund_pays_first: bool = False  # in a deleveraging: the fund pays the deficit while it can
     score: str = "leverage_profit"  # or "profit", "size": the queue's order
     socialise: str = "none"  # none, profit, equity
     penalty_share: Ppm = Ppm(PPM)  # share of a liquidation penalty that feeds the first tranche
@@ -151,12 +153,14 @@ class Waterfall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
         By equity above zero or by unrealised profit; whole Money by largest remainder.
         """
+        if self.socialise == "none" or not deficit:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
         weight = np.maximum(health.equity, 0)
         if self.socialise == "profit":
             weight = np.minimum(weight, np.maximum(health.equity - cash[: weight.size], 0))
         weight[:FIRST_USER] = 0
         payers = np.flatnonzero(weight)
-        if self.socialise == "none" or not payers.size:
+        if not payers.size:
             return payers[:0], payers[:0]
         able = min(deficit, int(weight.sum()))
         out = np.zeros(payers.size, np.int64)
@@ -175,8 +179,10 @@ class Waterfall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             when = (
                 "as soon as an account is bankrupt"
                 if self.deleverage_when == "bankrupt"
-                else "when the fund cannot cover the bankrupt"
+                else f"when the bankrupt lack more than {self.fund_share / 1e4:g} % of the fund"
             )
+            if self.fund_pays_first:
+                when += " (the fund pays what the bankrupt lack while it can)"
             how = (
                 f"by {self.score.replace('_', ' times ')}, the first in the queue whole"
                 if self.deleverage == "queue"
