@@ -84,14 +84,14 @@ def book(draw: random.Random) -> BookImported:
 
 
 def feed(n: int, seed: int) -> list:
-    """Return ``n`` events: the book, and a day on which prices lose two fifths in small steps."""
+    """Return ``n`` events: the book, and a day on which prices lose a third in small steps."""
     draw = random.Random(seed)
     events, now = [book(draw)], BEGIN
     log = [0.0, 0.0]
     while len(events) < n:
         now += draw.randrange(1, SECOND // 2)
         i = draw.randrange(2)
-        log[i] += draw.gauss(-1.0 / n, 0.004)
+        log[i] += draw.gauss(-0.9 / n, 0.004)
         price = int(TOP * np.exp(log[i]))
         user = FIRST_USER + draw.randrange(ACCOUNTS)
         match draw.randrange(10):

@@ -18,6 +18,7 @@ from tidegate.domain.units import pack, unpack
 
 
 LATENCY = 300_000_000
+FAIR = 800_000  # ticks: nobody here asks for less, or pays more, than that or the order's limit
 
 
 class Answer(NamedTuple):
@@ -36,6 +37,11 @@ class Line(NamedTuple):
     lots: int
     limit: int
     accepted: int
+
+    @property
+    def price(self) -> int:
+        """Return what every fill of this order costs, never worse than its limit."""
+        return max(self.limit, FAIR) if self.lots < 0 else min(self.limit, FAIR)
 
     def answers(self) -> list[Answer]:
         """Return what will be said: filled at once, in two parts, in part, or refused."""
@@ -104,7 +110,7 @@ class FileVenue:
             answers = line.answers()
             while self._told[order] < len(answers) and answers[self._told[order]].due <= now:
                 due, lots = answers[self._told[order]]
-                (fills if lots else ends)[due].append((order, lots, line.limit))
+                (fills if lots else ends)[due].append((order, lots, line.price))
                 self._told[order] += 1
             if self._told[order] == len(answers):
                 del self._told[order]

@@ -1,15 +1,18 @@
-"""Runs made by hand: what a replay would return, without replaying anything."""
+"""Made by hand: runs that nobody replayed, and a small recording in which everything happens."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 
 from tidegate.domain.book import FIRST_USER
 from tidegate.domain.instrument import Linear
 from tidegate.domain.units import PPM, SECOND, Lots, Money, Ppm, Ticks
-from tidegate.domain.venue import Limits, Venue
+from tidegate.domain.venue import Limits, Market, Venue, VenueModel
 from tidegate.drivers.casualties import Casualties
+from tidegate.drivers.recording import write_recording
 from tidegate.drivers.series import Series
 from tidegate.drivers.verdict import Verdict
 from tidegate.safeguards.stack import SafeguardStack, Stack
@@ -19,13 +22,13 @@ BEGIN = 1_760_130_000 * SECOND  # 2025-10-10 21:00 UTC
 USERS = 400
 
 
-def linear(symbol: str, tick_value: int = 10_000) -> Linear:
+def linear(symbol: str, tick_value: int = 1_000) -> Linear:
     return Linear(
         symbol=symbol,
         tick_size="0.01",
         lot_size="0.1",
         price_max=Ticks(2_000_000),
-        lots_max=Lots(10_000),
+        lots_max=Lots(100_000),
         tick_value=Money(tick_value),
     )
 
@@ -92,14 +95,14 @@ def run(name: str, harm: float, seconds: int = 900) -> HandmadeRun:
     fall = 1 / (1 + np.exp(-(s - 330) / 40))
     wave = 0.004 * np.sin(s / 9) + 0.002 * np.sin(s / 2.3)
     reference = np.stack([18_400 * (1 - 0.11 * fall + wave), 412_000 * (1 - 0.08 * fall + wave)], 1)
-    push = harm * np.exp(-((s - 400) / 70.0) ** 2)
+    push = harm * np.exp(-(((s - 400) / 70.0) ** 2))
     impact = -np.stack([0.14 * push, 0.06 * push], 1)
     mark = reference * (1 + impact)
     sold = np.stack([9e12 * push * (1 + np.sin(s) ** 2), 4e12 * push], 1) / 10
     near = np.stack([0.3 + 2.1 * push, 0.2 + 0.8 * push], 1)
     walls = mark[:, :, None] * (1 - 0.005 * (np.arange(40) + 0.5))
     cliff = np.stack([17_000.0 * np.ones(seconds), 380_000.0 * np.ones(seconds)], 1)[:, :, None]
-    down = (0.05 + 2.5 * harm + 0.3) * np.exp(-(((walls / cliff) - 1) / 0.012) ** 2)
+    down = (0.05 + 2.5 * harm + 0.3) * np.exp(-((((walls / cliff) - 1) / 0.012) ** 2))
     fund = np.zeros((seconds, 8))
     fund[:, 0] = 20e12 * (1 - harm * fall)
     fund[:, 1] = 5e12
@@ -176,3 +179,60 @@ def run(name: str, harm: float, seconds: int = 900) -> HandmadeRun:
 def three() -> list[HandmadeRun]:
     """Return a bare, a neutral and a guarded run of the same made-up crash."""
     return [run("bare", 1.0), run("neutral", 0.8), run("guarded", 0.22)]
+
+
+CRASH = Venue(
+    name="small crash",
+    instruments=(linear("SOL-PERP"),),
+    limits=Limits(accounts_max=64, positions_max=256, orders_max=256, balance_max=Money(2**50)),
+    sources=("index",),
+    markets=(Market(symbol="SOL-PERP", depth=Money(60_000 * PPM)),),
+    model=VenueModel(latency_ns=200_000_000),
+    notes=("a price that falls by a fifth within a minute, and nine accounts",),
+)
+
+
+def write_crash(folder: Path) -> Path:
+    """Write a recording of nine accounts and a minute of crash into ``folder`` and return it."""
+    fall = [100.0] * 5 + [100 - 0.5 * k for k in range(1, 41)] + [80 + 0.1 * k for k in range(40)]
+    book = {  # equity at the start, quantity; longs and shorts balance
+        "thin": (600.0, 100.0),
+        "edge": (2_000.0, 200.0),
+        "fast": (9_000.0, 2_000.0),
+        "calm": (90_000.0, 300.0),
+        "deep": (8_000.0, 1_400.0),
+        "bear": (60_000.0, -1_500.0),
+        "wolf": (9_000.0, -1_800.0),
+        "lean": (3_000.0, -500.0),
+        "mild": (80_000.0, -200.0),
+    }
+    write_recording(
+        folder,
+        CRASH,
+        {
+            "prices": pa.table(
+                {
+                    "ts": [BEGIN + k * SECOND for k in range(len(fall))],
+                    "instrument": ["SOL-PERP"] * len(fall),
+                    "source": ["index"] * len(fall),
+                    "price": [round(p, 2) for p in fall],
+                }
+            ),
+            "accounts": pa.table(
+                {
+                    "account": list(book),
+                    "asset": ["USD"] * len(book),
+                    "balance": [cash for cash, _ in book.values()],
+                }
+            ),
+            "positions": pa.table(
+                {
+                    "account": list(book),
+                    "instrument": ["SOL-PERP"] * len(book),
+                    "quantity": [lots for _, lots in book.values()],
+                    "entry_price": [100.0] * len(book),
+                }
+            ),
+        },
+    )
+    return folder

@@ -1,7 +1,9 @@
 """What a stranger receives: the wheel's files, the locks, the scripts that start everything."""
 
+import ast
 import os
 import re
+import sys
 import tomllib
 import zipfile
 from pathlib import Path
@@ -70,6 +72,26 @@ def test_a_lock_covers_what_the_package_needs(lock: Path):
         wanted += PROJECT["dependency-groups"]["dev"]
     names = {re.match(r"[a-z0-9._-]+", need).group() for need in wanted}
     assert names <= pinned
+
+
+def test_every_import_is_declared():
+    """What arrives only because somebody else needs it may leave with the next version."""
+    declared = {re.match(r"[a-z0-9._-]+", d).group() for d in PROJECT["project"]["dependencies"]}
+    imported: set[str] = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Import(names=names):
+                    imported |= {alias.name.split(".")[0] for alias in names}
+                case ast.ImportFrom(module=str(module)):
+                    imported.add(module.split(".")[0])
+                case ast.Call(
+                    func=ast.Name(id="import_module") | ast.Attribute(attr="import_module"),
+                    args=[ast.Constant(value=str(module))],
+                ):
+                    imported.add(module.split(".")[0])
+    foreign = imported - set(sys.stdlib_module_names) - {"tidegate"}
+    assert {name.replace("_", "-") for name in foreign} == declared
 
 
 def test_the_locks_agree_with_one_another():

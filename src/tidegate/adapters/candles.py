@@ -30,6 +30,7 @@ QUOTES: Final = ("USDT", "USDC", "BUSD", "FDUSD", "TUSD", "USD", "EUR", "BTC", "
 # BTC and ETH spot books of Binance on 2024-08-08 (raw depth feed in nkaz001/hftbacktest).
 DEPTH_SHARE: Final = 0.005
 DECIMALS_MAX: Final = 9
+VOLUME_MAX: Final = 1e12  # of the quote asset a day: more means another unit
 
 
 class Candles(NamedTuple):
@@ -254,6 +255,13 @@ def venue_of(
 
 def _market(candles: Candles, depth_share: float) -> Market:
     volume, volatility = daily(candles)
+    if volume > VOLUME_MAX:
+        raise RecordingInvalid(
+            where=f"{candles.symbol}: column volume",
+            what=f"a day's volume must be below {VOLUME_MAX:.0e} of the quote asset",
+            found=f"{volume:.3g}, if the column counts the base asset",
+            hint="--volume-in quote, where the source counts the quote asset",
+        )
     depth = max(1, round(volume * depth_share * PPM))
     return Market(
         symbol=candles.symbol,

@@ -85,7 +85,7 @@ class SqliteJournal:
                 self._lock = _lock(self.path)
             seen = self._witness.seen()
             with self._guarded():
-                self._db = self._opened(seen, readonly=readonly)
+                self._db = self._connected(seen, readonly=readonly)
                 self._head = self._verified_head(seen)
         except BaseException:
             self.close()
@@ -241,7 +241,7 @@ class SqliteJournal:
         if (expected - 1, link) != (head.seq, head.link):
             raise corrupt(head.seq, "the journal does not end with it as its head says")
 
-    def _opened(self, seen: tuple[int, bytes], *, readonly: bool) -> sqlite3.Connection:
+    def _connected(self, seen: tuple[int, bytes], *, readonly: bool) -> sqlite3.Connection:
         if not self.path.exists():
             self._witness.check(*seen, -1, ORIGIN)
             if readonly:
@@ -254,11 +254,15 @@ class SqliteJournal:
             uri=True,
             isolation_level=None,
         )
-        # A damaged page shall be an error and never an answer.
-        db.execute("PRAGMA cell_size_check = ON")
-        db.execute("PRAGMA trusted_schema = OFF")
-        if not readonly:
-            db.execute("PRAGMA synchronous = FULL")
+        try:
+            # A damaged page shall be an error and never an answer.
+            db.execute("PRAGMA cell_size_check = ON")
+            db.execute("PRAGMA trusted_schema = OFF")
+            if not readonly:
+                db.execute("PRAGMA synchronous = FULL")
+        except BaseException:
+            db.close()
+            raise
         return db
 
     def _verified_head(self, seen: tuple[int, bytes]) -> Head:
@@ -289,7 +293,7 @@ class SqliteJournal:
         """Say in our own words what SQLite could not do, and leave no transaction open."""
         try:
             yield
-        except (sqlite3.Error, OverflowError) as error:
+        except (sqlite3.Error, OverflowError, UnicodeDecodeError) as error:
             raise _translated(self.path, error) from error
         finally:
             if self._db is not None and self._db.in_transaction:

@@ -90,6 +90,7 @@ class MarkMoved(Effect, frozen=True, kw_only=True):
     pending_at: Nanos
     quality: int
     at: Nanos
+    average: int = 0  # time-weighted average of the price, in 1/1024 ticks
     reason: str = ""
 
 

@@ -64,12 +64,15 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     markets: tuple[Market, ...] = ()
     model: VenueModel = VenueModel()
     seed: int = 7
+    scale: Ppm = Ppm(1_000_000)  # a stack's venue-wide amounts are multiplied by this when bound
     step_ns: Nanos = Nanos(1_000_000_000)  # a replay ticks the clock at least this often
     account_label: str = "account"
     notes: tuple[str, ...] = ()  # what is reconstructed or assumed in this recording
 
     def __post_init__(self) -> None:
         """Refuse duplicates, unknown coins and sums that could wrap."""
+        if self.scale <= 0:
+            raise ConfigInvalid(where="venue.scale", what="must be > 0", found=f"{self.scale:_}")
         symbols = [i.symbol for i in self.instruments]
         for symbol in symbols:
             if symbols.count(symbol) > 1:
@@ -85,6 +88,10 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
                     found=repr(i.coin),
                 )
         self._prove_sums()
+
+    def scaled(self, amount: int) -> int:
+        """Return a venue-wide amount of a stack at this recording's scale, rounded down."""
+        return amount * self.scale // 1_000_000 if amount < MONEY_MAX else amount
 
     def _prove_sums(self) -> None:
         # An account may hold its limit in everything at once, and still must not wrap.

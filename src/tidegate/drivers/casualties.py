@@ -6,7 +6,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.domain.book import ACCOUNTS, FIRST_USER, Book
+from tidegate.domain.book import FIRST_USER, Book
 from tidegate.domain.facts import Facts
 from tidegate.domain.instrument import Kind
 from tidegate.domain.units import I64
@@ -48,7 +48,7 @@ class Casualties:
         total = np.bincount(account, weights=size, minlength=self.notional.size)
         self.notional[:] = np.rint(total).astype(np.int64)
         self.notional[:FIRST_USER] = 0
-        n = min(equity.size, int(book.counts[ACCOUNTS]))
+        n = min(equity.size, book.accounts)
         self.equity[FIRST_USER:n] = equity[FIRST_USER:n]
 
     def hit(self, account: I64, now: int) -> None:

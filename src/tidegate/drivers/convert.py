@@ -21,15 +21,19 @@ def convert_candles(
     since: int | None = None,
     until: int | None = None,
     depth_share: float = candles.DEPTH_SHARE,
+    volume_in: str = "base",
     say: Callable[[str], None] = lambda _: None,
 ) -> Recording:
     """Turn candles, an optional book and optional trades into a recording, and load it.
 
-    ``since`` and ``until`` are nanoseconds UTC, until excluded. Raise RecordingInvalid naming the
+    ``since`` and ``until`` are nanoseconds UTC, until excluded; ``volume_in`` says whether the
+    source counts volume in the "base" or the "quote" asset. Raise RecordingInvalid naming the
     file, row and column that does not fit.
     """
     say(f"reading candles from {', '.join(file.name for file in files)}")
     read = candles.read_candles(files, symbols, venue, since=since, until=until)
+    if volume_in == "quote":
+        read = [one._replace(volume=one.volume / one.close) for one in read]
     grids = [candles.grid_of(one) for one in read]
     tables: dict[str, Table] = {"prices": candles.price_table(read), **candles.book_tables(book)}
     accounts = sum(table.num_rows for table in tables.values()) - tables["prices"].num_rows
@@ -48,7 +52,7 @@ def convert_candles(
 def _trades(
     files: Sequence[Path], lots: Mapping[str, float], since: int | None, until: int | None
 ) -> Table:
-    """Return trades of known symbols in time order, rounded to whole lots, none smaller than one."""
+    """Return trades of known symbols in time order, in whole lots; smaller ones are left out."""
     table = pa.concat_tables([archive.read_trades(file) for file in files])
     table = table.sort_by([("ts", "ascending")])
     keep = pc.is_in(table.column("instrument"), value_set=pa.array(list(lots)))

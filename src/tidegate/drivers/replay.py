@@ -6,14 +6,13 @@ stack's own forced flow. Nothing here is random but the venue's named streams, s
 meet the same weather and every run can be repeated bit by bit.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import msgspec
 
 from tidegate.domain.effects import Decision, OrdersPlaced
-from tidegate.domain.errors import ReplayDiverged
 from tidegate.domain.events import (
     BookImported,
     ClockTicked,
@@ -243,18 +242,3 @@ def replay(
         digest=verdict.digest,
         events=turning.state.seq,
     )
-
-
-def verify(records: Iterable[Record], stack: Stack) -> State:
-    """Step the journalled inputs again; raise ReplayDiverged at the first effect that differs."""
-    state = State.genesis(stack)
-    for seq, event, journalled in records:
-        effects = tuple(step(state, event, stack))
-        if effects != journalled:
-            kinds = [type(e).__name__ for e in effects]
-            msg = (
-                f"at seq {seq} ({type(event).__name__}): the journal has "
-                f"{[type(e).__name__ for e in journalled]}, the replay gives {kinds}"
-            )
-            raise ReplayDiverged(msg)
-    return state

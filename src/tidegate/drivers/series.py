@@ -99,7 +99,8 @@ class Sampler:
             return True
         if ts // self.step_ns == self._interval:
             return False
-        if self._count >= self._samples_max:
+        # Where rows stand far apart one doubling joins none: it ends when two share an interval.
+        while self._count >= self._samples_max:
             self._fold()
             if ts // self.step_ns == self._interval:
                 return False

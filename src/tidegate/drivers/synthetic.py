@@ -57,17 +57,17 @@ class Asset:
     permanent: int  # ppm of impact that stays
 
 
-# Prices: the morning of 2025-10-10, rounded. Everything else is an assumption, see NOTES.
+# Prices: shortly before the fall, rounded. Everything else is an assumption, see NOTES.
 ASSETS: Final = (
     Asset(
-        "BTC", 117_000, "1", "0.00001", 1.0, 20, 4_400, 0.30, 80, 30_000, 25_000, 6, 70_000, 60_000
+        "BTC", 117_000, "1", "0.00001", 1.0, 20, 6_600, 0.30, 250, 30_000, 25_000, 5, 55_000, 60_000
     ),
     Asset(
-        "ETH", 4_150, "0.1", "0.0001", 1.4, 20, 3_200, 0.24, 60, 20_000, 40_000, 6, 60_000, 60_000
+        "ETH", 4_150, "0.1", "0.0001", 1.4, 20, 6_500, 0.24, 250, 20_000, 40_000, 5, 45_000, 60_000
     ),
-    Asset("SOL", 207, "0.01", "0.001", 1.8, 10, 1_600, 0.16, 30, 6_000, 45_000, 6, 45_000, 60_000),
-    Asset("HYPE", 42, "0.001", "0.01", 2.5, 10, 1_100, 0.18, 16, 2_000, 60_000, 6, 25_000, 80_000),
-    Asset("XPL", 0.75, "0.0001", "1", 3.0, 5, 350, 0.12, 6, 800, 90_000, 6, 20_000, 80_000),
+    Asset("SOL", 207, "0.01", "0.001", 1.8, 10, 2_300, 0.16, 155, 6_000, 45_000, 5, 30_000, 60_000),
+    Asset("HYPE", 42, "0.001", "0.01", 2.5, 10, 1_650, 0.18, 80, 2_000, 60_000, 5, 17_000, 80_000),
+    Asset("XPL", 0.75, "0.0001", "1", 3.0, 5, 440, 0.12, 24, 800, 90_000, 5, 14_000, 80_000),
 )
 
 NOTES: Final = (
@@ -78,7 +78,7 @@ NOTES: Final = (
     "Assumed: depth within 2 %, its withdrawal and recovery, daily volume and volatility.",
     "Assumed: the permanent share of impact, and latency.",
     "Prices are a line through assumed moments, with noise that reverts to it.",
-    "Index sources carry no impact of this venue's forced trades; in a replay 'venue' does.",
+    "No price carries any impact of this venue's forced trades; a replay adds it.",
     "Five markets stand for the 162 in which winners were deleveraged.",
     "Account names tell which group an account was drawn from; nothing reads them.",
 )

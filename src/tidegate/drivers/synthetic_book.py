@@ -23,8 +23,8 @@ class Group:
     """One kind of trader. ``people`` and ``volume`` are shares: of accounts, of open interest.
 
     ``tail`` is the exponent of a Pareto size, or 0 for a log-normal one of deviation ``spread``.
-    ``leverage`` are (notional over equity, weight) pairs; each is worn down by up to a tenth, as
-    nobody stands exactly on a round number. ``entry`` is mean and deviation of the logarithm of
+    ``leverage`` are (notional over equity, weight) pairs; each is worn down by up to three tenths,
+    as nobody stands exactly on a round number. ``entry`` is mean and deviation of the logarithm of
     entry over start price, in percent, for the calmest asset; others scale it with their beta.
     """
 
@@ -39,56 +39,57 @@ class Group:
     hedge: bool = False  # each position is matched by a short in the first or second asset
 
 
-# Shares of open interest were fitted to the published aggregates; see the docs for the result.
+# Longs sum to one in every market; what shorts leave over is held by makers outside the book.
+# Shares and leverages were fitted to the published aggregates, see the docs for the result.
 GROUPS: Final = (
     Group(
         name="crowd",
-        people=0.60,
-        volume=(0.26, 0.27, 0.29, 0.30, 0.34),
+        people=0.20,
+        volume=(0.37, 0.36, 0.25, 0.22, 0.28),
         side=1,
-        leverage=((2, 0.12), (3, 0.18), (5, 0.26), (10, 0.26), (15, 0.08), (20, 0.10)),
+        leverage=((2, 0.08), (3, 0.14), (5, 0.30), (10, 0.38), (20, 0.10)),
         entry=(0.5, 1.5),
     ),
     Group(
         name="whale",
         people=0.004,
-        volume=(0.27, 0.27, 0.25, 0.25, 0.20),
+        volume=(0.37, 0.36, 0.21, 0.18, 0.16),
         side=1,
-        leverage=((2, 0.10), (3, 0.2), (5, 0.35), (10, 0.25), (20, 0.10)),
+        leverage=((2, 0.08), (3, 0.15), (5, 0.32), (10, 0.38), (20, 0.07)),
         entry=(0.0, 2.0),
         tail=1.3,
     ),
     Group(
         name="careful",
-        people=0.10,
-        volume=(0.17, 0.16, 0.16, 0.15, 0.16),
+        people=0.18,
+        volume=(0.26, 0.20, 0.20, 0.21, 0.23),
         side=1,
         leverage=((0.5, 0.4), (1, 0.6)),
         entry=(-8.0, 6.0),
     ),
     Group(
         name="pair",
-        people=0.05,
-        volume=(0.0, 0.05, 0.20, 0.20, 0.20),
+        people=0.025,
+        volume=(0.0, 0.08, 0.34, 0.39, 0.33),
         side=1,
-        leverage=((3, 0.4), (5, 0.4), (8, 0.2)),
+        leverage=((5, 0.3), (10, 0.7)),
         entry=(0.0, 2.0),
         spread=1.8,
         hedge=True,
     ),
     Group(
         name="winner",
-        people=0.22,
-        volume=(0.42, 0.45, 0.55, 0.60, 0.70),
+        people=0.565,
+        volume=(0.29, 0.31, 0.34, 0.34, 0.45),
         side=-1,
-        leverage=((0.05, 0.15), (0.1, 0.15), (0.2, 0.25), (0.4, 0.25), (1, 0.15), (2, 0.05)),
+        leverage=((0.02, 0.20), (0.05, 0.22), (0.15, 0.28), (0.4, 0.22), (1, 0.06), (2, 0.02)),
         entry=(3.0, 3.0),
         tail=1.2,
     ),
     Group(
         name="bear",
         people=0.026,
-        volume=(0.06, 0.06, 0.06, 0.06, 0.06),
+        volume=(0.07, 0.07, 0.07, 0.07, 0.07),
         side=-1,
         leverage=((5, 0.5), (10, 0.3), (20, 0.2)),
         entry=(1.0, 1.5),
@@ -97,7 +98,7 @@ GROUPS: Final = (
 
 TAIL_MAX: Final = 200.0  # the largest Pareto draw over the smallest
 ISOLATED: Final = 0.3  # share of the crowd's positions in the wildest two assets that stand alone
-WORN: Final = 0.1
+WORN: Final = 0.3
 CASH_MIN: Final = 0.01  # of notional: nobody's balance is negative, whatever profit stands open
 
 
@@ -153,7 +154,7 @@ def _joined(parts: list[Positions]) -> Positions:
 
 
 def _counts(accounts: int) -> list[int]:
-    # Two of each kind at least; the crowd takes what rounding leaves.
+    # Two of each kind at least; the crowd takes what rounding leaves over.
     counts = [max(2, round(accounts * group.people)) for group in GROUPS]
     counts[0] += accounts - sum(counts)
     return counts

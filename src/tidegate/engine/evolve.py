@@ -97,6 +97,7 @@ def _move_market(state: State, effect: Decision) -> None:
             m.index_price[i], m.basis[i] = effect.index, effect.basis
             m.pending[i], m.pending_at[i] = effect.pending, effect.pending_at
             m.quality[i], m.marked_at[i] = effect.quality, effect.at
+            m.average[i] = effect.average
         case VolatilityMoved(instrument=i):
             m.variance[i], m.anchor[i] = effect.variance, effect.anchor
             m.anchored_at[i], m.deviations[i] = effect.anchored_at, effect.deviations

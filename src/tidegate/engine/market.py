@@ -118,6 +118,7 @@ def _moved(state: State, stack: Stack, i: int, seen: list[Seen], now: int) -> li
         basis=int(m.basis[i]),
         now=now,
         elapsed=now - int(m.marked_at[i]) if m.mark[i] else 0,
+        average=int(m.average[i]),
     )
     if belief is None:
         return []
@@ -128,7 +129,7 @@ def _moved(state: State, stack: Stack, i: int, seen: list[Seen], now: int) -> li
         and belief.quality == m.quality[i]
     )
     # An unchanged mark is still news once its age matters or its basis is being smoothed.
-    if same and not guard.age_max_ns and not guard.smoothing_ns:
+    if same and not (guard.age_max_ns or guard.smoothing_ns or guard.average_ns):
         return []
     return _mark_effects(state, stack, i, belief, now, pending=0, pending_at=0)
 
@@ -148,6 +149,7 @@ def _mark_effects(
         pending_at=Nanos(pending_at),
         quality=belief.quality,
         at=Nanos(now),
+        average=belief.average,
         reason=belief.reason,
     )
     if price == state.market.mark[i]:
@@ -227,6 +229,7 @@ def grow_stale(state: State, now: int, stack: Stack) -> list[Decision]:
                 pending_at=Nanos(int(m.pending_at[i])),
                 quality=int(Quality.STALE),
                 at=Nanos(int(m.marked_at[i])),
+                average=int(m.average[i]),
                 reason="no_fresh_source",
             )
         )

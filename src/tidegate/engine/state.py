@@ -29,6 +29,7 @@ class Market(NamedTuple):
     high: I64
     index_price: I64
     basis: I64  # 1/1024 ticks
+    average: I64  # 1/1024 ticks
     pending: I64  # Ticks waiting for the oracle's delay; 0: none
     pending_at: I64
     quality: I64  # `Quality`

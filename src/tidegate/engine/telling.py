@@ -156,7 +156,7 @@ class Teller:
         at = f"at {self.price(i, effect.price)} while the mark was {self.price(i, effect.mark)}"
         lack = (
             f"the bankrupt lacked {self.money(effect.deficit)}, the fund held "
-            f"{self.money(effect.fund)}"
+            f"{self.money(effect.fund)} and paid {self.money(effect.fund_paid)}"
         )
         said: list[str] = []
         for n in np.flatnonzero(winners == account).tolist():

@@ -7,8 +7,8 @@ import numpy as np
 
 from tidegate.domain.book import FIRST_USER, Book
 from tidegate.domain.facts import Facts
-from tidegate.domain.units import I64, PPM, isqrt, kernel, muldiv, muldiv_floor, ppm_ceil
-from tidegate.kernels.value import SPOT, notional, settled, size_of, worth
+from tidegate.domain.units import I64, PPM, PPM_DIRECT, isqrt, kernel, muldiv, ppm_ceil
+from tidegate.kernels.value import LINEAR, SPOT, notional, worth
 
 
 MAINTENANCE, INITIAL = 0, 1
@@ -70,6 +70,14 @@ def requirement(facts: Facts, i: int, lots: int, size: int, which: int) -> int:
 
 
 @kernel
+def net_margin(book: Book, facts: Facts, mark: I64, row: int, price: int, out: I64) -> None:
+    """Write what the position in ``row`` adds to equity and to maintenance at ``price``; [2]."""
+    i, lots = np.int64(book.instrument[row]), book.lots[row]
+    out[0] = worth(facts, mark, i, lots, book.cost[row], price)
+    out[1] = requirement(facts, i, lots, notional(facts, i, lots, price), MAINTENANCE)
+
+
+@kernel
 def sweep(
     book: Book, facts: Facts, mark: I64, low: I64, high: I64, equity: I64, required: I64, best: I64
 ) -> None:
@@ -80,6 +88,9 @@ def sweep(
     100 %), the best end is the upper one for a long and the lower one for a short, and the ends
     add up. Where ``low == high == mark``, ``best`` is exactly ``equity - required``.
     Integer sums commute, so the row order of the book is no part of the answer.
+
+    Budget: 5 ns a position for linear instruments without size premium in their first two tiers,
+    which the loop handles itself; everything else takes `net_margin`, at about 25 ns.
     """
     cash, debt_rate = book.cash, facts.cash_debt[0]
     for account in range(equity.size):
@@ -89,41 +100,34 @@ def sweep(
             equity[account], required[account] = cash[account], owed
             best[account] = cash[account] - owed
     # Columns are read out of their groups once: inside the loop that would cost more than the sum.
-    row_account, row_instrument, row_lots, row_cost = (
-        book.account,
-        book.instrument,
-        book.lots,
-        book.cost,
-    )
-    kind, tick_value, units, contract = facts.kind, facts.tick_value, facts.units, facts.contract
-    face, coin, premium, debt = facts.face, facts.coin, facts.premium, facts.debt_maintenance
-    start, floor = facts.tier_start, facts.tier_floor
+    row_account, row_instrument = book.account, book.instrument
+    row_lots, row_cost = book.lots, book.cost
+    tick_value, start, floor = facts.tick_value, facts.tier_start, facts.tier_floor
     rate, cum = facts.tier_maintenance, facts.tier_maintenance_cum
+    plain = (facts.kind == LINEAR) & (facts.premium == 0)
+    net = np.zeros(2, np.int64)
     for row in range(book.counts[1]):
-        lots, account = row_lots[row], row_account[row]
+        lots, account = row_lots[row], np.uint32(row_account[row])
         if (lots == 0 and row_cost[row] == 0) or account < FIRST_USER:
             continue
-        i = row_instrument[row]
-        ends = 1 if low[i] == high[i] else 2
-        for end in range(ends):
-            price = mark[i]
-            if end == 1:
-                price = high[i] if lots > 0 else low[i]
-            gain = settled(kind[i], tick_value[i], units[i], contract[i], lots, price)
-            gain -= row_cost[row]
-            if coin[i] >= 0:
-                c = coin[i]
-                gain = muldiv_floor(gain, mark[c] * tick_value[c], units[c])
-            size = size_of(kind[i], tick_value[i], units[i], face[i], lots, price)
-            if kind[i] == SPOT and lots < 0:
-                due = ppm_ceil(size, debt[i])
-            else:
-                due = tiered(start[i], start[i + 1], floor, rate, cum, premium[i], lots, size)
-            if end == 0:
-                equity[account] += gain
-                required[account] += due
-            if end == ends - 1:
-                best[account] += gain - due
+        i = np.uint32(row_instrument[row])
+        gain = lots * mark[i] * tick_value[i] - row_cost[row]
+        size = abs(lots) * mark[i] * tick_value[i]
+        tier, end = start[i], start[i + 1]
+        if tier + 1 < end and size >= floor[tier + 1]:
+            tier += 1
+        if plain[i] and size < PPM_DIRECT and (tier + 1 >= end or size < floor[tier + 1]):
+            due = -(-size * rate[tier] // PPM) - cum[tier]
+        else:
+            net_margin(book, facts, mark, row, mark[i], net)
+            gain, due = net[0], net[1]
+        equity[account] += gain
+        required[account] += due
+        if low[i] != high[i]:
+            # A doubtful price: once more at the end of its interval that favours the holder.
+            net_margin(book, facts, mark, row, high[i] if lots > 0 else low[i], net)
+            gain, due = net[0], net[1]
+        best[account] += gain - due
 
 
 @kernel

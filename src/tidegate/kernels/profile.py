@@ -7,7 +7,7 @@ import numpy as np
 
 from tidegate.domain.book import FIRST_USER, Book
 from tidegate.domain.facts import Facts
-from tidegate.domain.units import I64, PPM, kernel, muldiv, ppm_ceil
+from tidegate.domain.units import I64, PPM, PPM_DIRECT, kernel, muldiv, ppm_ceil
 from tidegate.kernels.margin import tier_at
 from tidegate.kernels.value import SPOT, size_of
 
@@ -28,7 +28,11 @@ def distance(size: int, rate: int, side: int, slack: int) -> int:
     loss = PPM - side * rate
     if size == 0 or loss <= 0 or slack // 1_000 >= size:
         return N_MAX
-    return muldiv(slack, PPM, size) * PPM // loss
+    # A distance is a statistic, not money: large amounts may lose their lowest bits.
+    while slack > PPM_DIRECT:
+        slack >>= 8
+        size >>= 8
+    return slack * PPM // max(size, 1) * PPM // loss
 
 
 @kernel
@@ -71,6 +75,16 @@ def forced_buckets(
 
 
 @kernel
+def ratio_of(forced: int, depth: int) -> int:
+    """Return ``forced / depth`` in ppm, rounded down, at most N_MAX; ``depth`` > 0."""
+    if forced // depth >= N_MAX // PPM:
+        return N_MAX
+    if forced < PPM_DIRECT:
+        return forced * PPM // depth
+    return muldiv(forced, PPM, depth)
+
+
+@kernel
 def branching(forced: I64, depth: I64, out: I64) -> None:
     """Write ``n = forced / depth`` in ppm per bucket; 0 where nothing is forced."""
     for b in range(out.size):
@@ -79,7 +93,7 @@ def branching(forced: I64, depth: I64, out: I64) -> None:
         elif depth[b] == 0:
             out[b] = N_MAX
         else:
-            out[b] = min(N_MAX, muldiv(forced[b], PPM, depth[b]))
+            out[b] = ratio_of(forced[b], depth[b])
 
 
 @kernel
@@ -90,7 +104,7 @@ def near_branching(forced: I64, depth: I64, buckets: int) -> int:
         return 0
     if total_depth == 0:
         return N_MAX
-    return min(N_MAX, muldiv(total_forced, PPM, total_depth))
+    return ratio_of(total_forced, total_depth)
 
 
 @kernel
@@ -130,6 +144,6 @@ def branching_matrix(
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
             if out[i, j] and depth[j]:
-                out[i, j] = min(N_MAX, muldiv(out[i, j], PPM, depth[j]))
+                out[i, j] = ratio_of(out[i, j], depth[j])
             elif out[i, j]:
                 out[i, j] = N_MAX

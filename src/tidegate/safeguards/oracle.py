@@ -64,6 +64,7 @@ class Belief(msgspec.Struct, frozen=True, kw_only=True):
     basis: int
     quality: int
     reason: str
+    average: int = 0  # time-weighted average of the price, in 1/1024 ticks
 
 
 class OracleGuard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -83,6 +84,8 @@ class OracleGuard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     step_max: Ppm = Ppm(0)  # 0: any step
     divergence_max: Ppm = Ppm(0)  # of the venue's price from the index; 0: not looked at
     smoothing_ns: Nanos = Nanos(0)  # time constant of the basis; 0: the mark is the index
+    average_ns: Nanos = Nanos(0)  # time constant of the price's own average; 0: none is kept
+    average_max: Ppm = Ppm(0)  # further from that average: doubtful down to it; 0: not looked at
     stale_band: Ppm = Ppm(0)  # half-width given to a stale mark
     delay_ns: Nanos = Nanos(0)  # an observation becomes the mark only after this long
     liquidate_at_worst: int = int(Quality.DOUBTFUL)
@@ -139,12 +142,19 @@ class OracleGuard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return ""
 
     def believe(
-        self, seen: list[Seen], *, mark: int, basis: int, now: int, elapsed: int
+        self,
+        seen: list[Seen],
+        *,
+        mark: int,
+        basis: int,
+        now: int,
+        elapsed: int,
+        average: int = 0,
     ) -> Belief | None:
         """Return the new belief from everything remembered, or None when no source is fresh.
 
-        ``mark`` and ``basis`` are the last ones (0 before the first); ``elapsed`` the nanoseconds
-        since the last mark. ``basis`` is in 1/1024 ticks.
+        ``mark``, ``basis`` and ``average`` are the last ones (0 before the first), the latter two
+        in 1/1024 ticks; ``elapsed`` is the nanoseconds since the last mark.
         """
         fresh = [s for s in seen if not self.age_max_ns or now - s.published <= self.age_max_ns]
         voters = [s for s in fresh if self._role(s.source) == "index"]
@@ -181,6 +191,11 @@ class OracleGuard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         price = max(1, price)
         # Truth lies between what we carry and what is said: the interval covers both.
         said = [price, target, *(s.price for s in kept)]
+        usual = average // 1024
+        if self.average_max and usual and abs(target - usual) > usual * self.average_max // PPM:
+            # A spike: whoever would be safe at the price of the last minutes is left alone.
+            reason = reason or "price_diverges_from_average"
+            said.append(usual)
         low, high = max(1, min(said) - width), max(said) + width
         if not reason:
             low = high = price
@@ -193,6 +208,7 @@ class OracleGuard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             basis=basis,
             quality=quality,
             reason=reason,
+            average=self._averaged(average, target, elapsed),
         )
 
     def widened(self, mark: int) -> tuple[int, int]:
@@ -212,6 +228,13 @@ class OracleGuard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         middle = weighted_median([(s.price, self._weight(s.source)) for s in voters])
         room = middle * self.outlier_max // PPM
         return [s for s in voters if abs(s.price - middle) <= room]
+
+    def _averaged(self, average: int, price: int, elapsed: int) -> int:
+        if not self.average_ns:
+            return 0
+        if not average:
+            return price * 1024
+        return average + (price * 1024 - average) * elapsed // (self.average_ns + elapsed)
 
     def _smooth(self, basis: int, gap: int, elapsed: int) -> int:
         # First-order: alpha = elapsed / (tau + elapsed), the implicit form, stable at any step.
@@ -239,6 +262,11 @@ class OracleGuard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if self.divergence_max:
             said.append(
                 f"oracle: the mark stays within {self.divergence_max / 1e4:g} % of the index"
+            )
+        if self.average_max:
+            said.append(
+                f"oracle: further than {self.average_max / 1e4:g} % from its "
+                f"{self.average_ns / 1e9:g} s average a price liquidates only who is unsafe at both"
             )
         if self.delay_ns:
             said.append(f"oracle: a price takes effect {self.delay_ns / 1e9:g} s later")

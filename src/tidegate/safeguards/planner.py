@@ -1,6 +1,7 @@
 """How much to liquidate now: stages, netting, and a throttle that follows executable depth."""
 
 from dataclasses import dataclass
+from typing import Self
 
 import msgspec
 import numpy as np
@@ -9,6 +10,7 @@ from tidegate.domain.book import Book, Health
 from tidegate.domain.errors import ConfigInvalid
 from tidegate.domain.facts import Facts
 from tidegate.domain.units import I64, PPM, Money, Nanos, Ppm
+from tidegate.domain.venue import Venue
 from tidegate.kernels.plan import net_and_cap, stage_candidates, urgency, wanted
 
 
@@ -65,6 +67,14 @@ class StagedPlanner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                 what="must be 0 or at least 1_000_000 (once its maintenance)",
                 found=f"{self.target:_}",
             )
+
+    def scaled(self, venue: Venue) -> Self:
+        """Return the planner with its venue-wide amounts at the scale of a recording."""
+        return msgspec.structs.replace(
+            self,
+            in_flight_max=Money(venue.scaled(self.in_flight_max)),
+            unknown_depth=Money(venue.scaled(self.unknown_depth)),
+        )
 
     def capacity(self, *, depth_lots: int, lot_value: int, pace: Ppm, reserved: Ppm) -> int:
         """Return the lots that may be released per window into ``depth_lots`` of depth.

@@ -118,7 +118,11 @@ class Stack:
 
     @classmethod
     def bind(cls, declaration: SafeguardStack, venue: Venue) -> Self:
-        """Resolve a declaration against a venue; raise ConfigInvalid where they do not fit."""
+        """Resolve a declaration against a venue; raise ConfigInvalid where they do not fit.
+
+        Amounts that concern the whole venue (fund, budgets, open interest) are declared for the
+        real one and take the recording's scale; those of single accounts stay as they are.
+        """
         named = [s.name for s in declaration.oracle.sources]
         if named and not any(s in named for s in venue.sources):
             raise ConfigInvalid(
@@ -130,8 +134,13 @@ class Stack:
             (named.index(s) if s in named else -1) if named else n
             for n, s in enumerate(venue.sources)
         )
+        bound = msgspec.structs.replace(
+            declaration,
+            planner=declaration.planner.scaled(venue),
+            waterfall=declaration.waterfall.scaled(venue),
+        )
         return cls(
-            declaration=declaration,
+            declaration=bound,
             venue=venue,
             facts=declaration.margin.columns(venue),
             source_of=source_of,

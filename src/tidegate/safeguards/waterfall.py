@@ -1,6 +1,7 @@
 """Who pays when an account is gone and its debt is not."""
 
 from dataclasses import dataclass
+from typing import Self
 
 import msgspec
 import numpy as np
@@ -9,6 +10,7 @@ from tidegate.domain.book import FIRST_USER, FUND, TRANCHES_MAX, Book, Health
 from tidegate.domain.errors import ConfigInvalid
 from tidegate.domain.facts import Facts
 from tidegate.domain.units import I64, PPM, Money, Nanos, Ppm
+from tidegate.domain.venue import Venue
 from tidegate.kernels.allocate import capped_pro_rata, in_order, largest_remainder
 from tidegate.kernels.deleverage import candidates
 
@@ -90,6 +92,19 @@ class Waterfall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                     what="attachments must not fall",
                     found=f"{lower.attachment:_} then {upper.attachment:_}",
                 )
+
+    def scaled(self, venue: Venue) -> Self:
+        """Return the waterfall with its tranches at the scale of a recording."""
+        tranches = tuple(
+            msgspec.structs.replace(
+                t,
+                initial=Money(venue.scaled(t.initial)),
+                attachment=Money(venue.scaled(t.attachment)),
+                exhaustion=Money(max(venue.scaled(t.exhaustion), venue.scaled(t.attachment) + 1)),
+            )
+            for t in self.tranches
+        )
+        return msgspec.structs.replace(self, tranches=tranches)
 
     def fund(self, book: Book) -> Money:
         """Return the money in all tranches."""
