@@ -90,7 +90,9 @@ def recorded(folder: Path, seed: int) -> list:
     """Return the input, which is a file like any other: written once, read in every life."""
     path = folder / "feed"
     if not path.exists():
-        path.write_bytes(msgspec.msgpack.encode(feed(EVENTS, seed)))
+        new = path.with_suffix(".new")
+        new.write_bytes(msgspec.msgpack.encode(feed(EVENTS, seed)))
+        new.replace(path)
     return msgspec.msgpack.decode(path.read_bytes(), type=list[Input])
 
 

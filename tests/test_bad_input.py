@@ -1,12 +1,13 @@
-"""Recordings that are wrong in one respect each are refused, naming file, row, column and a hint."""
+"""Recordings that are wrong in one respect each: refused with file, row, column and a hint."""
 
 import re
 
 import msgspec
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from recordings import START, VENUE, at, tables
 
+from recordings import START, VENUE, at, tables
 from tidegate.domain.errors import ConfigInvalid, RecordingInvalid, Refused
 from tidegate.domain.venue import Limits
 from tidegate.drivers.recording import load, write_recording
@@ -444,8 +445,6 @@ def test_a_spoiled_table_is_refused(tmp_path, wrong):
 
 def write_columns(path, found):
     """Write the tables as they are: `write_recording` would refuse some of them itself."""
-    import pyarrow.parquet as pq  # noqa: PLC0415 (kept beside its one use)
-
     write_recording(path, VENUE, {"prices": tables()["prices"]})
     for name, table in found.items():
         pq.write_table(table, path / f"{name}.parquet", write_page_checksum=True)
@@ -554,7 +553,7 @@ VENUES = {
     ),
     "a market of an unknown instrument": (
         lambda s: s.replace('[[markets]]\nsymbol = "BTC-PERP"', '[[markets]]\nsymbol = "BTC"'),
-        "did you mean 'BTC-PERP'",
+        "known: BTC-PERP, ETH",
     ),
     "two sources of one name": (
         lambda s: s.replace('"venue",', '"index",'),

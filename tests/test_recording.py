@@ -1,5 +1,7 @@
 """A recording that is right: every file becomes the events it stands for, in one order."""
 
+from decimal import Decimal
+
 import msgspec
 import numpy as np
 import pyarrow as pa
@@ -7,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from recordings import SECOND, START, VENUE, at, tables
 
+from recordings import SECOND, START, VENUE, at, tables
 from tidegate.domain.book import FIRST_USER
 from tidegate.domain.events import (
     BookImported,
@@ -26,6 +28,8 @@ from tidegate.domain.units import unpack
 from tidegate.domain.venue import Limits
 from tidegate.drivers.recording import load, write_recording
 from tidegate.drivers.recording_check import plain_language, report
+from tidegate.drivers.recording_door import parts
+from tidegate.drivers.recording_sheet import Sheet
 from tidegate.drivers.recording_streams import HOUR, accruals
 from tidegate.drivers.recording_write import venue_text
 
@@ -94,7 +98,8 @@ def test_balances_and_collateral_of_one_asset_are_one_holding(tmp_path):
     t["flows"] = t["flows"].slice(0, 0)
     write_recording(tmp_path, VENUE, t)
     book = next(load(tmp_path).events())
-    rows = zip(*(unpack(c).tolist() for c in (book.account, book.instrument, book.lots)))  # noqa: B905 (equal by construction)
+    columns = (book.account, book.instrument, book.lots)
+    rows = zip(*(unpack(c).tolist() for c in columns), strict=True)
     assert (book.names.index("ann"), 1, 2_500_000 + 1_000_000 - 250_000) in list(rows)
     assert unpack(book.cash)[book.names.index("ann")] == 990_000_000
 
@@ -265,11 +270,6 @@ def test_arrow_timestamps_dictionaries_and_decimals_are_read(tmp_path, full):
 )
 def test_whole_lots_survive_float64(lots, size):
     """The door gives back the integers that a decimal column was made from, for any lot size."""
-    from tidegate.drivers.recording_door import parts  # noqa: PLC0415 (kept beside its one use)
-    from tidegate.drivers.recording_sheet import Sheet  # noqa: PLC0415 (ditto)
-
-    from decimal import Decimal  # noqa: PLC0415 (ditto)
-
     values = [float(Decimal(n) * Decimal(size)) for n in lots]
     sheet = Sheet("x.parquet", pa.table({"quantity": values}))
     split = parts(sheet, "quantity", [Decimal(size)], np.zeros(len(lots), np.int64))
@@ -300,12 +300,9 @@ def test_writing_again_leaves_nothing_of_the_old_recording(tmp_path):
 def test_the_venue_survives_its_toml(tmp_path):
     write_recording(tmp_path, VENUE, {"prices": tables()["prices"]})
     assert load(tmp_path).venue == VENUE
-    assert "open_interest_max" not in venue_text(
-        msgspec.structs.replace(
-            VENUE,
-            instruments=(msgspec.structs.replace(VENUE.instruments[0], open_interest_max=None),),
-        )
-    ), "TOML has no null"
+    perp = msgspec.structs.replace(VENUE.instruments[0], lots_max=10**6, open_interest_max=None)
+    silent = msgspec.structs.replace(VENUE, instruments=(perp,), markets=())
+    assert "open_interest_max" not in venue_text(silent), "TOML has no null"
 
 
 def test_the_check_says_what_is_missing_and_what_that_means(tmp_path):

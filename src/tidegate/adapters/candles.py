@@ -246,7 +246,7 @@ def venue_of(
             accounts_max=max(4_096, accounts + 64),
             positions_max=max(16_384, 2 * positions + 16 * len(candles) + 64),
         ),
-        sources=("candles",),
+        sources=("index",),
         markets=tuple(markets),
         step_ns=Nanos(max(1_000_000_000, min(one.interval for one in candles) // 4)),
         notes=tuple(_notes(candles, depth_share, accounts)),
@@ -320,7 +320,7 @@ def price_table(candles: Sequence[Candles]) -> Table:
         {
             "ts": ts[order],
             "instrument": pa.array(names[which[order]]),
-            "source": pa.array(np.full(order.size, "candles")),
+            "source": pa.array(np.full(order.size, "index")),
             "price": price[order],
         }
     )

@@ -21,7 +21,6 @@ from tidegate.domain.errors import FetchFailed
 ATTEMPTS: Final = 6
 WAIT_MAX_S: Final = 60.0
 TRY_AGAIN: Final = (408, 425, 429, 500, 502, 503, 504)
-BLOCK: Final = 1 << 16
 PARTIAL_CONTENT: Final = 206
 NOT_FOUND: Final = 404
 RANGE_NOT_SATISFIABLE: Final = 416
@@ -185,7 +184,8 @@ def _download(
                 have = have if going_on else 0
                 total = have + int(response.headers.get("content-length", "0"))
                 with part.open("ab" if going_on else "wb") as file:
-                    for block in response.iter_raw(BLOCK):
+                    # As they come: blocks of a fixed size would hold back what a break loses.
+                    for block in response.iter_raw():
                         file.write(block)
                         have += len(block)
                         read += len(block)

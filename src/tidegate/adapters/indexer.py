@@ -133,8 +133,8 @@ def _pages(
         found = cast("list[Json]", _asked(http, url, query, variables, politeness)[entity])
         rows = [dict(_flat(row)) for row in found]
         ids = [str(row["id"]) for row in rows]
-        if ids and ids[0] <= last:
-            msg = f"{url} returned {entity} {ids[0]!r} behind {last!r}: no order by id"
+        if last in ids:
+            msg = f"{url} returned {entity} {last!r} again behind itself: id_gt has no effect"
             raise FetchFailed(msg)
         if rows:
             yield rows

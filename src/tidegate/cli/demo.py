@@ -43,7 +43,7 @@ def demo(out: Path, accounts: int) -> None:
     from tidegate.cli.table import table  # noqa: PLC0415 - ditto
     from tidegate.drivers.recording import load  # noqa: PLC0415 - pyarrow
     from tidegate.drivers.synthetic import make  # noqa: PLC0415 - ditto
-    from tidegate.report import verdict_words  # noqa: PLC0415 - matplotlib
+    from tidegate.report import unbroken, verdict_words  # noqa: PLC0415 - matplotlib
 
     folder = out / f"october-{accounts}"
     identity(recording=f"synthetic, {accounts:,} accounts, seed {SEED}")
@@ -59,7 +59,7 @@ def demo(out: Path, accounts: int) -> None:
     click.echo(table(names, verdicts, unit))
     for sentence in verdict_words(names, verdicts, unit, loaded.venue.account_label):
         click.echo()
-        click.echo(fill(sentence, WIDTH))
+        click.echo(fill(unbroken(sentence), WIDTH).replace(chr(160), " "))
     report = out / "report.html"
     wanted = " ".join(f"--stack {name}" for name in STACKS)
     command = f"tidegate replay {shlex.quote(str(folder))} {wanted} --report {report.name}"

@@ -62,7 +62,7 @@ def convert_october(
             {
                 "ts": path.ts,
                 "instrument": [COIN] * path.ts.size,
-                "source": ["mark"] * path.ts.size,
+                "source": ["index"] * path.ts.size,
                 "price": path.price.round(2),
             }
         ),
@@ -93,7 +93,7 @@ def _venue(made: Reconstruction, knobs: Knobs, notes: tuple[str, ...]) -> Venue:
             positions_max=2 * accounts + 256,
             orders_max=2 * accounts + 256,
         ),
-        sources=("mark",),
+        sources=("index",),
         markets=(
             Market(
                 symbol=COIN,

@@ -151,6 +151,7 @@ def venue_of(name: str, story: Scenario, book: dict[str, Table], accounts: int, 
         markets=tuple(_market(asset, scale) for asset in ASSETS),
         model=VenueModel(latency_ns=Nanos(200_000_000), order_life_ns=Nanos(SECOND)),
         seed=seed,
+        scale=Ppm(max(1, round(scale * PPM))),
         step_ns=Nanos(story.step * SECOND),
         notes=(
             f"{story.about}; seed {seed}",

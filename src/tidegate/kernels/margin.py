@@ -131,6 +131,16 @@ def sweep(
 
 
 @kernel
+def spare_unpriced(book: Book, mark: I64, equity: I64, required: I64, best: I64) -> None:
+    """Make nobody liquidatable who holds anything without a price: its value is not known."""
+    for row in range(book.counts[1]):
+        account = book.account[row]
+        if book.lots[row] and account >= FIRST_USER and mark[book.instrument[row]] == 0:
+            best[account] = max(best[account], 0)
+            equity[account] = max(equity[account], required[account])
+
+
+@kernel
 def open_interest_rate(facts: Facts, i: int, open_notional: int, rate: int) -> int:
     """Return an initial rate raised by crowding, in ppm: the base below ``open_low``, 100 % above.
 

@@ -4,7 +4,7 @@ Nothing here decides or measures; a number that is shown was reached by `drivers
 """
 
 from tidegate.report.page import Subject, write
-from tidegate.report.words import verdict_words
+from tidegate.report.words import unbroken, verdict_words
 
 
-__all__ = ["Subject", "verdict_words", "write"]
+__all__ = ["Subject", "unbroken", "verdict_words", "write"]

@@ -50,18 +50,18 @@ def cascade_picture(runs: Sequence[Run], instrument: int) -> Picture:
                 extent=(edges[0], edges[-1], *span),
                 aspect="auto",
                 origin="lower",
-                interpolation="nearest",
+                interpolation="none",  # the pixels themselves; the browser scales them
                 zorder=1,
             )
             _contour(axes, field, edges, span)
             series = run.series
             known = series.mark[:, instrument] > 0
-            t, y = thinned(series.ts[known], series.mark[known, instrument] * tick, 300)
+            t, y = thinned(series.ts[known], series.mark[known, instrument] * tick, 150)
             axes.plot(t, y, color=colour("surface"), linewidth=3, zorder=3)
             axes.plot(t, y, color=colour("ink"), linewidth=1.3, zorder=4)
             tidy(axes, grid=False)
             axes.set_ylim(span)
-            plain(axes, price_label(span))
+            plain(axes, price_label)
             axes.set_title(f"{venue.symbol}, {run.name}")
             peak = int(series.near[:, instrument].max(initial=0)) / PPM
             axes.set_title(

@@ -20,7 +20,7 @@ from tidegate.report.people import deleveraged_rows, liquidated_rows, people_pic
 from tidegate.report.prices import busiest, price_picture
 from tidegate.report.run import Run
 from tidegate.report.theme import Picture, stack_colours
-from tidegate.report.words import verdict_words
+from tidegate.report.words import unbroken, verdict_words
 
 
 INSTRUMENTS_SHOWN = 3  # pictures of each; the table counts all of them
@@ -78,7 +78,7 @@ def _context(runs: Sequence[Run], subject: Subject) -> dict[str, Any]:
         "version": __version__,
         "unit": unit,
         "label": label,
-        "sentences": verdict_words(names, verdicts, unit, label),
+        "sentences": [unbroken(s) for s in verdict_words(names, verdicts, unit, label)],
         "cards": _cards(runs),
         "names": names,
         "colours": stack_colours(names),

@@ -3,7 +3,7 @@
 # matplotlib's own annotations leave keyword arguments open.
 # pyright: reportUnknownMemberType=false
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -21,22 +21,23 @@ def price_picture(runs: Sequence[Run], instrument: int) -> Picture:
     colours = stack_colours([run.name for run in runs])
 
     def draw(figure: Figure, narrow: bool) -> None:  # noqa: FBT001 - the signature of `picture`
+        cells = 130 if narrow else 260
         top, low = figure.subplots(2, 1, sharex=True, height_ratios=[2.6, 1])
         series = runs[0].series
         known = series.reference[:, instrument] > 0
-        t, y = thinned(series.ts[known], series.reference[known, instrument] * tick)
+        t, y = thinned(series.ts[known], series.reference[known, instrument] * tick, cells)
         top.plot(t, y, color=colour("ink"), linewidth=1, linestyle=(0, (1.5, 1.5)), zorder=4)
         for run, name in zip(runs, colours, strict=True):
             series = run.series
             known = series.mark[:, instrument] > 0
-            t, y = thinned(series.ts[known], series.mark[known, instrument] * tick)
+            t, y = thinned(series.ts[known], series.mark[known, instrument] * tick, cells)
             top.plot(t, y, color=colour(name), linewidth=1.5)
-            t, y = thinned(series.ts, series.impact[:, instrument] * 100 / PPM)
+            t, y = thinned(series.ts, series.impact[:, instrument] * 100 / PPM, cells)
             low.plot(t, y, color=colour(name), linewidth=1.2)
             low.fill_between(t, 0, y, color=colour(name), alpha=0.12, linewidth=0)
         tidy(top)
         tidy(low)
-        plain(top, price_label(top.get_ylim()))
+        plain(top, price_label)
         plain(low, lambda v: f"{v:+.3g} %" if v else "0 %")
         top.set_title(f"{symbol}: mark price")
         low.set_title("pushed away from its own course by forced orders")
@@ -68,15 +69,10 @@ def busiest(runs: Sequence[Run], most: int) -> list[int]:
     return (moved or ranked)[:most]
 
 
-def price_label(limits: tuple[float, float]) -> Callable[[float], str]:
-    """Return how to write prices of this range: with the digits that tell them apart."""
-    span = abs(limits[1] - limits[0])
-    digits = 0 if span >= 100 else 1 if span >= 10 else 2 if span >= 0.5 else 4
-
-    def show(value: float) -> str:
-        return f"{value:,.{digits}f}"
-
-    return show
+def price_label(value: float) -> str:
+    """Return a price at a tick of an axis, with the decimals it has and no others."""
+    text = f"{value:,.6f}".rstrip("0")
+    return text.removesuffix(".")
 
 
 def _names(runs: Sequence[Run]) -> str:

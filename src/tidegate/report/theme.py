@@ -169,8 +169,13 @@ def _inline(figure: Figure, alt: str, kind: str) -> str:
     )
     svg = head + svg[svg.index(">") + 1 :]
     svg = re.sub(r"font: (\S+) [^;\"]*", r"font-size: \1", svg)
-    svg = re.sub(r"(-?\d+\.\d{2})\d+", r"\1", svg)
+    # A tenth of a point is less than a pixel; a transform needs its digits.
+    svg = re.sub(r' d="([^"]*)"', lambda m: f' d="{_rounded(m.group(1))}"', svg)
     return re.sub(r"#01[0-9a-f]{2}fe", lambda m: f"var(--{_NAME_OF[m.group()]})", svg)
+
+
+def _rounded(path: str) -> str:
+    return " ".join(re.sub(r"(-?\d+\.\d)\d+", r"\1", path).split())
 
 
 def _quoted(text: str) -> str:

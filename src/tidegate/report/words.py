@@ -1,11 +1,15 @@
 """The verdict in plain words: what happened bare, what the other stack changed, what it cost."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from tidegate.domain.units import PPM
 from tidegate.drivers.verdict import HALT, Verdict
 from tidegate.report.metrics import METRICS, Metric, baseline, challenger
 from tidegate.report.numbers import amount, duration, percent
+
+
+NO_BREAK: Final = chr(160)
 
 
 def verdict_words(
@@ -29,6 +33,11 @@ def verdict_words(
     return [s for s in said if s]
 
 
+def unbroken(sentence: str) -> str:
+    """Return a sentence in which no line may begin with a percent sign."""
+    return sentence.replace(" %", f"{NO_BREAK}%")
+
+
 def _happened(name: str, v: Verdict, unit: str, label: str) -> str:
     if not v.accounts_liquidated and not v.loss:
         return f"Under {name}, nobody was liquidated and nobody lost more than they had."
@@ -40,7 +49,7 @@ def _happened(name: str, v: Verdict, unit: str, label: str) -> str:
         else ""
     )
     grew = ""
-    if v.cascade_ratio is not None and v.cascade_ratio > 1.005:
+    if v.cascade_ratio is not None and v.cascade_ratio >= 1.05:
         grew = (
             f"; every {unit} that the shock itself forced dragged "
             f"{v.cascade_ratio - 1:,.2f} {unit} more behind it"

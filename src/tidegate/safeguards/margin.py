@@ -12,7 +12,7 @@ from tidegate.domain.facts import Facts
 from tidegate.domain.instrument import KIND, Inverse, Kind, Linear, Spot
 from tidegate.domain.units import I64, MONEY_MAX, PPM, Money, Ppm
 from tidegate.domain.venue import Venue
-from tidegate.kernels.margin import assess_account, sweep
+from tidegate.kernels.margin import assess_account, spare_unpriced, sweep
 
 
 class Tier(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -148,12 +148,18 @@ class MarginModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         )
 
     def assess(self, book: Book, facts: Facts, *, mark: I64, low: I64, high: I64) -> Health:
-        """Return the health of every account; the policy sees whole accounts, not positions."""
+        """Return the health of every account; the policy sees whole accounts, not positions.
+
+        Before every instrument an account holds has a price, the account cannot be judged.
+        """
         n = book.accounts
         health = Health(
             equity=np.zeros(n, np.int64), required=np.zeros(n, np.int64), best=np.zeros(n, np.int64)
         )
         sweep(book, facts, mark, low, high, health.equity, health.required, health.best)
+        held = (book.long_open > 0) | (book.short_open > 0)
+        if (held & (mark == 0)).any():
+            spare_unpriced(book, mark, health.equity, health.required, health.best)
         return health
 
     def allows(
