@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+
 from tidegate.adapters.journal import SqliteJournal
 from tidegate.domain.book import FIRST_USER
 from tidegate.domain.events import BookImported, DepthObserved, PriceObserved

@@ -16,7 +16,7 @@ from tidegate.domain.events import (
 )
 from tidegate.domain.facts import Facts
 from tidegate.domain.instrument import AnyInstrument, Inverse, Linear, Spot
-from tidegate.domain.units import SECOND, I64, pack, unpack
+from tidegate.domain.units import I64, SECOND, pack, unpack
 from tidegate.domain.venue import Limits, Venue
 from tidegate.engine.state import State
 from tidegate.engine.step import decide, step
@@ -36,7 +36,7 @@ def perp(symbol: str = "PERP", **changes) -> Linear:
 
 def coin(symbol: str = "COIN", **changes) -> Spot:
     """Return an asset of a hundred smallest units: a tick of a whole one is 10,000 Money."""
-    facts = {"price_max": 10**6, "lots_max": 10**8, "tick_value": 10_000, "units": 100} | changes
+    facts = {"price_max": 10**6, "lots_max": 10**7, "tick_value": 10_000, "units": 100} | changes
     return Spot(symbol=symbol, tick_size="0.01", lot_size="0.01", **facts)
 
 
@@ -116,7 +116,7 @@ class Desk:
 
     def users(self, cash: Sequence[int], positions: Sequence[tuple[int, int, int, int]] = ()):
         """Open users with cash and (user, instrument, lots, entry) positions."""
-        user, i, lots, entry = (column(*c) for c in zip(*positions, strict=True)) or ()
+        user, i, lots, entry = np.array(positions, np.int64).reshape(-1, 4).T
         return self.send(
             BookImported(
                 ts=self.now,

@@ -60,7 +60,7 @@ class Line(NamedTuple):
 
 def accepted(path: Path) -> list[Line]:
     """Return every order the exchange has accepted, in the order in which they came."""
-    lines = path.read_bytes().splitlines() if path.exists() else []
+    lines = path.read_text().splitlines() if path.exists() else []
     return [Line(*json.loads(line)) for line in lines]
 
 

@@ -53,6 +53,11 @@ class Trap:
         else:
             os.kill(os.getpid(), signal.SIGKILL)
 
+    def survive(self) -> None:
+        """Say that the commit is over, if its bell was rung: the kill did not fall inside it."""
+        if self._site == "during_commit" and self._left <= 0:
+            os.write(self._bell, b".")
+
 
 class TrappedJournal(SqliteJournal):
     """The real journal, with a trap on either side of its commit and of its snapshots."""
@@ -65,6 +70,7 @@ class TrappedJournal(SqliteJournal):
         self._trap.visit("before_commit")
         self._trap.visit("during_commit")
         super()._commit()
+        self._trap.survive()
         self._trap.visit("after_commit")
 
     def save(self, snapshot) -> None:
@@ -150,8 +156,10 @@ def forked(order: dict) -> dict:
         time.sleep(order["delay_us"] / 1e6)
         os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
+    inside = order["site"] == "during_commit" and not os.read(ear, 1)
     os.close(ear)
-    return {"signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, "status": status}
+    killed = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+    return {"signal": killed, "status": status, "inside": bool(killed and inside)}
 
 
 def trap_steps(trap: Trap) -> None:

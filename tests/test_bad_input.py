@@ -121,6 +121,18 @@ SPOILED = {
         "funding.parquet: row 0, column ts",
         "these look like seconds",
     ),
+    "a number beyond 64 bits": (
+        "flows",
+        lambda t: put(t, "seq", pa.array([0, 1, 2, 3, 2**64 - 1], pa.uint64())),
+        "flows.parquet: column seq",
+        "must fit 64 bits",
+    ),
+    "a year beyond nanoseconds": (
+        "funding",
+        lambda t: put(t, "ts", pa.array([250_000_000_000_000_000], pa.timestamp("us"))),
+        "funding.parquet: column ts",
+        "must fit 64 bits",
+    ),
     "a decreasing timestamp": (
         "prices",
         lambda t: put(t, "ts", at(0, 0, 0, 20, 10)),
@@ -322,6 +334,12 @@ SPOILED = {
     "a crossed book": (
         "depth",
         lambda t: put(t, "price", [9_999.0, 9_998.0, 9_998.5, 10_002.0]),
+        "depth.parquet: row 2, column price",
+        "crossed",
+    ),
+    "a locked book": (
+        "depth",
+        lambda t: put(t, "price", [9_999.0, 9_998.0, 9_999.0, 10_002.0]),
         "depth.parquet: row 2, column price",
         "crossed",
     ),

@@ -36,8 +36,8 @@ def written(path: Path) -> Path:
     return path
 
 
-def everything(path: Path) -> list[Record]:
-    with closing(SqliteJournal(path)) as journal:
+def everything(path: Path, *, readonly: bool = False) -> list[Record]:
+    with closing(SqliteJournal(path, readonly=readonly)) as journal:
         journal.latest()
         return list(journal.read())
 
@@ -239,7 +239,7 @@ def flipped_everywhere(path: Path, file: Path, flips: int, seed: int) -> int:
     draw, good = random.Random(seed), file.read_bytes()
     refused = 0
     around = {f: f.read_bytes() for f in path.parent.iterdir() if f != file and f.is_file()}
-    for _ in range(flips):
+    for n in range(flips):
         at, bit = draw.randrange(len(good)), draw.randrange(8)
         bad = bytearray(good)
         bad[at] ^= 1 << bit
@@ -249,9 +249,11 @@ def flipped_everywhere(path: Path, file: Path, flips: int, seed: int) -> int:
             other.write_bytes(data)
         file.write_bytes(bytes(bad))
         try:
-            assert everything(path) == RECORDS, f"reproduce: byte {at}, bit {bit} of {file.name}"
+            same = everything(path, readonly=n % 4 > 0) == RECORDS
         except TidegateError:
             refused += 1
+        else:
+            assert same, f"reproduce: bit {bit} of byte {at} of {file.name}"
     return refused
 
 
@@ -273,7 +275,7 @@ def test_a_flipped_bit_of_the_log_is_refused_or_harmless(tmp_path):
             journal.append(RECORDS[begin:end])
         for file in live.iterdir():
             shutil.copy(file, dead)
-    assert flipped_everywhere(dead / "j", dead / "j-wal", 1_000, seed=12) > 700
+    assert flipped_everywhere(dead / "j", dead / "j-wal", 500, seed=12) > 350
 
 
 def test_a_log_that_was_not_copied_is_missed(tmp_path):

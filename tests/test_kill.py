@@ -34,9 +34,9 @@ SEED = int(os.environ.get("KILL_SEED", "20251010"))
 
 # Site, and how many visits of it one life may see before it is killed at the next.
 PLACES = {
-    "fsync": (("before_commit", 6), ("during_commit", 6), ("after_commit", 6)),
-    "mid-batch": (("mid_batch", 90),),
-    "between commit and submit": (("before_submit", 3), ("between_orders", 60)),
+    "fsync": (("before_commit", 4), ("during_commit", 4), ("after_commit", 4)),
+    "mid-batch": (("mid_batch", 40),),
+    "between commit and submit": (("before_submit", 3), ("between_orders", 40)),
     "elsewhere": (
         ("any_time", 1),
         ("before_snapshot", 1),
@@ -44,7 +44,7 @@ PLACES = {
         ("after_submit", 4),
     ),
 }
-DELAY_US = (400, 60_000)  # an fsync takes some hundred microseconds, a life some ten milliseconds
+DELAY_US = {"during_commit": (50, 400, 3_000), "any_time": (60_000,)}  # an fsync, a life
 
 
 class Server:
@@ -52,6 +52,7 @@ class Server:
 
     def __init__(self, undisturbed: Path, seed: int) -> None:
         self.undisturbed, self.seed = undisturbed, seed
+        self.inside = 0  # kills that fell between the beginning and the end of a commit
         self.process = subprocess.Popen(
             [sys.executable, CHILD, undisturbed, str(seed)],
             stdin=subprocess.PIPE,
@@ -76,6 +77,7 @@ class Server:
         ended = json.loads(self.process.stdout.readline())
         assert ended["signal"] in {0, signal.SIGKILL}, f"died of signal {ended['signal']}"
         assert ended["signal"] or not ended["status"], "a child failed; its traceback is above"
+        self.inside += ended["inside"]
         return ended["signal"]
 
     def close(self) -> None:
@@ -169,10 +171,10 @@ def campaign(server: Server, reference: Outcome, folders, *, seed: int, kills: i
     folder, lives = folders(), 0
     while any(share.values()):
         place = draw.choice([place for place, left in share.items() if left > 0])
-        site, most = draw.choice(PLACES[place])
+        site, most = PLACES[place][share[place] % len(PLACES[place])]
         visit, delay = (
             draw.randrange(most) + 1,
-            draw.randrange(60_000 if site == "any_time" else 400),
+            draw.randrange(draw.choice(DELAY_US.get(site, (1,)))),
         )
         check = draw.random() < 0.1
         lives += 1
@@ -211,13 +213,14 @@ def folders(tmp_path):
     return next_folder
 
 
-def test_two_hundred_kills_change_nothing(server, reference, folders):
+def test_two_hundred_kills_change_nothing(server, reference, folders, record_property):
     by_site = campaign(server, reference, folders, seed=SEED, kills=210)
     assert sum(by_site.values()) >= 200
     assert sum(by_site[site] for site, _ in PLACES["fsync"]) >= 70
     assert by_site["mid_batch"] >= 70
     assert sum(by_site[site] for site, _ in PLACES["between commit and submit"]) >= 70
     assert all(by_site[site] for place in PLACES.values() for site, _ in place), by_site
+    record_property("kills_inside_a_commit", server.inside)  # how many depends on the disk
 
 
 @pytest.mark.soak

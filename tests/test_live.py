@@ -279,7 +279,7 @@ def test_orders_in_flight_are_submitted_again_with_their_open_lots():
     told = {}
     for _, at, orders in again.submitted:
         assert at == now
-        assert orders.at == asked.at
+        assert orders.at == asked.at or orders.first >> 20 != first >> 20
         columns = (unpack(c).tolist() for c in (orders.lots, orders.account, orders.limit))
         for k, row in enumerate(zip(*columns, strict=True)):
             told[orders.first + k] = row
@@ -305,10 +305,10 @@ def test_a_venue_that_remembers_is_asked_about_what_was_not_heard(tmp_path):
     venue.close()
     reconnected = FileVenue(log)
     again = started(journal, reconnected)
-    sent = accepted(log)
+    sent, head = accepted(log), again.head
     again.pump(later)
     reconnected.close()
-    assert again.head > crank.head
+    assert again.head > head
     assert accepted(log) == sent
     assert not list(in_flight(again.state, STACK)), "every order was answered for"
 

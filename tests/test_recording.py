@@ -148,6 +148,29 @@ def test_accruals_never_lose_a_ppb(steps):
     assert sum(ppb for _, ppb in accruals(changes, now)) == due // HOUR
 
 
+@pytest.mark.parametrize(("rate", "waits"), [(1, 1), (2, 2), (0, 0)])
+def test_exactly_one_ppb_is_paid_when_it_is_due(rate, waits):
+    """Boundary: one ppb an hour is due after one full hour, not after the next."""
+    begin = START // HOUR * HOUR
+    paid = list(accruals([(begin, rate)], begin + HOUR))
+    assert paid == ([(begin + HOUR, waits)] if waits else [])
+
+
+@pytest.mark.parametrize(
+    ("balance", "money"),
+    [
+        *[("1.0000009", 1_000_000), ("1.000001", 1_000_001), ("-1.0000009", -1_000_001)],
+        *[("0.0000006", 0), ("-0.0000001", -1), ("0.9999999999999", 1_000_000)],
+    ],
+)
+def test_cash_is_rounded_down_to_money(tmp_path, balance, money):
+    """Against the account by less than one Money; a millionth of one is noise."""
+    t = {"prices": tables()["prices"]}
+    t["accounts"] = pa.table({"account": ["ann"], "asset": ["USD"], "balance": [balance]})
+    write_recording(tmp_path, VENUE, t)
+    assert unpack(next(load(tmp_path).events()).cash).tolist() == [money]
+
+
 def test_liquidations_are_history_unless_shadowed(full):
     assert full.liquidations().num_rows == 1
     assert of_kind(full, LiquidationReported) == []

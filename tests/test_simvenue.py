@@ -1,6 +1,8 @@
 """The simulated venue: what it fills, at what price, what that leaves, and what goes wrong."""
 
+from dataclasses import replace
 from math import ceil, exp, floor, log1p, sqrt
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.domain.effects import OrdersPlaced
+from tidegate.domain.effects import OrdersPlaced, OrdersReduced, Rejected
 from tidegate.domain.errors import ConfigInvalid
 from tidegate.domain.events import (
     DepthObserved,
@@ -23,10 +25,15 @@ from tidegate.domain.venue import Market, Venue, VenueModel
 from tidegate.drivers.depth import ASK, BID, Ladder, Scale, Visible, take, visible
 from tidegate.drivers.impact import Footprint, law
 from tidegate.drivers.ranges import Ranges
+from tidegate.drivers.recording import load
+from tidegate.drivers.replay import Replay
 from tidegate.drivers.simvenue import SimVenue
 from tidegate.drivers.streams import Streams
+from tidegate.drivers.synthetic import make
+from tidegate.safeguards.stack import SafeguardStack, Stack
 
 
+STACKS = Path(__file__).parents[1] / "src/tidegate/stacks"
 MS, SECOND = 1_000_000, 1_000_000_000
 MONEY = 1_000_000
 START = 1_000 * SECOND
@@ -725,3 +732,47 @@ def test_streams_depend_on_their_name_and_nothing_else():
     assert streams["prices"].random(3).tolist() == first
     assert Streams(7, 4)["prices"].random(3).tolist() != first
     assert streams["faults"].random(3).tolist() != first
+
+
+# Beside the engine ---------------------------------------------------------------------------
+
+
+class Told:
+    """Listens to a run: what the venue filled, and what the engine booked of it."""
+
+    def __init__(self):
+        self.venue, self.engine, self.refused, self.reasons = {}, {}, 0, set()
+
+    def __call__(self, seq, event, effects, state, impact_ppm):
+        if isinstance(event, OrdersExpired):
+            self.reasons.add(event.reason)
+        for order, lots, _ in fills([event]):
+            self.venue.setdefault(order, []).append(lots)
+        for effect in effects:
+            self.refused += isinstance(effect, Rejected) and effect.code == "order_is_unknown"
+            if isinstance(effect, OrdersReduced) and isinstance(event, OrdersFilled):
+                columns = (unpack(effect.order).tolist(), unpack(effect.lots).tolist())
+                for order, lots in zip(*columns, strict=True):
+                    self.engine[order] = self.engine.get(order, 0) + lots
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+def test_under_faults_the_engine_books_what_the_venue_filled_and_leaves_nothing_open(
+    seed, tmp_path
+):
+    make(tmp_path, accounts=200, seed=seed, scenario="gap")
+    history = load(tmp_path)
+    model = VenueModel(drop=200_000, duplicate=300_000, delay=100_000, delay_ns=3 * SECOND)
+    history = replace(history, venue=msgspec.structs.replace(history.venue, model=model))
+    stack = SafeguardStack.load(STACKS / "bare.toml")
+    told = Told()
+    run = Replay(recording=history, stack=Stack.bind(stack, history.venue), observers=[told])
+    run.run()
+    assert told.engine
+    assert not run.state.book.in_flight.any()
+    rates = SimVenue(history.venue, Streams(history.venue.seed, 0)).faults.rate
+    assert ("dropped" in told.reasons) == bool(rates["drop"])
+    assert bool(told.refused) == bool(rates["duplicate"]), "a second report of a fill is refused"
+    for order, parts in told.venue.items():
+        once = sum(parts) if len(set(parts)) == len(parts) else sum(dict.fromkeys(parts))
+        assert told.engine[order] in {sum(parts), once, sum(parts) - parts[-1]}

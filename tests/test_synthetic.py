@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,12 +11,17 @@ from tidegate.domain.errors import ConfigInvalid
 from tidegate.domain.events import BookImported, PriceObserved
 from tidegate.domain.units import unpack
 from tidegate.drivers import recording
+from tidegate.drivers.aftermath import Aftermath
+from tidegate.drivers.replay import replay
 from tidegate.drivers.streams import Streams
-from tidegate.drivers.synthetic import ASSETS, BEGINS, PUBLISHED_ACCOUNTS, field_of, make
+from tidegate.drivers.synthetic import BEGINS, PUBLISHED_ACCOUNTS, field_of, make
 from tidegate.drivers.synthetic_book import GROUPS, crowd
+from tidegate.drivers.synthetic_markets import ASSETS
 from tidegate.drivers.synthetic_weather import SCENARIOS, quotes, weather
+from tidegate.safeguards.stack import SafeguardStack, Stack
 
 
+STACKS = Path(__file__).parents[1] / "src/tidegate/stacks"
 SECOND = 1_000_000_000
 START = np.array([asset.start for asset in ASSETS])
 INITIAL = np.array([1 / asset.leverage_max for asset in ASSETS])
@@ -238,3 +244,42 @@ def test_recorded_prices_are_whole_ticks_with_their_confidence(tmp_path):
     seen = [event for event in history.events() if isinstance(event, PriceObserved)]
     assert {event.source for event in seen} == {0, 1, 2, 3}
     assert all(event.price > 0 and event.confidence >= 1 for event in seen)
+
+
+# Under the stacks that come with the package ----------------------------------------------------
+
+
+def taken_through(history, name):
+    declaration = SafeguardStack.load(STACKS / f"{name}.toml")
+    after = Aftermath(len(history.venue.instruments))
+    run = replay(history, Stack.bind(declaration, history.venue), observers=[after.observe])
+    return run, after
+
+
+@pytest.mark.parametrize("stack", ["bare", "neutral", "guarded"])
+def test_in_the_calm_control_no_stack_touches_anybody(stack, tmp_path):
+    run, after = taken_through(made(tmp_path, scenario="calm", accounts=300), stack)
+    assert after.liquidated == set()
+    assert after.forced == 0.0
+    assert run.verdict.peak_impact_ppm == 0
+
+
+def test_october_under_the_bare_stack_looks_like_the_published_event(tmp_path):
+    """Wide bands: docs/concepts/simulated-venue.md has the table at 10,000 accounts."""
+    _, after = taken_through(made(tmp_path, accounts=2_000, seed=7), "bare")
+    scale = PUBLISHED_ACCOUNTS / 2_000
+    assert 4.0e9 < after.forced * scale / 1e6 < 7.0e9
+    assert 0.2 < after.deleveraged_share < 0.4
+    assert 40 < after.delay < 75
+    assert 0.001 < after.shortfall / after.forced < 0.008
+    assert after.longs > 0.8 * after.forced
+    assert after.winners_short > 0.9 * after.deleveraged.sum()
+    assert 0.1 < np.median(after.leverage) < 0.5
+    btc, eth, sol, hype, xpl = after.deleveraged / after.deleveraged.sum()
+    assert min(btc, eth) > max(sol, hype) > xpl
+
+
+def test_the_same_recording_replays_to_the_same_digest(tmp_path):
+    history = made(tmp_path, accounts=300, scenario="gap")
+    digests = {taken_through(history, "bare")[0].digest for _ in range(2)}
+    assert len(digests) == 1

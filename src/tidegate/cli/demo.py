@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from tidegate.cli.say import identity, words
+from tidegate.cli.say import identity, show, words
 
 
 STACKS: Final = ("bare", "neutral", "guarded")
@@ -56,7 +56,7 @@ def demo(out: Path, accounts: int) -> None:
     names = [run.name for run in session.runs]
     verdicts = [run.verdict for run in session.runs]
     unit = loaded.venue.numeraire
-    click.echo(table(names, verdicts, unit))
+    show(table(names, verdicts, unit))
     for sentence in verdict_words(names, verdicts, unit, loaded.venue.account_label):
         click.echo()
         click.echo(fill(unbroken(sentence), WIDTH).replace(chr(160), " "))

@@ -1,5 +1,6 @@
 """`tidegate explain`: why an account was touched, from the order back to the observation."""
 
+import json
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from difflib import get_close_matches
@@ -35,7 +36,10 @@ class _Enough(Exception):
     type=click.Path(path_type=Path, exists=True),
     help="Venue file or recording of a journal that has no description beside it.",
 )
-def explain(history: Path, where: str, stack: str | None, venue: Path | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def explain(
+    history: Path, where: str, stack: str | None, venue: Path | None, *, as_json: bool
+) -> None:
     """Say why an account was touched, with the numbers, from the order back to the observation.
 
     HISTORY is a recording, which is replayed under --stack as far as needed, or a journal. Without
@@ -49,6 +53,9 @@ def explain(history: Path, where: str, stack: str | None, venue: Path | None) ->
         if history.is_dir()
         else _from_journal(history, account, seq, stack, venue)
     )
+    if as_json:
+        click.echo(json.dumps({"account": account, "lines": lines}, indent=2))
+        return
     for line in lines:
         click.echo(line)
 

@@ -30,10 +30,13 @@ class Made(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 @contextmanager
-def new_journal(path: Path, stack: Stack, loaded: Recording) -> Generator[Journal | None]:
+def new_journal(
+    path: Path, declared: SafeguardStack, loaded: Recording
+) -> Generator[Journal | None]:
     """Begin a journal at ``path`` and write beside it what it is made under.
 
-    Raise ConfigInvalid where a file is there already: a journal is never written over.
+    ``declared`` is the stack as its file says it: binding scales amounts, and is done once. Raise
+    ConfigInvalid where a file is there already: a journal is never written over.
     """
     if path.exists():
         raise ConfigInvalid(
@@ -47,12 +50,12 @@ def new_journal(path: Path, stack: Stack, loaded: Recording) -> Generator[Journa
         tidegate=__version__,
         recording=loaded.path.name,
         recording_digest=loaded.digest,
-        stack=stack.declaration,
+        stack=declared,
         venue=loaded.venue,
     )
     made_file(path).write_bytes(msgspec.json.format(msgspec.json.encode(made)))
     with closing(SqliteJournal(path)) as journal:
-        journal.claim(identity(stack))
+        journal.claim(identity(Stack.bind(declared, loaded.venue)))
         yield journal
     words(f"journal: {path.resolve()}")
 

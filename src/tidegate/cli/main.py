@@ -47,6 +47,15 @@ class LazyGroup(click.Group):
         assert isinstance(found, click.Command), f"tidegate.cli.{module} has no command"
         return found
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; a reader of stdout that has gone (`| head`) ends it, and is no error."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # What is still in the buffer must go nowhere, or the interpreter complains at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return FINE
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing any of them."""
         del ctx
@@ -77,16 +86,19 @@ def run(arguments: list[str]) -> int:
     """Run one command and return its exit code."""
     try:
         done = app.main(arguments, prog_name="tidegate", standalone_mode=False)
+    except click.UsageError as e:
+        if e.ctx is not None:
+            click.echo(e.ctx.get_usage(), err=True)
+        click.echo(f"error: {e.format_message()}", err=True)
+        if e.ctx is not None:
+            click.echo(f"hint: {e.ctx.command_path} --help says more", err=True)
+        return OPERATOR
     except click.ClickException as e:
-        e.show()
-        return e.exit_code
+        click.echo(f"error: {e.format_message()}", err=True)
+        return OPERATOR
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader of stdout has gone (`| head`): nothing is wrong, and nobody listens.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FINE
     except ReplayDiverged as e:
         click.echo(f"error: {e}", err=True)
         return FINDING

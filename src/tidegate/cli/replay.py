@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tidegate.cli.say import identity, words
+from tidegate.cli.say import identity, show, words
 
 
 if TYPE_CHECKING:
@@ -76,8 +76,8 @@ def replay(
     held: dict[str, Any] = {}
     stopped = False
     try:
-        for stack in bound:
-            book = _journal(journal, stack, loaded, alone=len(bound) == 1)
+        for stack, wanted in zip(bound, stacks, strict=True):
+            book = _journal(journal, wanted, loaded, alone=len(bound) == 1)
             session.take(stack, shock=not no_shock, verify=verify, journal=book)
             if against:
                 held[stack.name] = _against(loaded, stack)
@@ -106,7 +106,7 @@ def _tell(
         from tidegate.cli.table import table  # noqa: PLC0415 - after the run
 
         verdicts = [run.verdict for run in runs]
-        click.echo(table([run.name for run in runs], verdicts, loaded.venue.numeraire))
+        show(table([run.name for run in runs], verdicts, loaded.venue.numeraire))
         for name, found in held.items():
             click.echo(f"\nagainst what really happened, {name}")
             click.echo(json.dumps(found, indent=2))
@@ -162,14 +162,17 @@ def as_object(session: "Session", held: dict[str, Any]) -> dict[str, Any]:
 
 
 def _journal(
-    wanted: Path | None, stack: "Stack", loaded: "Recording", *, alone: bool
+    path: Path | None, stack: str, loaded: "Recording", *, alone: bool
 ) -> "AbstractContextManager[Journal | None]":
-    if wanted is None:
+    if path is None:
         return nullcontext()
     from tidegate.cli.journals import new_journal  # noqa: PLC0415 - sqlite
+    from tidegate.cli.stacks import load_stack  # noqa: PLC0415 - numba
 
-    path = wanted if alone else wanted.with_name(f"{wanted.stem}.{stack.name}{wanted.suffix}")
-    return new_journal(path, stack, loaded)
+    declared = load_stack(stack)
+    if not alone:
+        path = path.with_name(f"{path.stem}.{declared.name}{path.suffix}")
+    return new_journal(path, declared, loaded)
 
 
 def _against(loaded: "Recording", stack: "Stack") -> Any:  # noqa: ANN401 - JSON of its own shape

@@ -1,4 +1,4 @@
-"""Words on stderr: who is running, how far it is, and nothing that a pipe would have to parse."""
+"""Words on stderr, who is running and how far it is; styled text where a terminal reads it."""
 
 import os
 import sys
@@ -21,6 +21,11 @@ Tick = Callable[[int], None]
 def words(text: str) -> None:
     """Print one line for people."""
     click.echo(text, err=True)
+
+
+def show(text: str) -> None:
+    """Print styled text on stdout; styles go where there is no terminal, or where NO_COLOR asks."""
+    click.echo(text, color=False if os.environ.get("NO_COLOR") else None)
 
 
 def identity(**facts: str) -> None:

@@ -68,9 +68,14 @@ def check(file: str, venue: Path | None, *, as_json: bool) -> None:
 
 
 @stack.command(name="list")
-def list_() -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def list_(*, as_json: bool) -> None:
     """List the stacks that come with the package; each name can stand where a file can."""
     from tidegate.cli.stacks import load_stack, shipped  # noqa: PLC0415 - numpy, numba
 
-    for name in shipped():
-        click.echo(f"{name:<12}{load_stack(name).about}")
+    about = {name: load_stack(name).about for name in shipped()}
+    if as_json:
+        click.echo(json.dumps(about, indent=2))
+        return
+    for name, text in about.items():
+        click.echo(f"{name:<12}{text}")

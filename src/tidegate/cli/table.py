@@ -23,7 +23,7 @@ def table(names: Sequence[str], verdicts: Sequence[Verdict], unit: str) -> str:
             rows.append((f"  {metric.label}", texts, metric.best(verdicts)))
             if metric.key == "deficit_at_end" and len(verdicts) > 1:
                 rows.append(_share(names, verdicts))
-    label = max(len(name) for name, _, _ in rows)
+    label = max(len(name) for name, _, _ in rows) + 1
     width = [
         max(len(names[n]), *(len(texts[n]) for _, texts, _ in rows if texts)) + len(BEST) + 2
         for n in range(len(names))
@@ -39,7 +39,7 @@ def table(names: Sequence[str], verdicts: Sequence[Verdict], unit: str) -> str:
             else f"{text + ' ' * len(BEST):>{width[n]}}"
             for n, text in enumerate(texts)
         ]
-        lines.append(f"{name:<{label}}{''.join(cells)}".rstrip() if texts else name)
+        lines += [f"{name:<{label}}{''.join(cells)}".rstrip()] if texts else ["", name]
     lines += ["", f"money in {unit}; * best of the row"]
     return "\n".join(lines)
 

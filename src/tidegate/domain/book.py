@@ -113,6 +113,15 @@ def row_of(book: Book, account: int, instrument: int) -> int:
 
 
 @kernel
+def rows_of(book: Book, account: I64, instrument: I64) -> I64:
+    """Return `row_of` of each pair; an instrument below 0 has none."""
+    out = np.empty(account.size, np.int64)
+    for n in range(account.size):
+        out[n] = row_of(book, account[n], instrument[n]) if instrument[n] >= 0 else -1
+    return out
+
+
+@kernel
 def open_row(book: Book, account: int, instrument: int) -> int:
     """Return that row, taking a free one if there is none yet; ROWS_FULL when there is none."""
     key = (account << 32) | instrument

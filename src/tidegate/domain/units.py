@@ -134,6 +134,11 @@ def pack(column: NDArray[Any]) -> bytes:
     return np.ascontiguousarray(column, dtype="<i8").tobytes()
 
 
+def is_column(*columns: bytes) -> bool:
+    """Return whether each of ``columns`` is a whole number of int64 cells, so that it unpacks."""
+    return not any(len(column) % 8 for column in columns)
+
+
 def unpack(column: bytes) -> I64:
     """Return the read-only int64 column that `pack` wrote."""
     return np.frombuffer(column, dtype="<i8").astype(np.int64, copy=False)

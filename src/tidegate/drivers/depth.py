@@ -69,7 +69,8 @@ class Ladder:
         middle = (offset[1:] + offset[:-1]) / 2
         end = offset[-1] + (offset[-1] - (middle[-1] if middle.size else 0.0))
         edge = np.concatenate([[0.0], middle, [end]])
-        return cls(offset, edge, resting, np.cumsum(resting) - resting, float(resting.sum()))
+        so_far = np.cumsum(resting)
+        return cls(offset, edge, resting, so_far - resting, float(so_far[-1]))
 
     @classmethod
     def even(cls, depth: float, depth_range: int, levels: int) -> Self:

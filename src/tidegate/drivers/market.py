@@ -5,7 +5,7 @@ float64 except what leaves: ticks and lots.
 """
 
 from dataclasses import dataclass, field
-from math import exp, log1p
+from math import exp, fsum, log1p
 from typing import Final
 
 import numpy as np
@@ -115,7 +115,8 @@ class SimMarket:
             book = Visible(np.maximum(flat, 1), book.lots.sum(keepdims=True))
         taken = take(book, side, wanted, limit)
         if taken.lots.any():
-            quantity = float(np.dot(taken.lots, self.scale.worth(taken.price)))
+            # Exactly rounded whatever the order of summing: the same on every CPU.
+            quantity = fsum((taken.lots * self.scale.worth(taken.price)).tolist())
             self._took(side, quantity, now)
         return taken
 

@@ -185,7 +185,14 @@ def _checked(file: str, table: Table, column: Column) -> Table:
     data = table.column(column.name)
     if pa.types.is_dictionary(data.type):
         data = data.cast(data.type.value_type)
-    data = _as_kind(file, data, column)
+    try:
+        data = _as_kind(file, data, column)
+    except pa.ArrowException as error:
+        raise RecordingInvalid(
+            where=f"{file}: column {column.name}",
+            what="must fit 64 bits",
+            found=" ".join(str(error).split())[:200],
+        ) from None
     place = table.column_names.index(column.name)
     table = table.set_column(place, column.name, data)
     if data.null_count and not column.nullable:

@@ -7,7 +7,6 @@ published aggregates.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -19,12 +18,19 @@ from numpy.typing import NDArray
 from tidegate.adapters.arrow import Column, Table, pa
 from tidegate.domain.book import FIRST_USER
 from tidegate.domain.errors import ConfigInvalid
-from tidegate.domain.instrument import Linear
-from tidegate.domain.units import PPM, SECOND, Lots, Money, Nanos, Ppm, Ticks
-from tidegate.domain.venue import Limits, Market, Venue, VenueModel
+from tidegate.domain.units import PPM, SECOND, Nanos, Ppm
+from tidegate.domain.venue import Limits, Venue, VenueModel
 from tidegate.drivers.recording_write import write_recording
 from tidegate.drivers.streams import Streams
 from tidegate.drivers.synthetic_book import Crowd, Field, crowd
+from tidegate.drivers.synthetic_markets import (
+    ASSETS,
+    MILLION,
+    column,
+    instrument_of,
+    lots_max,
+    market_of,
+)
 from tidegate.drivers.synthetic_weather import SCENARIOS, Quotes, Scenario, quotes, weather
 
 
@@ -33,42 +39,6 @@ PUBLISHED_ACCOUNTS: Final = 437_723  # accounts of the venue on that day (vector
 BEGINS: Final = int(datetime(2025, 10, 10, 21, 14, tzinfo=UTC).timestamp()) * SECOND
 INDICES: Final = ("index-a", "index-b", "index-c")
 NUMERAIRE: Final = "USD"
-PRICE_HEADROOM: Final = 4  # price_max over the start price
-POSITION_MAX: Final = 1_000_000_000  # the largest position, numeraire at the start price
-
-
-@dataclass(frozen=True, slots=True)
-class Asset:
-    """One market at full scale (all accounts of the published venue); money in millions of USD."""
-
-    symbol: str
-    start: float
-    tick: str
-    lot: str
-    beta: float  # noise relative to the first asset
-    leverage_max: float
-    interest: float  # open interest, one side
-    popularity: float
-    depth: float  # resting within 2 % of the mid, one side, before the storm
-    volume: float  # a day
-    volatility: int  # a day, ppm
-    resilience: float  # half-life of the book, seconds
-    withdrawal: int  # ppm of depth that leaves for each 1 % of fall
-    permanent: int  # ppm of impact that stays
-
-
-# Prices: shortly before the fall, rounded. Everything else is an assumption, see NOTES.
-ASSETS: Final = (
-    Asset(
-        "BTC", 117_000, "1", "0.00001", 1.0, 20, 6_600, 0.30, 250, 30_000, 25_000, 5, 55_000, 60_000
-    ),
-    Asset(
-        "ETH", 4_150, "0.1", "0.0001", 1.4, 20, 6_500, 0.24, 250, 20_000, 40_000, 5, 45_000, 60_000
-    ),
-    Asset("SOL", 207, "0.01", "0.001", 1.8, 10, 2_300, 0.16, 155, 6_000, 45_000, 5, 30_000, 60_000),
-    Asset("HYPE", 42, "0.001", "0.01", 2.5, 10, 1_650, 0.18, 80, 2_000, 60_000, 5, 17_000, 80_000),
-    Asset("XPL", 0.75, "0.0001", "1", 3.0, 5, 440, 0.12, 24, 800, 90_000, 5, 14_000, 80_000),
-)
 
 NOTES: Final = (
     "Every account, position and price in this recording is synthetic.",
@@ -110,7 +80,7 @@ def make(
     streams, story = Streams(seed, 0), SCENARIOS[scenario]
     scale = accounts / PUBLISHED_ACCOUNTS
     told(0, 5)
-    path = weather(story, _column("start"), _column("beta"), streams)
+    path = weather(story, column("start"), column("beta"), streams)
     told(1, 5)
     said = quotes(path, len(INDICES), streams)
     told(2, 5)
@@ -126,11 +96,11 @@ def make(
 def field_of(scale: float) -> Field:
     """Return the markets at ``scale`` of the published venue."""
     return Field(
-        start=_column("start"),
-        beta=_column("beta"),
-        leverage_max=_column("leverage_max"),
-        interest=_column("interest") * 1e6 * scale,
-        popularity=_column("popularity"),
+        start=column("start"),
+        beta=column("beta"),
+        leverage_max=column("leverage_max"),
+        interest=column("interest") * MILLION * scale,
+        popularity=column("popularity"),
     )
 
 
@@ -143,12 +113,12 @@ def venue_of(name: str, story: Scenario, book: dict[str, Table], accounts: int, 
     return Venue(
         name=f"synthetic-{name}",
         numeraire=NUMERAIRE,
-        instruments=tuple(_instrument(asset) for asset in ASSETS),
+        instruments=tuple(instrument_of(asset) for asset in ASSETS),
         limits=Limits(
             accounts_max=accounts + isolated + FIRST_USER, positions_max=rows, orders_max=rows
         ),
         sources=(*INDICES, "venue"),
-        markets=tuple(_market(asset, scale) for asset in ASSETS),
+        markets=tuple(market_of(asset, scale) for asset in ASSETS),
         model=VenueModel(latency_ns=Nanos(200_000_000), order_life_ns=Nanos(SECOND)),
         seed=seed,
         scale=Ppm(max(1, round(scale * PPM))),
@@ -164,43 +134,6 @@ def venue_of(name: str, story: Scenario, book: dict[str, Table], accounts: int, 
 
 def _nobody(_done: int, _of: int) -> None:
     """Tell nobody."""
-
-
-def _column(name: str) -> NDArray[np.float64]:
-    return np.array([getattr(asset, name) for asset in ASSETS], np.float64)
-
-
-def _instrument(asset: Asset) -> Linear:
-    tick, lot = Decimal(asset.tick), Decimal(asset.lot)
-    value = int(tick * lot * PPM)
-    highest = round(PRICE_HEADROOM * asset.start / float(tick))
-    largest = round(POSITION_MAX / (asset.start * float(lot)))
-    return Linear(
-        symbol=asset.symbol,
-        tick_size=asset.tick,
-        lot_size=asset.lot,
-        price_max=Ticks(highest),
-        lots_max=Lots(largest),
-        open_interest_max=Lots(100 * largest),
-        tick_value=Money(value),
-    )
-
-
-def _market(asset: Asset, scale: float) -> Market:
-    return Market(
-        symbol=asset.symbol,
-        depth=_money(asset.depth * 1e6 * scale),
-        impact="square_root",
-        daily_volume=_money(asset.volume * 1e6 * scale),
-        daily_volatility=Ppm(asset.volatility),
-        permanent=Ppm(asset.permanent),
-        resilience_ns=Nanos(round(asset.resilience * SECOND)),
-        withdrawal=Ppm(asset.withdrawal),
-    )
-
-
-def _money(amount: float) -> Money:
-    return Money(round(amount * PPM))
 
 
 def _prices(said: Quotes) -> Table:
@@ -223,9 +156,9 @@ def _book(people: Crowd) -> dict[str, Table]:
     rows = people.positions
     lot = np.array([float(asset.lot) for asset in ASSETS])[rows.asset]
     tick = np.array([float(asset.tick) for asset in ASSETS])[rows.asset]
-    most = np.array([POSITION_MAX / asset.start / float(asset.lot) for asset in ASSETS])
-    lots = np.rint(rows.notional / (_column("start")[rows.asset] * lot))
-    lots = np.clip(lots, -np.floor(most)[rows.asset], np.floor(most)[rows.asset])
+    most = np.array([float(lots_max(asset)) for asset in ASSETS])[rows.asset]
+    lots = np.rint(rows.notional / (column("start")[rows.asset] * lot))
+    lots = np.clip(lots, -most, most)
     lots = np.where(lots == 0, np.sign(rows.notional), lots)
     entry = np.maximum(np.rint(rows.entry / tick), 1.0)
     cash = np.ceil(rows.cash * PPM) / PPM

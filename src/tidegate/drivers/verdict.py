@@ -41,7 +41,7 @@ EFFICIENCY_EVERY: Final = 60 * SECOND  # initial margin of everybody is summed t
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """The numbers of ARCHITECTURE §5 for one run. Money is 1e-6 of the numeraire, rates are ppm."""
+    """What one run is judged by. Money is 1e-6 of the numeraire, rates are ppm."""
 
     bad_debt: Money  # by which accounts were bankrupt when nothing of them was left
     socialised_loss: Money

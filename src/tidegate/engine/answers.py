@@ -7,7 +7,7 @@ from tidegate.domain.effects import Decision, OrdersReduced, PostedBatch, Reject
 from tidegate.domain.events import OrdersExpired, OrdersFilled
 from tidegate.domain.instrument import CASH
 from tidegate.domain.orders import order_slot
-from tidegate.domain.units import I64, PPM, pack, unpack
+from tidegate.domain.units import I64, PPM, is_column, pack, unpack
 from tidegate.engine.booking import book_trades, trades_at
 from tidegate.engine.state import State
 from tidegate.kernels.penalty import penalties
@@ -16,9 +16,10 @@ from tidegate.safeguards.stack import Stack
 
 def on_fills(state: State, event: OrdersFilled, stack: Stack) -> list[Decision]:
     """Book executions of our orders; what is unknown, doubled or too much is refused by row."""
+    sizes = (len(event.order), len(event.lots), len(event.price))
+    if len(set(sizes)) > 1 or not is_column(event.order):
+        return [Rejected(code="columns_differ", detail=f"columns of {sizes} bytes")]
     order, lots, price = unpack(event.order), unpack(event.lots), unpack(event.price)
-    if not order.size == lots.size == price.size:
-        return [Rejected(code="columns_differ", detail=f"{order.size} orders, {lots.size} lots")]
     slot = np.array([order_slot(state.orders, int(o)) for o in order], np.int64)
     row = state.orders.row[np.maximum(slot, 0)]
     instrument = state.book.instrument[row].astype(np.int64)
@@ -75,7 +76,8 @@ def _penalised(
     """Return the penalties: into the first tranche, never more than the account still has."""
     amount = np.zeros(account.size, np.int64)
     penalties(state.book, state.facts, state.mark, account, instrument, lots, paid, amount)
-    amount = amount * stack.declaration.waterfall.penalty_share // PPM
+    share = stack.declaration.waterfall.penalty_share
+    amount = np.array([a * share // PPM for a in amount.tolist()], np.int64)
     if not amount.any() or not stack.declaration.waterfall.tranches:
         return []
     owed = amount > 0
@@ -93,6 +95,8 @@ def _penalised(
 def on_expiry(state: State, event: OrdersExpired, stack: Stack) -> list[Decision]:
     """Free what is left of these orders; unknown ones (already closed) are refused together."""
     del stack
+    if not is_column(event.order):
+        return [Rejected(code="columns_differ", detail=f"a column of {len(event.order)} bytes")]
     order = unpack(event.order)
     slot = np.array([order_slot(state.orders, int(o)) for o in order], np.int64)
     _, first = np.unique(order, return_index=True)

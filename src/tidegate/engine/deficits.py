@@ -7,7 +7,7 @@ import numpy as np
 from tidegate.domain.book import FIRST_USER, FUND, TREASURY, Health
 from tidegate.domain.effects import Decision, DeficitFound, Deleveraged, Posted, PostedBatch
 from tidegate.domain.instrument import CASH, Kind
-from tidegate.domain.units import I64, PPM, Amount, Money, Ticks, pack
+from tidegate.domain.units import I64, PPM, Amount, Money, Ticks, pack, unpack
 from tidegate.engine.booking import Trades, book_trades, trades_at
 from tidegate.engine.market import View
 from tidegate.engine.state import State
@@ -46,11 +46,14 @@ class Purse:
         money = [int(state.book.cash[FUND + k]) for k in range(len(waterfall.tranches))]
         return cls(waterfall=waterfall, money=money, lost=state.lost)
 
+    def offer(self, deficit: int) -> list[int]:
+        """Return what each tranche would pay of ``deficit``."""
+        return self.waterfall.draws(deficit, balance=self.money, lost=self.lost)
+
     def draw(self, deficit: int) -> list[int]:
-        """Take from the tranches, in order, what they pay of ``deficit``; return it by tranche."""
-        paid = self.waterfall.draws(deficit, balance=self.money, lost=self.lost)
+        """Take from the tranches what they offer for ``deficit``; return it by tranche."""
+        paid = self.offer(deficit)
         self.money = [m - p for m, p in zip(self.money, paid, strict=True)]
-        self.lost += deficit
         return paid
 
 
@@ -69,7 +72,8 @@ def settle(state: State, view: View, health: Health, rung: int, stack: Stack) ->
         return effects
     closed: list[Trades] = []
     for pool in _pools(state, view, health, accounts, stack):
-        carried = sum(purse.money) if waterfall.fund_pays_first else 0
+        lack = int(pool.deficit.sum())
+        left = lack - sum(purse.offer(lack)) if waterfall.fund_pays_first else lack
         closing = waterfall.closing(
             state.book,
             state.facts,
@@ -78,13 +82,15 @@ def settle(state: State, view: View, health: Health, rung: int, stack: Stack) ->
             instrument=pool.instrument,
             side=pool.side,
             lots=int(pool.lots.sum()),
-            deficit=max(0, int(pool.deficit.sum()) - carried),
+            deficit=left,
         )
         if closing.row.size:
-            trades, receipts = _close(state, view, pool, closing, purse)
+            trades, receipt, payments = _close(state, view, pool, closing, left, purse)
             closed.append(trades)
-            effects += receipts
+            effects += [receipt, *payments]
+            purse.lost += receipt.deficit if receipt.fund_paid else 0
             health.best[state.book.account[pool.row]] = 0
+            np.subtract.at(health.equity, unpack(receipt.account), unpack(receipt.forgone))
     if closed:
         columns = [
             np.concatenate([getattr(t, name) for t in closed])
@@ -103,6 +109,7 @@ def _pay_deficits(state: State, health: Health, purse: Purse) -> list[Decision]:
     for account in debtors[debtors >= FIRST_USER].tolist():
         deficit = -int(book.cash[account])
         paid = purse.draw(deficit)
+        purse.lost += deficit
         rest = deficit - sum(paid)
         payers, shares = waterfall.shares(rest, health, book.cash)
         shared = int(shares.sum())
@@ -164,10 +171,11 @@ def _pools(state: State, view: View, health: Health, accounts: I64, stack: Stack
         while row >= 0:
             i = int(book.instrument[row])
             free = int(book.lots[row]) and not int(book.in_flight[row])
+            prices = {i, int(state.facts.coin[i])} - {CASH}
             if (
                 free
                 and state.facts.kind[i] != Kind.SPOT
-                and oracle.admits(Action.DELEVERAGE, int(view.quality[i]))
+                and all(oracle.admits(Action.DELEVERAGE, int(view.quality[p])) for p in prices)
             ):
                 rows.append(row)
                 sizes.append(int(notional(state.facts, i, int(book.lots[row]), int(view.mark[i]))))
@@ -191,13 +199,17 @@ def _pools(state: State, view: View, health: Health, accounts: I64, stack: Stack
 
 
 def _close(
-    state: State, view: View, pool: Pool, closing: Closing, purse: Purse
-) -> tuple[Trades, list[Decision]]:
-    """Return the trades that close a pool against its winners, and the receipt with its payments.
+    state: State, view: View, pool: Pool, closing: Closing, left: int, purse: Purse
+) -> tuple[Trades, Deleveraged, list[Decision]]:
+    """Return the trades that close a pool against its winners, the receipt, and its payments.
 
     The bankrupt are served deepest first until the winners' lots are used up. Each of them gets the
     mark plus its own deficit for the lots closed (rounded up): from the fund, where that pays
     first, and for the rest from the winners in proportion to their lots, so all at one price.
+
+    ``left`` is what the winners were chosen to give up for the whole pool; for a part of it they
+    give up that part. Where the fund, whose layers do not pay in proportion, then falls short, the
+    bankrupt keep the difference as debt, and the waterfall meets it when they are bare.
     """
     i, side, book = pool.instrument, pool.side, state.book
     matched = int(closing.lots.sum())
@@ -212,16 +224,19 @@ def _close(
         ],
         np.int64,
     )
-    deficit, held = int(lack.sum()), sum(purse.money)
+    held = sum(purse.money)
     payments: list[Decision] = []
+    paid = 0
     if purse.waterfall.fund_pays_first:
-        for k, amount in enumerate(purse.draw(deficit)):
+        for k, amount in enumerate(purse.draw(int(lack.sum()))):
             share = np.zeros(lack.size, np.int64)
             largest_remainder(amount, lack, share)
             lack -= share
+            paid += amount
             if amount:
                 payments.append(_batch(FUND + k, bankrupt, share, "fund"))
-    total = int(lack.sum())
+    total = min(int(lack.sum()), -(-left * matched // int(pool.lots.sum())))
+    largest_remainder(total, lack.copy(), lack)
     forgone = np.zeros(closing.lots.size, np.int64)
     largest_remainder(total, closing.lots, forgone)
     executed = int(view.mark[i]) + side * _ticks(state, view, i, total // max(1, matched))
@@ -234,9 +249,9 @@ def _close(
         closed=pack(-side * served),
         price=Ticks(executed),
         mark=Ticks(int(view.mark[i])),
-        deficit=Money(deficit),
+        deficit=Money(paid + total),
         fund=Money(held),
-        fund_paid=Money(deficit - total),
+        fund_paid=Money(paid),
         account=pack(book.account[closing.row]),
         lots=pack(side * closing.lots),
         forgone=pack(forgone),
@@ -244,7 +259,7 @@ def _close(
         candidates=closing.candidates,
         rule=purse.waterfall.deleverage,
     )
-    return trades, [receipt, *payments]
+    return trades, receipt, payments
 
 
 def _closing_trades(

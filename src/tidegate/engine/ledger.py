@@ -62,22 +62,9 @@ def asset_refusal(stack: Stack, asset: int) -> list[Decision]:
     return rejected("asset_unknown", f"asset {asset}")
 
 
-def need_rows(state: State, rows: int) -> None:
-    """Raise CapacityExceeded before anything is decided when ``rows`` positions may not fit."""
-    if state.book.rows_left < rows:
-        msg = (
-            f"positions_max = {state.book.lots.size:_} has {state.book.rows_left:_} rows left and "
-            f"this event may need {rows:_}; raise limits.positions_max and restart"
-        )
-        raise CapacityExceeded(msg)
-
-
 def on_import(state: State, event: BookImported, stack: Stack) -> list[Decision]:
     """Open accounts, then bring cash and positions in from the world outside."""
     facts, first = stack.facts, state.book.accounts
-    owner, cash = unpack(event.owner), unpack(event.cash)
-    account, instrument = unpack(event.account), unpack(event.instrument)
-    lots, entry = unpack(event.lots), unpack(event.entry)
     n = len(event.names)
     if first + n > state.book.cash.size:
         msg = (
@@ -85,17 +72,11 @@ def on_import(state: State, event: BookImported, stack: Stack) -> list[Decision]
             f"{FIRST_USER} are the system's); raise limits.accounts_max"
         )
         raise CapacityExceeded(msg)
-    need_rows(state, account.size + len(stack.venue.instruments))
-    if not (owner.size == cash.size == n and account.size == instrument.size == lots.size):
-        return rejected("columns_differ", f"{n} names, {owner.size} owners, {cash.size} balances")
-    bad = (account < 0) | (account >= n) | (instrument < 0) | (instrument >= facts.kind.size)
-    if bad.any():
-        at = int(np.flatnonzero(bad)[0])
-        return rejected("account_or_instrument_unknown", f"row {at} of the imported positions")
-    over = (np.abs(lots) > facts.lots_max[instrument]) | (entry < 0)
-    over |= entry > facts.price_max[instrument]
-    if over.any() or (np.abs(cash) > stack.venue.limits.balance_max).any():
-        return rejected("amount_exceeds_limit", "a balance, position or entry is out of range")
+    if refusal := _import_refusal(event, stack):
+        return refusal
+    owner, cash = unpack(event.owner), unpack(event.cash)
+    account, instrument = unpack(event.account), unpack(event.instrument)
+    lots, entry = unpack(event.lots), unpack(event.entry)
     effects: list[Decision] = [AccountsOpened(names=event.names, owner=pack(owner + first))]
     rows = np.arange(first, first + n)
     effects.append(
@@ -118,6 +99,31 @@ def on_import(state: State, event: BookImported, stack: Stack) -> list[Decision]
     held = ~spot & (lots != 0)
     trades = trades_at(state, account[held] + first, instrument[held], lots[held], entry[held])
     return effects + book_trades(state, trades, "import")
+
+
+def _import_refusal(event: BookImported, stack: Stack) -> list[Decision]:
+    facts, n = stack.facts, len(event.names)
+    people, positions = (event.owner, event.cash), (event.account, event.instrument, event.lots)
+    rows = len(event.entry) // 8
+    if any(len(c) != 8 * n for c in people) or any(
+        len(c) != 8 * rows for c in (*positions, event.entry)
+    ):
+        return rejected("columns_differ", f"{n} accounts, {rows} positions")
+    owner, cash = unpack(event.owner), unpack(event.cash)
+    account, instrument = unpack(event.account), unpack(event.instrument)
+    lots, entry = unpack(event.lots), unpack(event.entry)
+    bad = (account < 0) | (account >= n) | (instrument < 0) | (instrument >= facts.kind.size)
+    if bad.any():
+        at = int(np.flatnonzero(bad)[0])
+        return rejected("account_or_instrument_unknown", f"row {at} of the imported positions")
+    if ((owner < 0) | (owner >= n)).any():
+        return rejected("account_or_instrument_unknown", "an owner of the imported accounts")
+    most, rich = facts.lots_max[instrument], stack.venue.limits.balance_max
+    over = (lots > most) | (lots < -most) | (entry > facts.price_max[instrument])
+    over |= (entry <= 0) & (lots != 0) & (facts.kind[instrument] != Kind.SPOT)
+    if over.any() or ((cash > rich) | (cash < -rich)).any():
+        return rejected("amount_exceeds_limit", "a balance, position or entry is out of range")
+    return []
 
 
 def on_open(state: State, event: AccountOpened, stack: Stack) -> list[Decision]:
@@ -157,7 +163,6 @@ def on_deposit(state: State, event: Deposited, stack: Stack) -> list[Decision]:
         return rejected("amount_must_be_positive", f"deposit of {amount}")
     if balance(state, a, asset) + amount > balance_max(stack, asset):
         return rejected("amount_exceeds_limit", f"deposit of {amount} to account {a}")
-    need_rows(state, 2)
     return [Posted(debit=EXTERNAL, credit=a, asset=asset, amount=amount, reason="deposit")]
 
 
@@ -172,22 +177,18 @@ def on_withdrawal(state: State, event: Withdrawn, stack: Stack) -> list[Decision
         return rejected("amount_exceeds_limit", f"withdrawal of {amount} from account {a}")
     if not event.settled and (refusal := _withdrawal_refusal(state, event, stack)):
         return refusal
-    need_rows(state, 2)
     return [Posted(debit=a, credit=EXTERNAL, asset=asset, amount=amount, reason="withdraw")]
 
 
 def _withdrawal_refusal(state: State, event: Withdrawn, stack: Stack) -> list[Decision]:
     account, asset, amount = event.account, event.asset, event.amount
     declaration = stack.declaration
-    held = state.book.instrument[account_rows(state, account)]
     if asset != CASH:
-        held = np.append(held, asset)
         row = row_of(state.book, account, asset)
         if row >= 0 and state.book.in_flight[row]:
             return rejected("liquidation_in_flight", f"account {account}, asset {asset}")
-    for i in np.unique(held).tolist():
-        if not declaration.oracle.admits(Action.WITHDRAW, int(state.quality[i])):
-            return rejected("price_not_good_enough", f"withdrawal against instrument {i}")
+    if refusal := _price_refusal(state, account, asset, stack):
+        return refusal
     why = declaration.margin.allows(
         state.book,
         state.facts,
@@ -200,6 +201,21 @@ def _withdrawal_refusal(state: State, event: Withdrawn, stack: Stack) -> list[De
         scale=declaration.breaker.at(state.rung).initial_scale,
     )
     return rejected(why, f"withdrawal of {amount} from account {account}") if why else []
+
+
+def _priced_by(state: State, account: int, also: int) -> list[int]:
+    """Return the instruments whose marks value an account, and ``also`` with its coin."""
+    held = {int(state.book.instrument[row]) for row in account_rows(state, account)}
+    held |= {also} - {CASH}
+    return sorted(held | {int(state.facts.coin[i]) for i in held} - {CASH})
+
+
+def _price_refusal(state: State, account: int, asset: int, stack: Stack) -> list[Decision]:
+    """Refuse to pay out against any price, the asset's own included, that is not good enough."""
+    for i in _priced_by(state, account, asset):
+        if not stack.declaration.oracle.admits(Action.WITHDRAW, int(state.quality[i])):
+            return rejected("price_not_good_enough", f"account {account} against instrument {i}")
+    return []
 
 
 def account_rows(state: State, account: int) -> list[int]:
@@ -221,6 +237,11 @@ def on_transfer(state: State, event: Transferred, stack: Stack) -> list[Decision
         return rejected("amount_must_be_positive", f"transfer of {amount}")
     if state.book.owner[source] != state.book.owner[target]:
         return rejected("owners_differ", f"accounts {source} and {target}")
+    rich = stack.venue.limits.balance_max
+    if amount > balance(state, source, CASH) + rich or amount > rich - balance(state, target, CASH):
+        return rejected("amount_exceeds_limit", f"transfer of {amount}")
+    if refusal := _price_refusal(state, source, CASH, stack):
+        return refusal
     why = stack.declaration.margin.allows(
         state.book,
         state.facts,
@@ -263,7 +284,6 @@ def on_trade(state: State, event: Traded, stack: Stack) -> list[Decision]:
             refusal := _trade_refusal(state, event, account, change, stack)
         ):
             return refusal
-    need_rows(state, 3)
     users = [(a, change) for a, change in sides if a != EXTERNAL]
     trades = trades_at(
         state,
@@ -289,9 +309,13 @@ def _trade_refusal(
         return []
     if not reduces and not declaration.oracle.admits(Action.OPEN, int(state.quality[i])):
         return rejected("price_not_good_enough", f"opening in instrument {i}")
+    if not reduces and (unpriced := [j for j in _priced_by(state, account, i) if not state.mark[j]]):
+        return rejected("instrument_has_no_mark", f"account {account} holds {unpriced}")
     if not reduces and state.rung >= Rung.REDUCE_ONLY:
         return rejected("breaker_reduce_only", f"rung {Rung(state.rung).name.lower()}")
-    if row >= 0 and reduces and abs(after) < abs(int(state.book.in_flight[row])):
+    flying = int(state.book.in_flight[row]) if row >= 0 else 0
+    if flying and (after * flying >= 0 or abs(after) < abs(flying)):
+        # What is in flight must still be a reduction when it is filled.
         return rejected("liquidation_in_flight", f"account {account} in instrument {i}")
     paid = trades_at(
         state,
@@ -333,7 +357,6 @@ def on_funding(state: State, event: FundingPaid, stack: Stack) -> list[Decision]
     if not used:
         return []
     asset = settlement(state, i)
-    need_rows(state, used + 1 if asset >= 0 else 0)
     # The payers' sum is at least the receivers': ROUNDING keeps the difference.
     return [
         PostedBatch(
@@ -383,7 +406,6 @@ def on_reported(state: State, event: LiquidationReported, stack: Stack) -> list[
     cash = int(state.book.cash[a]) + event.cash
     if abs(after) > balance_max(stack, i) or abs(cash) > stack.venue.limits.balance_max:
         return rejected("amount_exceeds_limit", f"liquidation of account {a}")
-    need_rows(state, 2)
     one = np.array([a], np.int64)
     effects: list[Decision] = []
     if event.lots:

@@ -28,7 +28,6 @@ def liquidate(
     declaration = stack.declaration
     step = declaration.breaker.at(rung)
     rooms, spent = throttle(state, view, rung, now, stack)
-    given = [room.copy() for room in rooms]
     plan = declaration.planner.plan(
         state.book,
         state.facts,
@@ -40,11 +39,13 @@ def liquidate(
         room_sell=rooms[0],
         room_buy=rooms[1],
     )
+    if plan is not None:
+        plan = _within_slots(state, plan)
     if plan is None:
         return []
     effects: list[Decision] = [_stages(state, plan, health, now), *_netted(state, view, plan)]
     effects += _ordered(state, view, plan, health, now, step.band, stack)
-    used = [before - after for before, after in zip(given, rooms, strict=True)]
+    used = _ordered_lots(state, plan, view.mark.size)
     if declaration.planner.depth_share:
         effects += [
             ThrottleMoved(
@@ -54,6 +55,38 @@ def liquidate(
             for i in np.flatnonzero(used[side]).tolist()
         ]
     return effects
+
+
+def _within_slots(state: State, plan: Plan) -> Plan | None:
+    """Return the plan without the orders for which no slot is free; they wait for the next step.
+
+    Slots run out before anything else does: what is not ordered is neither staged nor charged to
+    the throttle.
+    """
+    late = np.flatnonzero(plan.ordered)[int(state.orders.counts[0]) :]
+    if not late.size:
+        return plan
+    ordered = plan.ordered.copy()
+    ordered[late] = 0
+    keep = (ordered != 0) | (plan.netted != 0)
+    if not keep.any():
+        return None
+    return Plan(
+        row=plan.row[keep],
+        netted=plan.netted[keep],
+        ordered=ordered[keep],
+        share=plan.share[keep],
+        waiting=plan.waiting + int(late.size),
+    )
+
+
+def _ordered_lots(state: State, plan: Plan, instruments: int) -> list[I64]:
+    """Return the lots ordered per side (sells, buys) and instrument, as positive numbers."""
+    out = [np.zeros(instruments, np.int64) for _ in range(2)]
+    i = state.book.instrument[plan.row]
+    np.add.at(out[0], i, np.maximum(-plan.ordered, 0))
+    np.add.at(out[1], i, np.maximum(plan.ordered, 0))
+    return out
 
 
 def throttle(
@@ -140,8 +173,8 @@ def _ordered(
     band: Ppm,
     stack: Stack,
 ) -> list[Decision]:
-    """Return the orders; slots run out before capacity does, the rest waits for the next step."""
-    used = np.flatnonzero(plan.ordered)[: int(state.orders.counts[0])]
+    """Return the orders of a plan that has a slot for each of them."""
+    used = np.flatnonzero(plan.ordered)
     if not used.size:
         return []
     row, ordered = plan.row[used], plan.ordered[used]

@@ -13,7 +13,7 @@ from tidegate.domain.effects import (
     VolatilityMoved,
 )
 from tidegate.domain.events import DepthObserved, PriceObserved
-from tidegate.domain.units import I64, Money, Nanos, Ppm, Ticks, pack, unpack
+from tidegate.domain.units import I64, MONEY_MAX, Money, Nanos, Ppm, Ticks, is_column, pack, unpack
 from tidegate.engine.state import LEVELS_MAX, State
 from tidegate.safeguards.oracle import Belief, Quality, Seen
 from tidegate.safeguards.stack import Stack
@@ -266,6 +266,8 @@ def measure_depth(state: State, event: DepthObserved, stack: Stack) -> list[Deci
     del state
     if not 0 <= i < len(stack.venue.instruments):
         return [Rejected(code="instrument_unknown", detail=f"depth of instrument {i}")]
+    if not is_column(event.bid_price, event.bid_lots, event.ask_price, event.ask_lots):
+        return [Rejected(code="columns_differ", detail=f"depth of instrument {i}")]
     bid, bid_lots = unpack(event.bid_price), unpack(event.bid_lots)
     ask, ask_lots = unpack(event.ask_price), unpack(event.ask_lots)
     if bid.size != bid_lots.size or ask.size != ask_lots.size:
@@ -274,7 +276,7 @@ def measure_depth(state: State, event: DepthObserved, stack: Stack) -> list[Deci
     limit = stack.facts.price_max[i]
     if (prices <= 0).any() or (prices > limit).any() or (lots < 0).any():
         return [Rejected(code="price_out_of_range", detail=f"depth of instrument {i}")]
-    if (lots > stack.venue.instruments[i].lots_open_max()).any():
+    if (lots > stack.venue.instruments[i].lots_open_max()).any() or sum(lots.tolist()) > MONEY_MAX:
         return [Rejected(code="amount_exceeds_limit", detail=f"depth of instrument {i}")]
     crossed = bid.size and ask.size and bid[0] >= ask[0]
     if crossed or (np.diff(bid) >= 0).any() or (np.diff(ask) <= 0).any():

@@ -175,7 +175,7 @@ class State:
 
     @classmethod
     def load(cls, data: bytes, stack: Stack) -> Self:
-        """Return the state that `dump` wrote, in columns of the stack's capacity."""
+        """Return the state that `dump` wrote; raise ValueError when it was under other limits."""
         columns, scalars, names = msgspec.msgpack.decode(
             data, type=tuple[dict[str, tuple[str, list[int], bytes]], dict[str, int], list[str]]
         )
@@ -194,6 +194,9 @@ class State:
             homes |= {f"{group}.{name}": column for name, column in held._asdict().items()}
         for name, (kind, shape, raw) in columns.items():
             column = np.frombuffer(raw, np.dtype(kind)).reshape(shape)
+            if name in {"book.table", "orders.key"} and column.shape != homes[name].shape:
+                msg = f"{name} was saved in {column.size:_} cells, not {homes[name].size:_}"
+                raise ValueError(msg)
             homes[name][tuple(slice(0, n) for n in shape)] = column
         for name, value in scalars.items():
             setattr(state, name, value)

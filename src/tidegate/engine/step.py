@@ -6,6 +6,7 @@ This is the only file that knows the order of things.
 from collections.abc import Iterable, Sequence
 
 from tidegate.domain.effects import Decision, ParameterMoved, Rejected, SignalKept
+from tidegate.domain.errors import CapacityExceeded
 from tidegate.domain.events import (
     AccountOpened,
     BookImported,
@@ -43,9 +44,16 @@ from tidegate.engine.ledger import (
 )
 from tidegate.engine.liquidation import liquidate
 from tidegate.engine.market import View, grow_stale, measure_depth, observe, roll_windows
+from tidegate.engine.room import room_for
 from tidegate.engine.state import State
 from tidegate.engine.watch import watch
-from tidegate.safeguards.stack import Stack, parameter_cell
+from tidegate.safeguards.stack import Stack, parameter_cell, parameter_max
+
+
+NANOS_MAX = 2**62  # the year 2116: no sum of two times can wrap
+
+# What is asked of us may be refused; what already happened can only be booked.
+REQUESTS = (BookImported, Deposited, Withdrawn, Transferred, Traded, LiquidationReported)
 
 
 def step(state: State, event: Input, stack: Stack) -> list[Decision]:
@@ -60,14 +68,37 @@ def apply(state: State, event: Input, effects: Sequence[Decision]) -> None:
     for effect in effects:
         evolve(state, effect)
     state.seq += 1
-    state.now = max(state.now, event.ts)
+    if event.ts <= NANOS_MAX:
+        state.now = max(state.now, event.ts)
     check(state, effects)
 
 
 def decide(state: State, event: Input, stack: Stack) -> list[Decision]:
-    """Return the effects of ``event``; ``state`` is left as it was."""
+    """Return the effects of ``event``; ``state`` is left as it was.
+
+    Raise CapacityExceeded, with nothing decided, where they would not fit into a declared limit.
+    """
     if event.ts < state.now:
         return [Rejected(code="time_runs_backwards", detail=f"{event.ts} after {state.now}")]
+    if event.ts > NANOS_MAX:
+        return [Rejected(code="time_out_of_range", detail=f"{event.ts} after {NANOS_MAX}")]
+    effects = respond(state, event, stack)
+    room = room_for(state, effects, stack)
+    if room.beyond and isinstance(event, REQUESTS):
+        return [Rejected(code="amount_exceeds_limit", detail=room.beyond)]
+    if room.beyond:
+        raise CapacityExceeded(room.beyond)
+    if room.rows > state.book.rows_left:
+        msg = (
+            f"positions_max = {state.book.lots.size:_} has {state.book.rows_left:_} rows left and "
+            f"this event needs {room.rows:_}; raise limits.positions_max and restart"
+        )
+        raise CapacityExceeded(msg)
+    return effects
+
+
+def respond(state: State, event: Input, stack: Stack) -> list[Decision]:
+    """Return what each kind of event calls for, whether or not there is room for it."""
     match event:
         case PriceObserved():
             return on_price(state, event, stack)
@@ -129,7 +160,7 @@ def on_parameter(state: State, event: ParameterChanged, stack: Stack) -> list[De
     cell = parameter_cell(state.facts, stack.venue, event.name)
     if cell is None:
         return [Rejected(code="parameter_unknown", detail=event.name)]
-    if not 0 <= event.value <= 2**60:
+    if not 0 <= event.value <= parameter_max(stack, *cell):
         return [Rejected(code="rate_out_of_range", detail=f"{event.name} = {event.value}")]
     return [ParameterMoved(column=cell[0], row=cell[1], value=event.value)]
 

@@ -30,8 +30,9 @@ def candidates(
 ) -> tuple[I64, I64, I64]:
     """Return (rows, scores, lots) of all who can be closed against bankrupt positions of ``side``.
 
-    They hold the other side of instrument ``i``, at a profit that covers their share of
-    ``deficit`` per closed lot, and are themselves at or above maintenance, with nothing in flight.
+    They hold the other side of instrument ``i``, at a profit and an equity that cover their share
+    of ``deficit`` (per lot of the ``lots_closed``, of which nobody takes more than all), and are
+    themselves at or above maintenance, with nothing in flight.
     Scores, high first: LEVERAGE_PROFIT is profit over cost times notional over equity, both in ppm
     and capped at 1,000; PROFIT is Money; SIZE is notional.
 
@@ -51,8 +52,18 @@ def candidates(
         if best[account] < 0 or equity[account] <= 0 or book.in_flight[other]:
             continue
         gain = worth(facts, mark, i, book.lots[other], book.cost[other], mark[i])
-        if gain <= 0 or muldiv(abs(book.lots[other]), deficit, lots_closed) > gain:
+        most = abs(book.lots[other])
+        if gain <= 0:
             continue
+        # deficit / lots_closed <= gain / most, written twice so that every product fits; and nobody
+        # gives up all it has, or a winner would become one of the bankrupt.
+        if most > lots_closed:
+            if deficit > muldiv(gain, lots_closed, most) or deficit >= equity[account]:
+                continue
+        else:
+            share = muldiv(most, deficit, lots_closed)
+            if share > gain or share >= equity[account]:
+                continue
         size = notional(facts, i, book.lots[other], mark[i])
         if rule == PROFIT:
             score[n] = gain
@@ -63,7 +74,7 @@ def candidates(
             profit = min(RATIO_MAX, ratio_ppm(gain, max(paid, 1)))
             score[n] = profit * ratio_ppm(size, equity[account]) // PPM
         found[n] = other
-        lots[n] = abs(book.lots[other])
+        lots[n] = most
         n += 1
     return found[:n], score[:n], lots[:n]
 

@@ -151,7 +151,7 @@ class LadderBreaker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             return Ppm(0)
         move = abs(price - anchor) * PPM // anchor
         normal = max(self.deviation_min, isqrt(variance * self.window_ns // 1_000_000_000))
-        return Ppm(move * PPM // max(normal, 1))
+        return Ppm(min(move * PPM // max(normal, 1), NEVER - 1))
 
     def variance(self, *, price: int, last: int, variance: int, elapsed: int) -> int:
         """Return the updated variance rate after a move from ``last``, ppm squared per second.
@@ -163,7 +163,7 @@ class LadderBreaker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             return variance
         r = min(abs(price - last) * PPM // last, PPM)
         total = self.memory_ns + elapsed
-        return (variance * self.memory_ns + r * r * 1_000_000_000) // total
+        return min((variance * self.memory_ns + r * r * 1_000_000_000) // total, PPM * PPM)
 
     def describe(self) -> list[str]:
         """Return the policy in plain language."""

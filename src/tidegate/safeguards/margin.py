@@ -178,25 +178,27 @@ class MarginModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """Return why this change must be refused, or an empty string to allow it.
 
         Allowed when equity covers initial margin (times ``scale``, the breaker's) after the change,
-        on the line included. Otherwise allowed only if it takes risk away: maintenance does not
-        rise and equity per maintenance does not fall, compared by cross-multiplication in Python's
-        unbounded integers. Source: dYdX v4 `x/subaccounts/lib/updates.go`.
+        on the line included. Otherwise allowed only if it takes risk away: maintenance falls (or
+        stays, and initial does not rise), while equity does not fall, or at least equity per
+        maintenance does not, compared by cross-multiplication in Python's unbounded integers.
+
+        Source
+        ------
+        dYdX v4 `x/subaccounts/lib/updates.go`, the ratio rule. Theirs lets no bankrupt account
+        reduce in part, because its ratio falls; ours does, as long as its equity does not.
         """
         crowd = open_after(book, instrument, lots)
         before, after = np.zeros(3, np.int64), np.zeros(3, np.int64)
-        assess_account(book, facts, mark, account, -1, 0, 0, 0, 0, before)
+        assess_account(book, facts, mark, account, instrument, 0, 0, 0, crowd, before)
         assess_account(book, facts, mark, account, instrument, lots, cost, cash, crowd, after)
         old_equity, old_required = int(before[0]), int(before[1])
         equity, required = int(after[0]), int(after[1])
         initial = -(-int(after[2]) * scale // PPM)
         if equity >= max(initial, required):
             return ""
-        if required == 0:
-            # Nothing is left that could lose: closing everything is always allowed.
-            return "" if equity >= old_equity or instrument >= 0 else "below_initial_margin"
-        if required <= old_required and equity * old_required >= old_equity * required:
-            return ""
-        return "below_initial_margin"
+        safer = required < old_required or (required == old_required and after[2] <= before[2])
+        kept = old_required > 0 and equity * old_required >= old_equity * required
+        return "" if safer and (equity >= old_equity or kept) else "below_initial_margin"
 
     def describe(self) -> list[str]:
         """Return the policy in plain language."""

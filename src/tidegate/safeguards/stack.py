@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from math import isqrt
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from tidegate.domain.errors import ConfigInvalid
 from tidegate.domain.facts import MUTABLE, Facts
-from tidegate.domain.units import I64
+from tidegate.domain.units import I64, MONEY_MAX, PPM
 from tidegate.domain.venue import Venue
 from tidegate.safeguards.breaker import LadderBreaker
 from tidegate.safeguards.margin import MarginModel
@@ -115,6 +116,7 @@ class Stack:
     venue: Venue
     facts: Facts
     source_of: tuple[int, ...]
+    cash_max: int  # Money, the largest |cash| of one account with which no sum can wrap
 
     @classmethod
     def bind(cls, declaration: SafeguardStack, venue: Venue) -> Self:
@@ -139,11 +141,13 @@ class Stack:
             planner=declaration.planner.scaled(venue),
             waterfall=declaration.waterfall.scaled(venue),
         )
+        facts = declaration.margin.columns(venue)
         return cls(
             declaration=bound,
             venue=venue,
-            facts=declaration.margin.columns(venue),
+            facts=facts,
             source_of=source_of,
+            cash_max=_cash_max(facts, venue),
         )
 
     @property
@@ -157,6 +161,48 @@ class Stack:
     def name(self) -> str:
         """The declaration's name."""
         return self.declaration.name
+
+
+def _cash_max(facts: Facts, venue: Venue) -> int:
+    """Return how much cash an account may own or owe beside its largest positions.
+
+    Requirements above 100 % of a debt count in full: an account's equity and requirement must each
+    be a sum that cannot wrap. Raise ConfigInvalid where that leaves less than ``balance_max``.
+    """
+    debt = np.maximum(facts.debt_initial, facts.debt_maintenance)
+    rates = np.maximum(debt, PPM).tolist()
+    worst = sum(
+        i.value_max(i.lots_max) * rate // PPM + 1
+        for i, rate in zip(venue.instruments, rates, strict=True)
+    )
+    most = max(0, MONEY_MAX - worst) * PPM // max(PPM, *facts.cash_debt.tolist())
+    if most < venue.limits.balance_max:
+        raise ConfigInvalid(
+            where="margin",
+            what=f"with these rates on debts, limits.balance_max must be <= {most:_}",
+            found=f"{venue.limits.balance_max:_}",
+            hint="lower balance_max, lots_max or price_max of the venue, or the rates on debts",
+        )
+    return most
+
+
+def parameter_max(stack: Stack, column: str, row: int) -> int:
+    """Return the largest value a dated change may write into a cell: what the range proof covers.
+
+    Rates on debts may rise to 100 %, or to what the stack declares if that is more.
+    """
+    facts = stack.facts
+    match column:
+        case "penalty":
+            return PPM
+        case "debt_maintenance" | "debt_initial":
+            return max(PPM, int(facts.debt_maintenance[row]), int(facts.debt_initial[row]))
+        case "cash_debt":
+            return max(PPM, *facts.cash_debt.tolist())
+        case "premium":
+            return isqrt(MONEY_MAX // int(facts.lots_max[row]))
+        case _:
+            return MONEY_MAX  # dust and open interest, in Money
 
 
 def parameter_cell(facts: Facts, venue: Venue, name: str) -> tuple[str, int] | None:
