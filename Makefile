@@ -16,6 +16,7 @@ PYTEST := $(PY) -m pytest -p no:cacheprovider
 WIDE := from numpy._core import _multiarray_umath as m; \
 	print(*[f for f in m.__cpu_dispatch__ if m.__cpu_features__[f]])
 WORKERS ?= 2
+SOAK_SECONDS ?= 30
 HYPOTHESIS_PROFILE ?= ci
 export HYPOTHESIS_PROFILE
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1# it would ask the index for a newer version
@@ -49,7 +50,7 @@ types: .dev
 
 units: .dev
 	$(call say,pytest: everything)
-	@$(PYTEST) -n $(WORKERS) --dist worksteal --durations 15 --session-timeout 3000
+	@$(PYTEST) -n $(WORKERS) --dist worksteal --durations 15 --soak-budget $(SOAK_SECONDS)
 
 # The golden journals again on a machine that pretends to be another: no wide vector instructions,
 # code for a generic CPU, one thread, another order of hashing. See docs/determinism.md.

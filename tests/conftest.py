@@ -6,7 +6,8 @@ Profiles: `fast` while writing code, `ci` in `make test` (derandomised: a red ru
 
 import difflib
 import os
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,32 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or _DEFAULT)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--bless` rewrites the golden files instead of comparing with them."""
+    """`--bless` rewrites the golden files; `--soak-budget` bounds the long randomised runs."""
     parser.addoption("--bless", action="store_true", help="rewrite golden files (make bless)")
+    parser.addoption(
+        "--soak-budget",
+        type=float,
+        metavar="SECONDS",
+        help="begin no further soak test once they have taken this long, per worker",
+    )
+
+
+soaked = pytest.StashKey[float]()  # seconds this worker has spent in soak tests
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Skip a soak test whose budget is spent; `make soak` runs them all."""
+    if item.get_closest_marker("soak") is None:
+        return (yield)
+    budget, spent = item.config.getoption("--soak-budget"), item.config.stash.get(soaked, 0.0)
+    if budget is not None and spent >= budget:
+        item.add_marker(pytest.mark.skip(reason=f"the soak budget of {budget:g} s is spent"))
+    begun = time.monotonic()
+    try:
+        return (yield)
+    finally:
+        item.config.stash[soaked] = spent + time.monotonic() - begun
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -437,7 +437,11 @@ def winners(
         gain = worth(w, i, lots, cost, w.mark[i])
         if best < 0 or equity <= 0 or w.flying.get((a, i), 0) or gain <= 0:
             continue
-        if floor(Fraction(abs(lots) * deficit, closed)) > gain:
+        # A share that covers is one per lot closed; nobody takes more lots than there are.
+        share = floor(Fraction(min(abs(lots), closed) * deficit, closed))
+        if share > gain or share >= equity:
+            continue
+        if abs(lots) > closed and deficit * abs(lots) > gain * closed:
             continue
         size = notional(w.instruments[i], lots, w.mark[i])
         paid = max(1, abs(in_money(w, i, cost)))

@@ -6,7 +6,7 @@ on the state it meets (which orders are live, what the mark is): `World.event` s
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tidegate.domain.book import EXTERNAL, FIRST_USER
+from tidegate.domain.errors import CapacityExceeded
 from tidegate.domain.events import (
     AccountOpened,
     BookImported,
@@ -37,7 +38,7 @@ from tidegate.domain.instrument import Inverse, Linear, Spot
 from tidegate.domain.units import PPM, SECOND, pack
 from tidegate.domain.venue import Limits, Venue
 from tidegate.engine.state import State
-from tidegate.engine.step import decide, step
+from tidegate.engine.step import step
 from tidegate.safeguards.breaker import LadderBreaker, Step
 from tidegate.safeguards.margin import MarginModel, Requirement, Tier
 from tidegate.safeguards.oracle import OracleGuard, Source
@@ -148,8 +149,14 @@ LADDER = LadderBreaker(
             pace=500_000,
             band=50_000,
         ),
+        # Nothing is sold on these two rungs: what takes one there must pass by itself.
         Step(
-            rung="auction_only", distressed=500_000, initial_scale=2_000_000, pace=0, band=30_000
+            rung="auction_only",
+            deviations=40_000_000,
+            doubtful=3,
+            initial_scale=2_000_000,
+            pace=0,
+            band=30_000,
         ),
         Step(rung="halt", drawdown=900_000, initial_scale=3_000_000, pace=0, band=30_000),
     ),
@@ -177,7 +184,11 @@ DECLARATIONS = (
         name="guarded",
         margin=MARGIN,
         oracle=OracleGuard(
-            sources=(Source(name="a", weight=2), Source(name="b"), Source(name="venue", role="venue")),
+            sources=(
+                Source(name="a", weight=2),
+                Source(name="b"),
+                Source(name="venue", role="venue"),
+            ),
             age_max_ns=20 * SECOND,
             confidence_max=20_000,
             step_max=100_000,
@@ -246,7 +257,7 @@ DECLARATIONS = (
     ),
 )
 STACKS = tuple(Stack.bind(declaration, VENUE) for declaration in DECLARATIONS)
-NEUTRAL, BARE, GUARDED, SHARED, DELAYED, LENDER = STACKS
+NEUTRAL, BARE, GUARDED, SHARED, DELAYED, LENDER = ALL = range(len(STACKS))
 
 WILD = (0, -1, 1, -(2**63), 2**63 - 1, 2**62, -(2**62), 10**12, -(10**12), 2**32, 2**64 - 1)
 ROWS = (-1, 0, 1, 4, FIRST_USER - 1, 2**31, 2**40, -(2**63), 2**63 - 1)
@@ -267,9 +278,13 @@ class Move(NamedTuple):
 class History:
     """A stack, a book (cash, positions per person) and what happened to it."""
 
-    stack: Stack
+    which: int  # of `STACKS`; a number, so that a failure is printed in one line
     people: tuple[tuple[int, int, int, int, int], ...]  # cash and one size an instrument
     moves: tuple[Move, ...]
+
+    @property
+    def stack(self) -> Stack:
+        return STACKS[self.which]
 
 
 def pick(options: tuple, n: int):
@@ -559,6 +574,32 @@ def _fill(w: World, a: int, b: int, c: int) -> Input:
     return event
 
 
+def _fill_all(w: World, a: int, b: int, c: int) -> Input:
+    """Fill every live order to the end, at its limit or at the mark, whichever is worse for it."""
+    live, orders, book = w.live(), w.state.orders, w.state.book
+    if not live:
+        return _clock(w, a, b, c)
+    rows = []
+    for slot in live:
+        lots, i = int(orders.lots[slot]), int(book.instrument[orders.row[slot]])
+        price = moved(w.price(i), pick((0, 5_000, 50_000), b) * (1 if lots > 0 else -1), 8_000)
+        worst = int(orders.limit[slot])
+        price = min(price, worst) if lots > 0 else max(price, worst)
+        rows.append((int(orders.key[slot]), lots, min(price, VENUE.instruments[i].price_max)))
+    order, lots, price = (pack(np.array(column)) for column in zip(*rows, strict=True))
+    w.answered.append(OrdersFilled(ts=w.now, order=order, lots=lots, price=price))
+    return w.answered[-1]
+
+
+def _crash(w: World, a: int, b: int, c: int) -> Input:
+    """Let the price fall or jump, from the first source, by more than most accounts can bear."""
+    i = a % 4
+    step = pick((-150_000, -300_000, 150_000, -500_000, 300_000), b)
+    ts = w.now + pick((0, 1, SECOND, 3 * SECOND), c)
+    price = moved(w.price(i), step, VENUE.instruments[i].price_max)
+    return PriceObserved(ts=ts, instrument=i, source=0, price=price, published=ts)
+
+
 def _expire(w: World, a: int, b: int, c: int) -> Input:
     live = w.live()
     if not live:
@@ -650,7 +691,8 @@ KINDS: tuple[Maker, ...] = (
     *(_price,) * 8,
     *(_all_prices,) * 4,
     *(_clock,) * 4,
-    *(_fill,) * 5,
+    *(_fill,) * 4,
+    *(_fill_all, _fill_all, _crash, _crash, _crash),
     *(_trade,) * 5,
     *(_expire, _again, _close, _close, _depth, _depth),
     *(_deposit, _withdraw, _withdraw, _transfer, _funding, _interest, _parameter, _signal),
@@ -663,9 +705,7 @@ _person = st.tuples(_number, _number, _number, _number, _number)
 _move = st.builds(Move, st.integers(0, len(KINDS) - 1), _number, _number, _number)
 
 
-def histories(
-    stacks: tuple[Stack, ...] = STACKS, moves_max: int = 60
-) -> st.SearchStrategy[History]:
+def histories(stacks: Sequence[int] = ALL, moves_max: int = 60) -> st.SearchStrategy[History]:
     """Draw whole histories: a book of up to eight people, and up to ``moves_max`` moves."""
     return st.builds(
         History,
@@ -675,7 +715,7 @@ def histories(
     )
 
 
-def drawn(seed: int, n: int, stack: Stack) -> History:
+def drawn(seed: int, n: int, which: int) -> History:
     """Return a history of ``n`` moves from a seed, for runs too long to be shrunk."""
     draw = random.Random(seed)
     people = tuple(tuple(draw.randrange(2**16) for _ in range(5)) for _ in range(PEOPLE))
@@ -683,7 +723,7 @@ def drawn(seed: int, n: int, stack: Stack) -> History:
         Move(draw.randrange(len(KINDS)), *(draw.randrange(2**16) for _ in range(3)))
         for _ in range(n)
     )
-    return History(stack, people, tuple(moves))
+    return History(which, people, tuple(moves))
 
 
 def opening(history: History) -> Iterator[Input]:
@@ -694,27 +734,22 @@ def opening(history: History) -> Iterator[Input]:
             yield PriceObserved(ts=START, instrument=i, source=0, price=price, published=START)
 
 
-def unfold(history: History) -> Iterator[tuple[World, Input]]:
+def unfold(history: History, stack: Stack | None = None) -> Iterator[tuple[World, Input]]:
     """Yield the world before each event and the event; the caller lets the world take it."""
-    world = World(history.stack)
+    world = World(stack or history.stack)
     for event in opening(history):
         yield world, event
     for move in history.moves:
         yield world, world.event(move)
 
 
-def recorded(history: History) -> list[Input]:
+def recorded(history: History, stack: Stack | None = None) -> list[Input]:
     """Return the events of a history, as a journal would have kept them."""
-    from tidegate.domain.errors import CapacityExceeded  # noqa: PLC0415 - only here
-
     events = []
-    for world, event in unfold(history):
+    for world, event in unfold(history, stack):
         try:
             world.take(event)
         except CapacityExceeded:
             continue
         events.append(event)
     return events
-
-
-__all__ = ["STACKS", "History", "World", "decide", "drawn", "histories", "recorded", "unfold"]

@@ -8,12 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from handmade import write_crash
+from handmade import BEGIN, write_crash
 from tidegate.cli import runs
 from tidegate.cli.main import COMMANDS, app, run
 from tidegate.domain.errors import ReplayDiverged
+from tidegate.domain.units import SECOND
 
 
 REQUIRED = {
@@ -195,6 +198,42 @@ def test_the_report_is_written_and_its_place_told(call, crash, tmp_path):
     assert target.read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
+def test_against_history_stands_beside_the_verdict(call, crash, tmp_path):
+    history = shutil.copytree(crash, tmp_path / "history")
+    table = pa.table(
+        {
+            "ts": [BEGIN + 20 * SECOND],
+            "account": ["fast"],
+            "instrument": ["SOL-PERP"],
+            "quantity": [500.0],
+            "price": [92.0],
+            "kind": ["market"],
+        }
+    )
+    pq.write_table(table, history / "liquidations.parquet")
+    asked = ("replay", history, "--no-shock", "--against", "liquidations")
+    code, out, err = call(*asked, "--stack", "bare", "--json")
+    assert code == 0, err
+    said = json.loads(out)
+    assert said["against"]["stack"] == "bare"
+    assert said["against"]["reports"] == 1
+    assert said["against"]["recall"] == 1.0
+    assert "stacks" not in said["against"]
+    code, out, _ = call(*asked, "--stack", "bare", "--stack", "neutral", "--json")
+    assert code == 0
+    assert list(json.loads(out)["against"]["stacks"]) == ["bare", "neutral"]
+    code, out, _ = call(*asked, "--stack", "bare")
+    assert code == 0
+    assert "bare against 1 recorded liquidations" in out
+    assert "  recall       100.00 % of 1 episodes" in out
+
+
+def test_against_needs_a_history(call, crash):
+    code, _, err = call("replay", crash, "--stack", "bare", "--against", "liquidations")
+    assert code == 2
+    assert "error: liquidations.parquet" in err
+
+
 def test_a_journal_knows_itself_and_is_never_written_over(call, crash, tmp_path):
     file = tmp_path / "run.db"
     code, _, err = call("replay", crash, "--stack", "bare", "--no-shock", "--journal", file)
@@ -205,9 +244,9 @@ def test_a_journal_knows_itself_and_is_never_written_over(call, crash, tmp_path)
     assert "events give the journalled effects; state " in out
     code, out, _ = call("journal", "verify", file, "--json")
     assert json.loads(out)["events"] > 100
-    code, out, err = call("explain", file, "wolf")
+    code, out, err = call("explain", file, "thin")
     assert code == 0, err
-    assert out.startswith("wolf at seq ")
+    assert out.startswith("thin at seq ")
     code, _, err = call("replay", crash, "--stack", "bare", "--journal", file)
     assert code == 2
     assert "must be a new file" in err
@@ -250,14 +289,17 @@ def test_a_journal_without_description_needs_stack_and_venue(call, crash, tmp_pa
 
 
 def test_explain_replays_a_recording_as_far_as_needed(call, crash):
-    code, out, err = call("explain", crash, "thin@60", "--stack", "guarded")
+    code, out, err = call("explain", crash, "thin", "--stack", "neutral")
     assert code == 0, err
-    assert out.splitlines()[0].startswith("thin at seq ")
-    for label in ("plan", "margin", "rung", "mark", "observation"):
+    seq = int(re.match(r"thin at seq ([\d,]+)", out)[1].replace(",", ""))
+    for label in ("order", "plan", "margin", "rung", "mark", "observation"):
         assert f"\n{label:<13}" in out
-    code, later, _ = call("explain", crash, "thin", "--stack", "guarded")
+    assert call("explain", crash, f"thin@{seq}", "--stack", "neutral")[1] == out
+    code, earlier, _ = call("explain", crash, f"thin@{seq - 1}", "--stack", "neutral", "--json")
     assert code == 0
-    assert later != out
+    said = json.loads(earlier)
+    assert said["account"] == "thin"
+    assert said["lines"] != out.splitlines()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from handmade import BEGIN, CRASH, write_crash
-from tidegate.cli.stacks import bind_stacks
 from tidegate.domain.book import FIRST_USER
 from tidegate.domain.effects import (
     DeficitFound,
@@ -17,7 +16,7 @@ from tidegate.domain.effects import (
     StagesTaken,
 )
 from tidegate.domain.events import ClockTicked, OrdersExpired, OrdersFilled
-from tidegate.domain.units import pack, unpack
+from tidegate.domain.units import SECOND, pack, unpack
 from tidegate.drivers.recording import load
 from tidegate.drivers.replay import replay
 from tidegate.engine.explain import END, explain
@@ -30,6 +29,38 @@ from tidegate.engine.reading import (
     quantity_text,
 )
 from tidegate.ports import Record
+from tidegate.safeguards.breaker import LadderBreaker, Step
+from tidegate.safeguards.margin import MarginModel, Requirement, Tier
+from tidegate.safeguards.planner import StagedPlanner
+from tidegate.safeguards.stack import SafeguardStack, Stack
+from tidegate.safeguards.waterfall import Tranche, Waterfall
+
+
+# Declared here, so that tuning a shipped stack changes no test of explanations.
+TIER = Tier(initial=50_000, maintenance=25_000)
+MARGIN = MarginModel(instruments={"*": Requirement(tiers=(TIER,))})
+QUEUE = SafeguardStack(
+    name="queue",
+    margin=MARGIN,
+    waterfall=Waterfall(
+        tranches=(Tranche(name="fund", initial=10**10),),
+        deleverage="queue",
+        deleverage_when="bankrupt",
+    ),
+)
+STAGED = SafeguardStack(
+    name="staged",
+    margin=MARGIN,
+    breaker=LadderBreaker(steps=(Step(rung="caution", distressed=10_000),)),
+    planner=StagedPlanner(
+        close_fraction=500_000,
+        target=1_250_000,
+        interval_ns=5 * SECOND,
+        depth_share=300_000,
+        depth_reach=20_000,
+        window_ns=10 * SECOND,
+    ),
+)
 
 
 class History:
@@ -66,8 +97,8 @@ class History:
 @pytest.fixture(scope="module")
 def histories(tmp_path_factory):
     recording = load(write_crash(tmp_path_factory.mktemp("crash") / "small"))
-    bare, guarded = bind_stacks(["bare", "guarded"], recording.venue)
-    return {"bare": History(recording, bare), "guarded": History(recording, guarded)}
+    stacks = (QUEUE, STAGED)
+    return {s.name: History(recording, Stack.bind(s, recording.venue)) for s in stacks}
 
 
 def labels(lines):
@@ -79,7 +110,7 @@ def only(lines, label):
 
 
 def test_an_order_is_walked_back_to_the_observation(histories):
-    told = histories["guarded"]
+    told = histories["staged"]
     record, placed = told.first(OrdersPlaced)
     _, stage = next(
         (r, e) for r, e in [(record, e) for e in record.effects] if isinstance(e, StagesTaken)
@@ -89,6 +120,7 @@ def test_an_order_is_walked_back_to_the_observation(histories):
     assert lines[0].startswith(f"{told.names[account - FIRST_USER]} at seq {record.seq:,}, 2025-")
     order = [n for n in labels(lines) if n in {"order", "plan", "rung", "mark", "observation"}]
     assert order == ["order", "plan", "rung", "mark", "observation"]
+    assert re.match(r"1 \(caution\) since seq \d+, .* of all maintenance", only(lines, "rung"))
     instrument, lots = CRASH.instruments[0], int(unpack(placed.lots)[0])
     assert str(placed.first) in only(lines, "order")
     assert f"sell {quantity_text(instrument, -lots)} SOL-PERP" in only(lines, "order")
@@ -101,7 +133,7 @@ def test_an_order_is_walked_back_to_the_observation(histories):
 
 
 def test_a_fill_is_walked_back_to_its_order(histories):
-    told = histories["guarded"]
+    told = histories["staged"]
     record = told.answered(OrdersFilled)
     number = int(unpack(record.event.order)[0])
     placing = number >> 20
@@ -118,7 +150,7 @@ def test_a_fill_is_walked_back_to_its_order(histories):
 
 
 def test_an_expiry_says_why_the_rest_is_gone(histories):
-    told = histories["bare"]
+    told = histories["queue"]
     record = told.answered(OrdersExpired)
     number = int(unpack(record.event.order)[0])
     account = next(
@@ -130,7 +162,7 @@ def test_an_expiry_says_why_the_rest_is_gone(histories):
 
 
 def test_a_deleveraged_winner_learns_rank_price_and_what_it_gave_up(histories):
-    told = histories["bare"]
+    told = histories["queue"]
     record, receipt = told.first(Deleveraged)
     winner = int(unpack(receipt.account)[0])
     lines = told.tell(winner, record.seq)
@@ -144,7 +176,7 @@ def test_a_deleveraged_winner_learns_rank_price_and_what_it_gave_up(histories):
 
 
 def test_a_bankrupt_learns_what_it_lacked(histories):
-    told = histories["bare"]
+    told = histories["queue"]
     record, receipt = told.first(Deleveraged)
     lines = told.tell(int(unpack(receipt.bankrupt)[0]), record.seq)
     assert "closed against winners" in only(lines, "bankrupt")
@@ -152,7 +184,7 @@ def test_a_bankrupt_learns_what_it_lacked(histories):
 
 
 def test_between_two_records_the_last_one_before_is_told(histories):
-    told = histories["bare"]
+    told = histories["queue"]
     _, receipt = told.first(Deleveraged)
     account = int(unpack(receipt.account)[0])
     last = told.tell(account)
@@ -165,7 +197,7 @@ def test_between_two_records_the_last_one_before_is_told(histories):
 
 
 def test_an_account_nobody_touched_is_told_so(histories):
-    told = histories["guarded"]
+    told = histories["staged"]
     calm = FIRST_USER + told.names.index("calm")
     lines = told.tell(calm)
     assert lines[0] == "nothing was done to calm up to the end"
@@ -174,7 +206,7 @@ def test_an_account_nobody_touched_is_told_so(histories):
 
 
 def test_nothing_after_the_record_is_read(histories):
-    told = histories["guarded"]
+    told = histories["staged"]
     record, placed = told.first(OrdersPlaced)
 
     def until(seq):
@@ -188,7 +220,7 @@ def test_nothing_after_the_record_is_read(histories):
 
 def test_deficits_nettings_and_shares_are_told(histories):
     """Effects that the small crash does not cause, by hand."""
-    told = histories["bare"]
+    told = histories["queue"]
     account = FIRST_USER
     effects = (
         DeficitFound(
@@ -225,7 +257,7 @@ def test_deficits_nettings_and_shares_are_told(histories):
 
 
 def test_every_line_is_plain_text(histories):
-    told = histories["guarded"]
+    told = histories["staged"]
     record, placed = told.first(OrdersPlaced)
     for line in told.tell(int(unpack(placed.account)[0]), record.seq):
         assert re.fullmatch(r"[ -~]+", line)

@@ -148,6 +148,11 @@ def test_an_intact_payload_of_another_version_is_refused_by_number():
         decode(sealed)
 
 
+def test_a_link_ties_a_payload_to_its_number_and_its_past():
+    links = {link_of(before, seq, b"x") for before in (ORIGIN, b"\1" * 16) for seq in (0, 1)}
+    assert len(links) == 4
+
+
 def test_equal_records_make_equal_bytes():
     assert encode_batch(RECORDS, ORIGIN) == encode_batch(history(N), ORIGIN)
 
@@ -299,6 +304,16 @@ def test_a_truncated_file_is_refused(path):
 def test_a_journal_that_vanished_is_not_begun_anew(path):
     path.unlink()
     assert "record 0: it is missing" in refusal(path)
+
+
+def test_a_last_batch_that_is_exchanged_under_a_reader_is_noticed(path):
+    """Its chain is sound and its numbers are right; only the head that was opened knows better."""
+    with closing(SqliteJournal(path)) as journal:
+        before = list(journal._sealed(journal._head))[29].link
+        forged, _ = encode_batch([r._replace(effects=()) for r in RECORDS[30:]], before)
+        doctor(path, ("UPDATE batches SET frame = ? WHERE first = 30", (forged,)))
+        with pytest.raises(JournalCorrupt, match="record 39: the journal does not end with it"):
+            list(journal.read())
 
 
 @pytest.mark.parametrize("text", [b"", b"39 00\n", b"x" * 64, b"39 zz".ljust(63) + b"\n"])

@@ -220,6 +220,23 @@ def test_the_words_say_what_got_better_and_what_it_cost():
     assert "For comparison, under neutral" in text
 
 
+@pytest.mark.parametrize(
+    ("paid", "said"),
+    [
+        (4_000_000, "by 50 % to 4.00 USD, which the fund paid;"),
+        (3_000_000, "by 50 % to 4.00 USD, of which the fund paid 3.00 USD;"),
+        (0, "by 50 % to 4.00 USD;"),
+    ],
+)
+def test_the_words_tell_what_the_fund_is_for(paid, said):
+    bare = verdict(bad_debt=8_000_000, adl_profit_taken=8_000_000)
+    other = verdict(bad_debt=4_000_000, fund_used=(paid,), uncovered=4_000_000 - paid)
+    text = " ".join(verdict_words(["bare", "guarded"], [bare, other], "USD"))
+    assert said in text
+    rest = f"{(4_000_000 - paid) / 1e6:.2f} USD" if paid < 4_000_000 else "nothing"
+    assert f"other accounts bore {rest} instead of 8.00 USD" in text
+
+
 def test_the_words_for_nothing():
     assert verdict_words(["calm"], [verdict()], "USD") == [
         "Under calm, nobody was liquidated and nobody lost more than they had."

@@ -4,8 +4,10 @@ Every limit is a ratchet: it may be lowered, never raised without a decision pag
 """
 
 import ast
+import importlib.util
 import os
 import re
+import shutil
 import tomllib
 from collections.abc import Iterator
 from fnmatch import fnmatch
@@ -225,6 +227,24 @@ def keys_of(kind: type, seen: set[type]) -> set[str]:
     for field in msgspec.structs.fields(kind):
         keys |= {field.encode_name} | keys_of(field.type, seen)
     return keys
+
+
+def test_every_kernel_counts_for_the_cache_of_compiled_code(tmp_path: Path):
+    """Numba does not notice an edited helper in another file; the folder's name has to."""
+    shutil.copytree(PACKAGE, tmp_path / "p", ignore=shutil.ignore_patterns("__pycache__"))
+
+    def folder() -> str:
+        spec = importlib.util.spec_from_file_location("p", tmp_path / "p/__init__.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module._compiled_code_folder().name
+
+    compiled = [p for p in sources() if re.search(r"^@(kernel|njit)\b", text_of(p), re.MULTILINE)]
+    assert len(compiled) > 5
+    for path in compiled:
+        before, copy = folder(), tmp_path / "p" / path.relative_to(PACKAGE)
+        copy.write_text(copy.read_text(encoding="utf-8") + "# edited\n", encoding="utf-8")
+        assert folder() != before, f"an edit of {short(path)} would run stale compiled code"
 
 
 @pytest.mark.parametrize(("page", "kind"), [("stack", SafeguardStack), ("venue", Venue)])

@@ -27,7 +27,7 @@ from tidegate.domain.events import ClockTicked, DepthObserved, OrdersFilled, Pri
 from tidegate.domain.instrument import Inverse, Spot
 from tidegate.domain.units import PPM, SECOND, pack
 from tidegate.domain.venue import Limits, Venue
-from tidegate.drivers.casualties import notionals
+from tidegate.drivers.casualties import initial_rate, notionals
 from tidegate.drivers.series import COLUMNS, Sampler
 from tidegate.drivers.verdict import EFFICIENCY_EVERY, RUNGS, Meter, Verdict
 from tidegate.engine.state import State
@@ -406,6 +406,33 @@ def test_capital_efficiency_is_initial_margin_over_the_size_of_all_positions():
     assert hit.notional[ALICE] == hit.notional[BOB] == 100 * 10_000 * 1_000
     assert hit.equity[ALICE] == 3_000 * UNIT + 100 * 10_000 * 1_000
     assert EFFICIENCY_EVERY == 60 * SECOND
+
+
+def test_a_debt_is_open_interest_and_collateral_is_not():
+    spot = Spot(
+        symbol="ETH",
+        tick_size="1",
+        lot_size="1",
+        price_max=10_000,
+        lots_max=10_000,
+        tick_value=1_000,
+    )
+    venue = Venue(
+        name="loans",
+        instruments=(spot,),
+        limits=Limits(accounts_max=64, positions_max=64, balance_max=2**40),
+    )
+    margin = MarginModel(cash_debt_initial=500_000, cash_debt_maintenance=300_000)
+    stack = Stack.bind(SafeguardStack(name="loans", margin=margin), venue)
+    state = State.genesis(stack)
+    state.book.counts[ACCOUNTS] = FIRST_USER + 2
+    move(state.book, ALICE, 0, 100, 0)
+    state.book.cash[BOB] = 7_000_000
+    price = np.array([400])
+    assert initial_rate(state.book, state.facts, np.array([0])) is None
+    assert initial_rate(state.book, state.facts, price) is None  # nobody owes anything
+    state.book.cash[ALICE] = -1_000_000
+    assert initial_rate(state.book, state.facts, price) == 0.5
 
 
 def test_observing_changes_nothing():

@@ -5,10 +5,11 @@ parameters are (timestamp, parameter, ilk, to_value). Files may overlap: what tw
 is taken once. Anything else that does not fit is refused with file, row and column.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ from tidegate.adapters.arrow import Column, Table, pa, pq
 from tidegate.domain.errors import RecordingInvalid
 from tidegate.domain.units import I64
 
+
+F64: TypeAlias = NDArray[np.float64]
 
 # Within one block what helps a vault comes before what burdens it, see `drivers.vault_ledger`.
 KINDS: Final = (
@@ -39,7 +42,7 @@ class VaultEvents(NamedTuple):
     block: I64
     vault: I64
     kind: I64  # index into `KINDS`
-    amount: NDArray[np.float64]  # DAI or ETH; 0 for "open"
+    amount: F64  # DAI or ETH; 0 for "open"
 
 
 class Dated(NamedTuple):
@@ -52,8 +55,8 @@ class Dated(NamedTuple):
 def read_events(files: Sequence[Path]) -> VaultEvents:
     """Return the events of all ``files`` in one order.
 
-    Raise RecordingInvalid for a missing column, an unknown event, an amount that is negative, not
-    finite or missing, and for two files that disagree about a vault's events in one block.
+    Raise RecordingInvalid for a missing column, an unknown event, and an amount that is negative,
+    not finite or missing.
     """
     read = [_read_events(file) for file in files]
     if not read:
@@ -61,11 +64,12 @@ def read_events(files: Sequence[Path]) -> VaultEvents:
             where="events", what="must name at least one file", found="none", hint="--events FILE"
         )
     source = np.concatenate([np.full(e.ts.size, n) for n, e in enumerate(read)])
-    ts, block, vault, kind, amount = (
-        np.concatenate([e[k] for e in read]) for k in range(len(VaultEvents._fields))
-    )
+    ts, block = np.concatenate([e.ts for e in read]), np.concatenate([e.block for e in read])
+    vault, kind = np.concatenate([e.vault for e in read]), np.concatenate([e.kind for e in read])
+    amount = np.concatenate([e.amount for e in read])
     order = np.lexsort((source, vault, block, ts))  # stable: file order within one source
-    keep = order[_said_once(files, source[order], block[order], vault[order], amount[order])]
+    events = VaultEvents(ts[order], block[order], vault[order], kind[order], amount[order])
+    keep = order[_said_once(source[order], events)]
     return VaultEvents(ts[keep], block[keep], vault[keep], kind[keep], amount[keep])
 
 
@@ -75,7 +79,7 @@ def _read_events(file: Path) -> VaultEvents:
     place = {name: n for n, name in enumerate(KINDS)}
     kind = np.array([place.get(name, -1) for name in names], np.int64)
     _refuse(file, kind < 0, "event", f"must be one of {', '.join(KINDS)}", names)
-    amount = _numbers(table.column("amount"), pa.float64()).astype(np.float64)
+    amount: F64 = table.column("amount").cast(pa.float64()).fill_null(float("nan")).to_numpy()
     absent = np.isnan(amount)
     missing = absent & (kind != OPEN)
     _refuse(file, missing, "amount", "must be a finite number", amount.tolist())
@@ -84,32 +88,33 @@ def _read_events(file: Path) -> VaultEvents:
     _refuse(file, wrong, "amount", what, amount.tolist())
     return VaultEvents(
         ts=_times(file, table.column("ts")),
-        block=_numbers(table.column("block_number"), pa.int64()),
-        vault=_numbers(table.column("vault"), pa.int64()),
+        block=_whole(file, table, "block_number"),
+        vault=_whole(file, table, "vault"),
         kind=kind,
         amount=np.where(absent, 0.0, amount),
     )
 
 
-def _said_once(
-    files: Sequence[Path], source: I64, block: I64, vault: I64, amount: NDArray[np.float64]
-) -> NDArray[np.bool_]:
-    """Return which of the sorted rows to keep: of one vault and block, those of one file."""
+def _said_once(source: I64, events: VaultEvents) -> NDArray[np.bool_]:
+    """Return which of the sorted rows to keep where several files speak of one vault and block.
+
+    An event that two files tell is taken as often as the file that tells it most often.
+    """
     keep = np.ones(source.size, bool)
-    first = np.flatnonzero(np.r_[True, (np.diff(block) != 0) | (np.diff(vault) != 0)])
-    for start, end in zip(first, np.r_[first[1:], source.size], strict=True):
+    new = (np.diff(events.block) != 0) | (np.diff(events.vault) != 0)
+    first = np.flatnonzero(np.r_[True, new])
+    ends: list[int] = np.r_[first[1:], source.size].tolist()
+    for start, end in zip(first.tolist(), ends, strict=True):
         if source[start] == source[end - 1]:
             continue
-        alike = [np.sort(amount[start:end][source[start:end] == n]) for n in range(len(files))]
-        said = [a for a in alike if a.size]
-        if any(a.size != said[0].size or not np.array_equal(a, said[0]) for a in said):
-            raise RecordingInvalid(
-                where=f"{files[source[end - 1]].name}: block {block[start]}, vault {vault[start]}",
-                what="two files disagree about a vault's events in one block",
-                found=f"{[a.tolist() for a in said]}"[:200],
-                hint="files that overlap must repeat their rows exactly",
-            )
-        keep[start:end] = source[start:end] == source[start]
+        taken: Counter[tuple[int, float]] = Counter()
+        told: Counter[tuple[int, int, float]] = Counter()
+        for row in range(start, end):
+            event = (int(events.kind[row]), float(events.amount[row]))
+            mine = (int(source[row]), *event)
+            told[mine] += 1
+            keep[row] = told[mine] > taken[event]
+            taken[event] += keep[row]
     return keep
 
 
@@ -184,11 +189,15 @@ def _read(file: Path, columns: Sequence[str]) -> Table:
     return table
 
 
-def _numbers(column: Column, kind: object) -> NDArray[np.generic]:
-    cast = column.cast(kind)
-    if kind == pa.float64():
-        cast = cast.fill_null(float("nan"))
-    return cast.to_numpy()
+def _whole(file: Path, table: Table, name: str) -> I64:
+    column = table.column(name)
+    if column.null_count or not pa.types.is_integer(column.type):
+        raise RecordingInvalid(
+            where=f"{file.name}: column {name}",
+            what="must hold whole numbers, none of them empty",
+            found=f"{column.type}, {column.null_count} empty",
+        )
+    return column.cast(pa.int64()).to_numpy()
 
 
 def _times(file: Path, column: Column) -> I64:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from tidegate.cli.runs import Session
     from tidegate.drivers.recording import Recording
     from tidegate.ports import Journal
-    from tidegate.safeguards.stack import Stack
 
 
 @click.command()
@@ -80,7 +79,9 @@ def replay(
             book = _journal(journal, wanted, loaded, alone=len(bound) == 1)
             session.take(stack, shock=not no_shock, verify=verify, journal=book)
             if against:
-                held[stack.name] = _against(loaded, stack)
+                from tidegate.cli.against import held as hold  # noqa: PLC0415 - where it is asked
+
+                held[stack.name] = hold(loaded, stack)
     except KeyboardInterrupt:
         stopped = True
         words(f"interrupted: {len(session.runs)} of {len(bound)} stacks are complete")
@@ -108,8 +109,9 @@ def _tell(
         verdicts = [run.verdict for run in runs]
         show(table([run.name for run in runs], verdicts, loaded.venue.numeraire))
         for name, found in held.items():
-            click.echo(f"\nagainst what really happened, {name}")
-            click.echo(json.dumps(found, indent=2))
+            from tidegate.cli.against import told  # noqa: PLC0415 - where it is asked
+
+            click.echo("\n" + "\n".join(told(name, found)))
     if report is not None:
         wanted = " ".join(f"--stack {shlex.quote(each)}" for each in stacks)
         target = f"--report {shlex.quote(report.name)}"
@@ -136,6 +138,7 @@ def write_report(session: "Session", target: Path, command: str) -> None:
 def as_object(session: "Session", held: dict[str, Any]) -> dict[str, Any]:
     """Return what --json prints."""
     from tidegate import __version__  # noqa: PLC0415 - beside its only use
+    from tidegate.cli.against import shaped  # noqa: PLC0415 - ditto
     from tidegate.report.metrics import baseline, loss_share  # noqa: PLC0415 - ditto
 
     loaded, runs = session.recording, session.runs
@@ -157,7 +160,7 @@ def as_object(session: "Session", held: dict[str, Any]) -> dict[str, Any]:
             }
             for run in runs
         },
-        "against": held,
+        "against": shaped(held),
     }
 
 
@@ -173,7 +176,3 @@ def _journal(
     if not alone:
         path = path.with_name(f"{path.stem}.{declared.name}{path.suffix}")
     return new_journal(path, declared, loaded)
-
-
-def _against(loaded: "Recording", stack: "Stack") -> Any:  # noqa: ANN401 - JSON of its own shape
-    raise NotImplementedError

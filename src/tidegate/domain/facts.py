@@ -14,6 +14,7 @@ class Facts(NamedTuple):
     contract: I64  # inverse: scaled face value
     face: I64  # inverse: Money notional of one lot
     coin: I64  # inverse: column of its coin; -1 otherwise
+    price_min: I64  # Ticks; 1, or what the range proof of an inverse asks for
     price_max: I64  # Ticks
     lots_max: I64
     tier_start: I64  # [instruments + 1] where each instrument's tiers begin in the tier columns

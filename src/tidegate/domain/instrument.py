@@ -11,7 +11,7 @@ from typing import TypeAlias
 import msgspec
 
 from tidegate.domain.errors import ConfigInvalid
-from tidegate.domain.units import MONEY_MAX, PPB, Amount, Lots, Money, Ticks
+from tidegate.domain.units import MONEY_MAX, PPB, PPM, Amount, Lots, Money, Ticks
 
 
 CASH = -1  # the numeraire, where an instrument index would stand
@@ -49,6 +49,13 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def prove_range(self) -> None:
         """Refuse an instrument whose largest position could not be valued exactly in int64."""
+        if not (1 <= self.price_max <= MONEY_MAX // PPM and self.lots_max >= 1):
+            # Distances between prices are taken in ppm of a price, in int64 as well.
+            raise ConfigInvalid(
+                where=f"instrument.{self.symbol}",
+                what=f"price_max must lie within 1..{MONEY_MAX // PPM:_} and lots_max be >= 1",
+                found=f"{self.price_max:_} and {self.lots_max:_}",
+            )
         largest = self.value_max(self.lots_max)
         if not 0 < largest <= MONEY_MAX:
             raise ConfigInvalid(
@@ -94,6 +101,13 @@ class Spot(Instrument, tag="spot", tag_field="kind", frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Prove the range, and that splitting by ``units`` is exact."""
+        if self.price_max * self.tick_value > MONEY_MAX:
+            raise ConfigInvalid(
+                where=f"instrument.{self.symbol}",
+                what=f"one trading lot must be worth <= {MONEY_MAX:_} Money",
+                found=f"{self.price_max * self.tick_value:_}",
+                hint="lower price_max or tick_value",
+            )
         if not 1 <= self.units <= PPB:
             raise ConfigInvalid(
                 where=f"instrument.{self.symbol}.units",

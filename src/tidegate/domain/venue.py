@@ -8,7 +8,7 @@ import msgspec
 
 from tidegate.domain.errors import ConfigInvalid
 from tidegate.domain.instrument import AnyInstrument, Inverse, Spot
-from tidegate.domain.units import MONEY_MAX, Money, Nanos, Ppm
+from tidegate.domain.units import MONEY_MAX, Money, Nanos, Ppm, Ticks
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -95,7 +95,7 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     def _prove_sums(self) -> None:
         # An account may hold its limit in everything at once, and still must not wrap.
-        worst = self.limits.balance_max + sum(i.value_max(i.lots_max) for i in self.instruments)
+        worst = self.limits.balance_max + sum(self.worth_max(i) for i in self.instruments)
         if worst > MONEY_MAX:
             raise ConfigInvalid(
                 where="venue.instruments",
@@ -104,6 +104,13 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
                 hint="lower lots_max or price_max of the largest instruments",
             )
         for i in self.instruments:
+            if self.price_min(i) > i.price_max:
+                raise ConfigInvalid(
+                    where=f"instrument.{i.symbol}",
+                    what="its largest position must have a value in range at some price",
+                    found=f"none below {self.price_min(i):_} ticks, and price_max {i.price_max:_}",
+                    hint="lower lots_max, or price_max of its coin",
+                )
             total = i.value_max(i.lots_open_max())
             if total > MONEY_MAX:
                 raise ConfigInvalid(
@@ -112,6 +119,34 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
                     found=f"{total:_}",
                     hint=f"open_interest_max = {i.lots_open_max() * MONEY_MAX // total:_} fits",
                 )
+
+    def price_min(self, of: AnyInstrument) -> Ticks:
+        """Return the lowest price in ticks at which every position in ``of`` can be valued.
+
+        1, except for an inverse: its value in coins grows without bound as its price falls, while
+        the coin may still be dear. Half of what the range leaves is shared among all inverses.
+        """
+        if not isinstance(of, Inverse):
+            return Ticks(1)
+        coin = next(i for i in self.instruments if i.symbol == of.coin)
+        assert isinstance(coin, Spot)
+        others = [i for i in self.instruments if not isinstance(i, Inverse)]
+        rest = MONEY_MAX - self.limits.balance_max - sum(i.value_max(i.lots_max) for i in others)
+        share = rest // 2 // (len(self.instruments) - len(others))
+        dearest = of.lots_max * of.contract * coin.price_max * coin.tick_value
+        return Ticks(max(1, -(-dearest // (coin.units * max(1, share)))))
+
+    def worth_max(self, of: AnyInstrument) -> Money:
+        """Return the largest |value| of one account's position in Money, at any admissible price.
+
+        It proves a sum over all instruments together with ``limits.balance_max``.
+        """
+        if not isinstance(of, Inverse):
+            return Money(of.value_max(of.lots_max))
+        coin = next(i for i in self.instruments if i.symbol == of.coin)
+        assert isinstance(coin, Spot)
+        coins = of.lots_max * of.contract // self.price_min(of) + 1
+        return Money(max(coin.value_max(coins), of.lots_max * of.face))
 
     def index(self, symbol: str) -> int:
         """Return the column of ``symbol``; raise KeyError when there is none."""

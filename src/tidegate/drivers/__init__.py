@@ -1,1 +1,1 @@
-"""Ways to turn the crank: recordings, replays, the simulated venue, named randomness."""
+"""Ways to turn the crank: live, replays, recordings, the simulated venue, named randomness."""

@@ -1,4 +1,4 @@
-"""Who was hit: one row an account, what stood there at the opening and what was taken from it."""
+"""Statistics over a whole book: sizes, the average initial rate, and who was hit by how much."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from tidegate.domain.book import FIRST_USER, Book
 from tidegate.domain.facts import Facts
 from tidegate.domain.instrument import Kind
-from tidegate.domain.units import I64
+from tidegate.domain.units import I64, PPM
+from tidegate.kernels.margin import initial_total
 
 
 F64: TypeAlias = NDArray[np.float64]
@@ -20,6 +21,26 @@ def notionals(facts: Facts, instrument: I64, lots: I64, price: I64) -> F64:
     size = np.abs(lots.astype(np.float64))
     linear = size * price * facts.tick_value[instrument] / facts.units[instrument]
     return np.where(facts.kind[instrument] == Kind.INVERSE, size * facts.face[instrument], linear)
+
+
+def initial_rate(book: Book, facts: Facts, mark: I64) -> float | None:
+    """Return the initial requirement of everybody over everything that is open.
+
+    Open is every position and every debt; a balance that is held is collateral, and asks only for
+    its haircut. None while somebody holds what has no price yet, or while nothing is open.
+    """
+    rows = slice(0, book.high)
+    lots, instrument = book.lots[rows], book.instrument[rows].astype(np.int64)
+    ours = (book.account[rows] >= FIRST_USER) & (lots != 0)
+    size = notionals(facts, instrument, lots, mark[instrument])
+    if not size[ours].all():
+        return None
+    ours &= (facts.kind[instrument] != Kind.SPOT) | (lots < 0)
+    open_, required = float(size[ours].sum()), float(initial_total(book, facts, mark))
+    if facts.cash_debt[1]:
+        owed = -float(np.minimum(book.cash[FIRST_USER : book.accounts], 0).sum())
+        open_, required = open_ + owed, required + owed * float(facts.cash_debt[1]) / PPM
+    return required / open_ if open_ else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

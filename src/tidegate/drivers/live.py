@@ -122,7 +122,7 @@ class Crank:
         self._kept, self._turning = snapshot, True
         resubmitted = 0
         for orders in in_flight(self._state, self._stack):
-            self._venue.submit(self._state.now, orders)
+            self._venue.submit(Nanos(self._state.now), orders)
             resubmitted += len(orders.lots) // 8
         return Recovered(self._journal.head, self._journal.taken, snapshot, replayed, resubmitted)
 
@@ -192,7 +192,7 @@ class Crank:
         """Step a batch in memory, make it durable, then let its orders leave."""
         self._must_turn()
         self._turning = False  # until the batch is through: an exception leaves it so
-        before = self._state.now
+        before = Nanos(self._state.now)
         records: list[Record] = []
         try:
             for event in batch:

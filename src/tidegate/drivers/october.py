@@ -25,6 +25,9 @@ from tidegate.drivers.recording_write import write_recording
 COIN: Final = "SOL"
 NUMERAIRE: Final = "USDC"
 # What a sensitivity range varies, one knob at a time: `docs` publish the outcome for each.
+# All coins, as published (ConejoCapital/HyperMultiAssetedADL); the tables here name some of them.
+DELEVERAGED_USD: Final = 2_103_111_431
+
 RANGE: Final[dict[str, tuple[float, ...]]] = {
     "leverage_scale": (0.8, 1.25),
     "price_low": (130.0, 146.0),
@@ -56,7 +59,7 @@ def convert_october(
     path = hyperliquid.price_path(read, COIN, knobs)
     made = hyperliquid_book.reconstruct(read, path, knobs)
     notes = tuple(_notes(read, path, made, knobs))
-    venue = _venue(made, knobs, notes)
+    venue = _venue(made, knobs, notes, _share(read))
     written: dict[str, Table] = {
         "prices": pa.table(
             {
@@ -72,7 +75,13 @@ def convert_october(
     return load(out)
 
 
-def _venue(made: Reconstruction, knobs: Knobs, notes: tuple[str, ...]) -> Venue:
+def _share(tables: Mapping[str, Table]) -> float:
+    """Return the coin's share of everything that was deleveraged that day, by notional."""
+    coin = hyperliquid.only(tables["coins"], coin=COIN)
+    return float(coin.column("adl_notional")[0].as_py()) / DELEVERAGED_USD
+
+
+def _venue(made: Reconstruction, knobs: Knobs, notes: tuple[str, ...], share: float) -> Venue:
     accounts = len(made.holdings)
     return Venue(
         name="Hyperliquid, 2025-10-10 21:15 UTC, reconstructed",
@@ -94,6 +103,7 @@ def _venue(made: Reconstruction, knobs: Knobs, notes: tuple[str, ...]) -> Venue:
             orders_max=2 * accounts + 256,
         ),
         sources=("index",),
+        scale=Ppm(round(share * PPM)),
         markets=(
             Market(
                 symbol=COIN,
@@ -166,6 +176,10 @@ def _notes(
         f"market: depth {knobs.depth_usd:,.0f} USD within 2 % of the mark, 5 % of it leaving with "
         "every 1 % of fall, is assumed; forced sales move the price for seconds only, because the "
         "recorded path already holds what the sales of that day moved"
+    )
+    yield (
+        f"scale: one coin of the venue; a stack's fund is taken at {_share(tables):.1%}, its share "
+        "of all that was deleveraged"
     )
     if knobs.outside_share != 1.0:
         yield f"price: every move is {knobs.outside_share:g} times the recorded one (a knob)"

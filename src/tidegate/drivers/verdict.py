@@ -28,10 +28,9 @@ from tidegate.domain.effects import (
 )
 from tidegate.domain.events import ENDOGENOUS, DepthObserved, Input, PriceObserved
 from tidegate.domain.units import I64, PPM, SECOND, Money, Ppm, unpack
-from tidegate.drivers.casualties import F64, Casualties, notionals
+from tidegate.drivers.casualties import F64, Casualties, initial_rate, notionals
 from tidegate.drivers.series import Sampler, Series
 from tidegate.engine.state import State
-from tidegate.kernels.margin import initial_total
 from tidegate.safeguards.stack import Stack
 
 
@@ -85,6 +84,11 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         """Everything somebody had to lose: bad debt and what was still below zero at the end."""
         return self.bad_debt + self.deficit_at_end
 
+    @property
+    def borne_by_others(self) -> int:
+        """What other accounts lost by it: given up, shared, or paid by nobody; the fund aside."""
+        return self.adl_profit_taken + self.socialised_loss + self.uncovered
+
     def with_shock(self, calm: "Verdict") -> "Verdict":
         """Return this verdict with the volume of ``calm``, the same run without any impact."""
         return msgspec.structs.replace(self, forced_by_shock=calm.forced_volume)
@@ -111,6 +115,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
             "halt_seconds": self.rung_seconds[HALT],
             "regenerated_share": self.regenerated / self.events if self.events else 0.0,
             "digest": self.digest,
+            "borne_by_others": units(self.borne_by_others),
             "uncovered": units(self.uncovered),
             "deficit_at_end": units(self.deficit_at_end),
             "fund_used_by_tranche": [units(m) for m in self.fund_used],
@@ -273,21 +278,17 @@ class Meter:
         now = self._now or 0
         if self._rated_at is not None and now - self._rated_at < EFFICIENCY_EVERY and not force:
             return
-        book, facts = state.book, state.facts
-        rows = slice(0, book.high)
-        instrument = book.instrument[rows].astype(np.int64)
-        size = notionals(facts, instrument, book.lots[rows], self._mark[instrument])
-        held = size[(book.account[rows] >= FIRST_USER) & (book.lots[rows] != 0)]
-        if not held.size or not held.all():
-            return  # somebody holds what has no price yet
+        rate = initial_rate(state.book, state.facts, self._mark)
+        if rate is None:
+            return
         self._rated_at = now
-        self._rates.append(initial_total(book, facts, self._mark) / float(held.sum()))
+        self._rates.append(rate)
         if not self._opened:
             self._opened = True
             health = self._stack.declaration.margin.assess(
-                book, facts, mark=self._mark, low=self._mark, high=self._mark
+                state.book, state.facts, mark=self._mark, low=self._mark, high=self._mark
             )
-            self.casualties.open(book, facts, health.equity, self._mark)
+            self.casualties.open(state.book, state.facts, health.equity, self._mark)
 
     def _mark_moved(self, effect: MarkMoved) -> None:
         self._mark[effect.instrument] = effect.price

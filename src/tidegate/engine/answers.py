@@ -24,7 +24,8 @@ def on_fills(state: State, event: OrdersFilled, stack: Stack) -> list[Decision]:
     row = state.orders.row[np.maximum(slot, 0)]
     instrument = state.book.instrument[row].astype(np.int64)
     good = _known_and_within(state, slot, lots)
-    good &= (price > 0) & (price <= stack.facts.price_max[instrument])
+    good &= price >= stack.facts.price_min[instrument]
+    good &= price <= stack.facts.price_max[instrument]
     effects: list[Decision] = []
     if not good.all():
         bad = np.flatnonzero(~good)

@@ -9,6 +9,7 @@ from tidegate.domain.effects import Decision, DeficitFound, Deleveraged, Posted,
 from tidegate.domain.instrument import CASH, Kind
 from tidegate.domain.units import I64, PPM, Amount, Money, Ticks, pack, unpack
 from tidegate.engine.booking import Trades, book_trades, trades_at
+from tidegate.engine.liquidation import capacity
 from tidegate.engine.market import View
 from tidegate.engine.state import State
 from tidegate.kernels.allocate import largest_remainder
@@ -67,7 +68,7 @@ def settle(state: State, view: View, health: Health, rung: int, stack: Stack) ->
     waterfall = stack.declaration.waterfall
     if waterfall.deleverage == "none" or rung >= Rung.HALT:
         return effects
-    accounts = _to_deleverage(state, health, sum(purse.money), stack)
+    accounts = _to_deleverage(state, view, health, rung, sum(purse.money), stack)
     if not accounts.size:
         return effects
     closed: list[Trades] = []
@@ -143,21 +144,46 @@ def _batch(counter: int, account: I64, amount: I64, reason: str) -> PostedBatch:
     )
 
 
-def _to_deleverage(state: State, health: Health, fund: int, stack: Stack) -> I64:
+def _to_deleverage(
+    state: State, view: View, health: Health, rung: int, fund: int, stack: Stack
+) -> I64:
     """Return bankrupt accounts that must be closed out now, deepest first.
 
-    The part of the fund that may be at risk stands behind the smallest deficits first, so that it
-    spares as many as it can; whom it will not carry is deleveraged. With "bankrupt", everybody is.
+    The part of the fund that may be at risk stands behind the smallest deficits first, and only
+    behind what one window of the throttle can sell: to wait for a market that cannot take it costs
+    the fund and saves nobody. With "bankrupt", everybody is closed out.
     """
     bankrupt = np.flatnonzero((health.equity < 0) & (health.best < 0))
     bankrupt = bankrupt[(bankrupt >= FIRST_USER) & (state.book.head[bankrupt] >= 0)]
-    if not bankrupt.size:
-        return bankrupt
     order = bankrupt[np.argsort(-health.equity[bankrupt], kind="mergesort")]
     if stack.declaration.waterfall.deleverage_when == "fund_exhausted":
         risked = fund * stack.declaration.waterfall.fund_share // PPM
-        order = order[np.cumsum(-health.equity[order]) > risked]
+        carried = int((np.cumsum(-health.equity[order]) <= risked).sum())
+        unsold = _unsold(state, view, rung, order[:carried], stack)
+        order = np.concatenate([unsold, order[carried:]])
     return order[::-1]
+
+
+def _unsold(state: State, view: View, rung: int, accounts: I64, stack: Stack) -> I64:
+    """Return those of ``accounts`` whose positions one window of the throttle could not sell."""
+    room: dict[tuple[int, int], int] = {}
+    unsold: list[int] = []
+    for account in accounts.tolist():
+        wants: dict[tuple[int, int], int] = {}
+        row = int(state.book.head[account])
+        while row >= 0:
+            i, lots = int(state.book.instrument[row]), int(state.book.lots[row])
+            wants[i, 0 if lots > 0 else 1] = abs(lots)
+            row = int(state.book.follow[row])
+        for key in wants:
+            if key not in room:
+                room[key] = capacity(state, view, rung, *key, stack)
+        if any(lots > room[key] for key, lots in wants.items()):
+            unsold.append(account)
+            continue
+        for key, lots in wants.items():
+            room[key] -= lots
+    return np.array(unsold, np.int64)
 
 
 def _pools(state: State, view: View, health: Health, accounts: I64, stack: Stack) -> list[Pool]:

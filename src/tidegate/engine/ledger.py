@@ -120,7 +120,8 @@ def _import_refusal(event: BookImported, stack: Stack) -> list[Decision]:
         return rejected("account_or_instrument_unknown", "an owner of the imported accounts")
     most, rich = facts.lots_max[instrument], stack.venue.limits.balance_max
     over = (lots > most) | (lots < -most) | (entry > facts.price_max[instrument])
-    over |= (entry <= 0) & (lots != 0) & (facts.kind[instrument] != Kind.SPOT)
+    too_low = entry < facts.price_min[instrument]
+    over |= too_low & (lots != 0) & (facts.kind[instrument] != Kind.SPOT)
     if over.any() or ((cash > rich) | (cash < -rich)).any():
         return rejected("amount_exceeds_limit", "a balance, position or entry is out of range")
     return []
@@ -275,7 +276,7 @@ def on_trade(state: State, event: Traded, stack: Stack) -> list[Decision]:
         return rejected("trade_with_itself", f"account {event.taker}")
     if lots == 0:
         return rejected("amount_must_be_positive", "a trade of no lots")
-    if not 0 < price <= stack.facts.price_max[i]:
+    if not stack.facts.price_min[i] <= price <= stack.facts.price_max[i]:
         return rejected("price_out_of_range", f"{price} on instrument {i}")
     if not state.mark[i]:
         return rejected("instrument_has_no_mark", f"trade in instrument {i}")
@@ -309,7 +310,9 @@ def _trade_refusal(
         return []
     if not reduces and not declaration.oracle.admits(Action.OPEN, int(state.quality[i])):
         return rejected("price_not_good_enough", f"opening in instrument {i}")
-    if not reduces and (unpriced := [j for j in _priced_by(state, account, i) if not state.mark[j]]):
+    if not reduces and (
+        unpriced := [j for j in _priced_by(state, account, i) if not state.mark[j]]
+    ):
         return rejected("instrument_has_no_mark", f"account {account} holds {unpriced}")
     if not reduces and state.rung >= Rung.REDUCE_ONLY:
         return rejected("breaker_reduce_only", f"rung {Rung(state.rung).name.lower()}")

@@ -89,17 +89,37 @@ def _ordered_lots(state: State, plan: Plan, instruments: int) -> list[I64]:
     return out
 
 
+def capacity(state: State, view: View, rung: int, i: int, side: int, stack: Stack) -> int:
+    """Return the lots of ``i`` that one window may release on a side (0 sells, 1 buys).
+
+    On the auction rung forced sales leave the order book alone: only netting remains.
+    """
+    planner, breaker, m = stack.declaration.planner, stack.declaration.breaker, state.market
+    pace = Ppm(0) if rung >= Rung.AUCTION_ONLY else breaker.at(rung).pace
+    mark = int(view.mark[i])
+    depth = executable(
+        m.depth_price[i, side],
+        m.depth_lots[i, side],
+        int(m.levels[i, side]),
+        mark,
+        planner.depth_reach,
+    )
+    return planner.capacity(
+        depth_lots=int(depth),
+        lot_value=worth_of_lot(stack, i, mark),
+        pace=pace,
+        reserved=breaker.reserved,
+    )
+
+
 def throttle(
     state: State, view: View, rung: int, now: int, stack: Stack
 ) -> tuple[list[I64], list[list[int]]]:
     """Return the lots that may be ordered now per side and instrument, and the bucket's content.
 
-    Bounded by the drained bucket over measured depth, and by what is already in flight. On the
-    auction rung forced sales leave the order book alone: only netting remains.
+    Bounded by the drained bucket over measured depth, and by what is already in flight.
     """
-    planner, breaker, m = stack.declaration.planner, stack.declaration.breaker, state.market
-    step = breaker.at(rung)
-    pace = Ppm(0) if rung >= Rung.AUCTION_ONLY else step.pace
+    planner, m = stack.declaration.planner, state.market
     n = view.mark.size
     rooms = [np.zeros(n, np.int64) for _ in range(2)]
     held: list[list[int]] = [[0] * n for _ in range(2)]
@@ -107,25 +127,15 @@ def throttle(
     for i in range(n):
         lot_value = worth_of_lot(stack, i, int(view.mark[i]))
         for side in range(2):
-            depth = executable(
-                m.depth_price[i, side],
-                m.depth_lots[i, side],
-                int(m.levels[i, side]),
-                int(view.mark[i]),
-                planner.depth_reach,
-            )
-            capacity = planner.capacity(
-                depth_lots=int(depth), lot_value=lot_value, pace=pace, reserved=breaker.reserved
-            )
+            most = capacity(state, view, rung, i, side, stack)
             spent = planner.drained(
                 spent=int(m.spent[i, side]),
-                capacity=capacity,
+                capacity=most,
                 elapsed=now - int(m.spent_at[i, side]),
             )
-            room = max(0, capacity - spent)
+            room = max(0, most - spent)
             if planner.in_flight_max:
                 room = min(room, max(0, planner.in_flight_max // lot_value - int(flight[side][i])))
-            # A trading lot of a spot asset is `units` of its smallest units.
             held[side][i], rooms[side][i] = spent, room
     return rooms, held
 

@@ -76,6 +76,8 @@ def observe(state: State, event: PriceObserved, stack: Stack) -> list[Decision]:
         now=event.ts,
         last=int(m.seen_at[i, event.source]) if m.seen_price[i, event.source] else 0,
     )
+    if not code and event.price < stack.facts.price_min[i]:
+        code = "price_below_limit"
     if not code and not 0 <= event.confidence <= event.price:
         code = "confidence_out_of_range"
     if code:
@@ -137,12 +139,13 @@ def _moved(state: State, stack: Stack, i: int, seen: list[Seen], now: int) -> li
 def _mark_effects(
     state: State, stack: Stack, i: int, belief: Belief, now: int, *, pending: int, pending_at: int
 ) -> list[Decision]:
-    price = min(belief.price, int(stack.facts.price_max[i]))
+    lowest = int(stack.facts.price_min[i])
+    price = max(lowest, min(belief.price, int(stack.facts.price_max[i])))
     mark = MarkMoved(
         instrument=i,
         price=Ticks(price),
-        low=Ticks(min(belief.low, price)),
-        high=Ticks(min(belief.high, int(stack.facts.price_max[i]))),
+        low=Ticks(max(lowest, min(belief.low, price))),
+        high=Ticks(max(price, min(belief.high, int(stack.facts.price_max[i])))),
         index=Ticks(belief.index),
         basis=belief.basis,
         pending=Ticks(pending),
@@ -221,7 +224,7 @@ def grow_stale(state: State, now: int, stack: Stack) -> list[Decision]:
             MarkMoved(
                 instrument=i,
                 price=Ticks(int(m.mark[i])),
-                low=Ticks(low),
+                low=Ticks(max(low, int(stack.facts.price_min[i]))),
                 high=Ticks(min(high, int(stack.facts.price_max[i]))),
                 index=Ticks(int(m.index_price[i])),
                 basis=int(m.basis[i]),

@@ -80,7 +80,7 @@ def _changes(effects: Sequence[Decision]) -> Iterator[Change]:
 
 
 def _summed(base: I64, place: I64, change: I64) -> NDArray[Any]:
-    """Return ``base`` plus all changes of each place: int64 where that cannot wrap, else objects."""
+    """Return ``base`` plus all changes of each place: int64 where none can wrap, else objects."""
     spread = np.abs(change.astype(np.float64)).sum() + np.abs(base.astype(np.float64)).max()
     out = base.astype(np.int64 if spread < MONEY_MAX else object)
     np.add.at(out, place.reshape(-1), change.astype(out.dtype))

@@ -8,7 +8,7 @@ import numpy as np
 from tidegate.domain.book import FIRST_USER, Book
 from tidegate.domain.facts import Facts
 from tidegate.domain.units import I64, PPM, PPM_DIRECT, isqrt, kernel, muldiv, ppm_ceil
-from tidegate.kernels.value import LINEAR, SPOT, notional, worth
+from tidegate.kernels.value import LINEAR, SPOT, in_money, notional, settled_value, worth
 
 
 MAINTENANCE, INITIAL = 0, 1
@@ -25,13 +25,16 @@ def tier_at(start: int, end: int, floor: I64, size: int) -> int:
 
 @kernel
 def premium_rate(base: int, premium: int, lots: int) -> int:
-    """Return the size premium's rate in ppm: 0.8 base + premium * sqrt(lots), rounded up.
+    """Return the size premium's rate in ppm: 0.8 base + premium * sqrt(lots), rounded up once.
 
     Source: Drift v2 `math/margin.rs`, max(r, 0.8 r + imf sqrt(q)); ours counts lots where theirs
-    counts base units of 1e-9, and rounds the root up.
+    counts base units of 1e-9, and rounds up.
     """
-    root = isqrt(abs(lots) * premium * premium)
-    return min(PPM, ppm_ceil(base, 800_000) + (root + 1_000) // 1_000)
+    square = abs(lots) * premium * premium
+    root = isqrt(square)
+    if root * root < square:
+        root += 1
+    return min(PPM, (800 * base + root + 999) // 1_000)
 
 
 @kernel
@@ -78,6 +81,20 @@ def net_margin(book: Book, facts: Facts, mark: I64, row: int, price: int, out: I
 
 
 @kernel
+def best_margin(book: Book, facts: Facts, low: I64, high: I64, row: int) -> int:
+    """Return the net margin of the position in ``row`` at the believed prices that favour it.
+
+    An inverse is paid in coins whose own price may be doubted: they are taken at the upper end of
+    it where they are owned, and at the lower end where they are owed.
+    """
+    i, lots = np.int64(book.instrument[row]), book.lots[row]
+    price = high[i] if lots > 0 else low[i]
+    amount = settled_value(facts, i, lots, price) - book.cost[row]
+    gain = in_money(facts, high if amount > 0 else low, i, amount)
+    return gain - requirement(facts, i, lots, notional(facts, i, lots, price), MAINTENANCE)
+
+
+@kernel
 def sweep(
     book: Book, facts: Facts, mark: I64, low: I64, high: I64, equity: I64, required: I64, best: I64
 ) -> None:
@@ -86,7 +103,8 @@ def sweep(
     ``best`` is the largest ``equity - maintenance`` that any price within ``low``..``high`` of each
     instrument allows: because a position's net margin is monotone in its price (a rate is below
     100 %), the best end is the upper one for a long and the lower one for a short, and the ends
-    add up. Where ``low == high == mark``, ``best`` is exactly ``equity - required``.
+    add up (for an inverse and its coin to no less than any price allows: see `best_margin`).
+    Where ``low == high == mark``, ``best`` is exactly ``equity - required``.
     Integer sums commute, so the row order of the book is no part of the answer.
 
     Budget: 5 ns a position for linear instruments without size premium in their first two tiers,
@@ -105,6 +123,9 @@ def sweep(
     tick_value, start, floor = facts.tick_value, facts.tier_start, facts.tier_floor
     rate, cum = facts.tier_maintenance, facts.tier_maintenance_cum
     plain = (facts.kind == LINEAR) & (facts.premium == 0)
+    doubt = low != high
+    for i in np.flatnonzero(facts.coin >= 0):
+        doubt[i] |= doubt[facts.coin[i]]
     net = np.zeros(2, np.int64)
     for row in range(book.counts[1]):
         lots, account = row_lots[row], np.uint32(row_account[row])
@@ -123,11 +144,7 @@ def sweep(
             gain, due = net[0], net[1]
         equity[account] += gain
         required[account] += due
-        if low[i] != high[i]:
-            # A doubtful price: once more at the end of its interval that favours the holder.
-            net_margin(book, facts, mark, row, high[i] if lots > 0 else low[i], net)
-            gain, due = net[0], net[1]
-        best[account] += gain - due
+        best[account] += best_margin(book, facts, low, high, row) if doubt[i] else gain - due
 
 
 @kernel
@@ -159,15 +176,24 @@ def open_interest_rate(facts: Facts, i: int, open_notional: int, rate: int) -> i
 
 @kernel
 def position_initial(facts: Facts, i: int, lots: int, price: int, open_lots: int) -> int:
-    """Return the initial requirement of one position in Money, crowding included, rounded up."""
+    """Return the initial requirement of one position in Money, crowding included, rounded up.
+
+    Crowding takes the marginal rate of `open_interest_rate` and the tier's deduction along: below
+    ``open_low`` nothing changes, whatever the tier, and at ``open_high`` the notional is asked.
+    """
     size = notional(facts, i, lots, price)
     due = requirement(facts, i, lots, size, INITIAL)
     if facts.kind[i] == SPOT or facts.open_high[i] == 0:
         return due
     start, end = facts.tier_start[i], facts.tier_start[i + 1]
-    base = facts.tier_initial[tier_at(start, end, facts.tier_floor, size)]
+    tier = tier_at(start, end, facts.tier_floor, size)
+    base = facts.tier_initial[tier]
     rate = open_interest_rate(facts, i, notional(facts, i, open_lots, price), base)
-    return max(due, ppm_ceil(size, rate))
+    if rate == base:
+        return due
+    # As the rate nears 100 %, what the lower tiers deduct nears nothing in the same proportion.
+    kept = muldiv(facts.tier_initial_cum[tier], PPM - rate, PPM - base)
+    return max(due, ppm_ceil(size, rate) - kept)
 
 
 @kernel

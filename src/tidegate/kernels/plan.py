@@ -35,7 +35,9 @@ def close_share(equity: int, required: int, penalty: int, target: int, most: int
         return most
     if gap <= 0:
         return 0
-    return min(most, ratio_ppm(gap, cure) + 1)
+    share = ratio_ppm(gap, cure)
+    # Both products wrap alike modulo 2**64, and their difference is below 2**62: a sound test.
+    return min(most, share if share * cure == gap * PPM else share + 1)
 
 
 @kernel

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from tidegate.domain.units import PPM
 from tidegate.drivers.verdict import RUNGS
 from tidegate.report.numbers import amount, brief, duration
 from tidegate.report.run import Run
@@ -82,6 +83,9 @@ def money_picture(runs: Sequence[Run]) -> Picture:
                 axes.plot(t, y, color=colour(name), linewidth=1.7, drawstyle="steps-post")
             tidy(axes)
             plain(axes, brief)
+            if not any(value.any() for value in values):
+                axes.set_ylim(0, PPM)
+                axes.set_yticks([0])
             axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
             axes.set_title(title)
             timed(axes, narrow=True)

@@ -93,6 +93,16 @@ METRICS: Final[tuple[Metric, ...]] = (
         "Paid out by all tranches of the insurance fund together.",
     ),
     Metric(
+        "borne_by_others",
+        "Borne by other accounts",
+        "Who lost",
+        "low",
+        lambda v: v.borne_by_others,
+        amount,
+        "Profit taken from winners, socialised loss and what nobody paid, together: the part of "
+        "the damage that the bankrupt accounts and the fund did not carry.",
+    ),
+    Metric(
         "socialised_loss",
         "Socialised loss",
         "Who lost",

@@ -147,9 +147,9 @@ def _cards(runs: Sequence[Run]) -> list[Card]:
     out: list[Card] = []
     for key, label in (
         ("loss", "lost below zero"),
+        ("borne_by_others", "borne by other accounts"),
         ("peak_impact_ppm", "deepest price impact"),
         ("accounts_liquidated", "accounts liquidated"),
-        ("adl_profit_taken", "taken from winners"),
     ):
         if key == "loss":
             before, after = float(bare.loss), float(judged.loss)

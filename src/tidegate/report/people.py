@@ -21,6 +21,7 @@ from tidegate.report.theme import Key, Picture, colour, picture, plain, stack_co
 
 LEVERAGE: Final = (0, 2, 5, 10, 20, 50)  # times equity, lower ends
 TOP: Final = 12  # rows of a table
+MANY: Final = 5  # accounts that make a distribution
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +35,14 @@ class Row:
 
 
 def people_picture(runs: Sequence[Run], label: str) -> Picture | None:
-    """Draw the share liquidated by opening leverage and by opening size; None without an opening.
+    """Draw the share liquidated by opening leverage and by opening size.
 
-    Buckets count the accounts that held anything at the opening, the same under every stack.
+    None where hardly anybody was there at the opening: shares of so few would say nothing. Buckets
+    count the accounts that held anything at the opening, the same under every stack.
     """
     first = runs[0].casualties
     held = np.flatnonzero(first.notional > 0)
-    if not held.size:
+    if held.size < max(MANY, runs[0].verdict.accounts // 10):
         return None
     leverage = np.digitize(leverages(first)[held], LEVERAGE) - 1
     sizes = _size_edges(first.notional[held])

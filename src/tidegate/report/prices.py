@@ -35,6 +35,9 @@ def price_picture(runs: Sequence[Run], instrument: int) -> Picture:
             t, y = thinned(series.ts, series.impact[:, instrument] * 100 / PPM, cells)
             low.plot(t, y, color=colour(name), linewidth=1.2)
             low.fill_between(t, 0, y, color=colour(name), alpha=0.12, linewidth=0)
+        if not any(run.series.impact[:, instrument].any() for run in runs):
+            low.set_ylim(-1, 1)
+            low.set_yticks([0])
         tidy(top)
         tidy(low)
         plain(top, price_label)

@@ -89,6 +89,13 @@ def _compared(
         fell = "the loss was the same" if v.loss else "nobody ended below zero either"
     else:
         fell = f"the loss rose from {amount(bare.loss, unit)} to {amount(v.loss, unit)}"
+    if v.loss and sum(v.fund_used):
+        whole = sum(v.fund_used) >= v.loss
+        fell += (
+            ", which the fund paid"
+            if whole
+            else f", of which the fund paid {amount(sum(v.fund_used), unit)}"
+        )
     parts = [
         fell,
         f"{v.accounts_liquidated:,} instead of {bare.accounts_liquidated:,} were liquidated",
@@ -98,12 +105,12 @@ def _compared(
             f"forced orders moved a price by {percent(v.peak_impact_ppm / PPM)} at most instead of "
             f"{percent(bare.peak_impact_ppm / PPM)}"
         )
-    if bare.adl_profit_taken or v.adl_profit_taken:
+    if bare.borne_by_others or v.borne_by_others:
         parts.append(
-            f"winners gave up {_or_nothing(v.adl_profit_taken, unit)} instead of "
-            f"{_or_nothing(bare.adl_profit_taken, unit)}"
+            f"other accounts bore {_or_nothing(v.borne_by_others, unit)} instead of "
+            f"{_or_nothing(bare.borne_by_others, unit)}"
         )
-    return f"Under {names[other]}, on the same weather, {_joined(parts)}."
+    return f"Under {names[other]}, on the same weather, {'; '.join(parts)}."
 
 
 def _cost(bare: Verdict, v: Verdict) -> str:

@@ -256,6 +256,7 @@ def _instrument_columns(venue: Venue) -> Mapping[str, Any]:
         "contract": of({Inverse: "contract"}, 0),
         "face": of({Inverse: "face"}, 0),
         "coin": np.array(coins, np.int64),
+        "price_min": np.array([venue.price_min(i) for i in venue.instruments], np.int64),
         "price_max": np.array([i.price_max for i in venue.instruments], np.int64),
         "lots_max": np.array([i.lots_max for i in venue.instruments], np.int64),
     }

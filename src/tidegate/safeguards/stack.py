@@ -172,7 +172,7 @@ def _cash_max(facts: Facts, venue: Venue) -> int:
     debt = np.maximum(facts.debt_initial, facts.debt_maintenance)
     rates = np.maximum(debt, PPM).tolist()
     worst = sum(
-        i.value_max(i.lots_max) * rate // PPM + 1
+        venue.worth_max(i) * rate // PPM + 1
         for i, rate in zip(venue.instruments, rates, strict=True)
     )
     most = max(0, MONEY_MAX - worst) * PPM // max(PPM, *facts.cash_debt.tolist())
