@@ -508,6 +508,7 @@ def test_deleveraging_is_paid_by_winners_who_stay_winners(history: History):
             if any(isinstance(x, DeficitFound) for x in effects):
                 continue
             for a in winners:
+                assert all(marks[i] for i, _, _ in Margin(before).held(a)), "nobody knows its worth"
                 equity, _ = Margin(world.state).totals(a, marks)
                 was, _ = Margin(before).totals(a, marks)
                 assert was > 0

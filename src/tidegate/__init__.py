@@ -12,7 +12,10 @@ def _compiled_code_folder() -> Path:
     """Return a cache folder named after all kernel sources: an edited helper is never missed."""
     here = Path(__file__).parent
     digest = hashlib.blake2b(digest_size=8)
-    for source in [here / "domain/units.py", *sorted((here / "kernels").glob("*.py"))]:
+    for source in [
+        *sorted((here / "domain").glob("*.py")),
+        *sorted((here / "kernels").glob("*.py")),
+    ]:
         digest.update(source.read_bytes())
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(home) / "tidegate" / "compiled" / digest.hexdigest()

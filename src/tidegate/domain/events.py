@@ -74,7 +74,8 @@ class Transferred(Event, frozen=True, kw_only=True):
 class Traded(Event, frozen=True, kw_only=True):
     """Two accounts exchanged a position; ``lots`` is signed from the taker's side.
 
-    ``maker`` 0 is the world outside. ``settled`` as in `Withdrawn`.
+    ``maker`` 0 is the world outside. ``settled`` as in `Withdrawn`. ``reduces`` asks for no more
+    than the taker still holds: what a recorded close may do after another stack came first.
     """
 
     instrument: int
@@ -83,6 +84,7 @@ class Traded(Event, frozen=True, kw_only=True):
     lots: Lots
     price: Ticks
     settled: bool = False
+    reduces: bool = False
 
 
 class PriceObserved(Event, frozen=True, kw_only=True):

@@ -179,6 +179,7 @@ def _flow(ts: int, kind: int, account: int, asset: int, lots: int, price: int) -
         lots=Lots(lots),
         price=Ticks(price),
         settled=True,
+        reduces=kind == CLOSE,
     )
 
 

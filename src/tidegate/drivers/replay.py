@@ -22,6 +22,7 @@ from tidegate.domain.events import (
     PriceObserved,
     SignalObserved,
     Traded,
+    Withdrawn,
 )
 from tidegate.domain.units import Nanos
 from tidegate.drivers.casualties import Casualties
@@ -125,6 +126,9 @@ class Replay:
                 self._venue.observe(event)  # the engine sees what our own orders left of it
             case Traded(taker=0, maker=0):
                 self._venue.observe(event)
+            case Traded() | Withdrawn() if not self.shadow and event.settled:
+                # What history allowed another stack may refuse: here the engine decides anew.
+                self._step(msgspec.structs.replace(event, settled=False))
             case _:
                 self._step(event)
 
@@ -144,8 +148,7 @@ class Replay:
     def _clock(self, now: int) -> None:
         """Show the engine the visible book, our own footprint in the price, and the time."""
         if not self.shadow:
-            for i in range(len(self._impact)):
-                self._impact[i] = self._venue.impact_ppm(i)
+            self._impact = [self._venue.impact_ppm(i) for i in range(len(self._impact))]
             for event in self._venue.quote(Nanos(now)):
                 self._step(event)
             self._repeat_prices(now)
@@ -183,6 +186,8 @@ class Replay:
 
     def _step(self, event: Input) -> None:
         seq = self.state.seq
+        if not self.shadow:
+            self._impact = [self._venue.impact_ppm(i) for i in range(len(self._impact))]
         effects = step(self.state, event, self.stack)
         if self.journal is not None:
             self._batch.append(Record(seq, event, tuple(effects)))

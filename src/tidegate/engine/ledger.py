@@ -188,6 +188,8 @@ def _withdrawal_refusal(state: State, event: Withdrawn, stack: Stack) -> list[De
         row = row_of(state.book, account, asset)
         if row >= 0 and state.book.in_flight[row]:
             return rejected("liquidation_in_flight", f"account {account}, asset {asset}")
+    if balance(state, account, asset) < amount and not _borrowable(state, asset):
+        return rejected("asset_not_borrowable", f"account {account}, {amount} of asset {asset}")
     if refusal := _price_refusal(state, account, asset, stack):
         return refusal
     why = declaration.margin.allows(
@@ -202,6 +204,13 @@ def _withdrawal_refusal(state: State, event: Withdrawn, stack: Stack) -> list[De
         scale=declaration.breaker.at(state.rung).initial_scale,
     )
     return rejected(why, f"withdrawal of {amount} from account {account}") if why else []
+
+
+def _borrowable(state: State, asset: int) -> bool:
+    """Return whether the venue lends ``asset``: whether it asks margin for owing it."""
+    if asset == CASH:
+        return bool(state.facts.cash_debt[1])
+    return bool(state.facts.debt_initial[asset])
 
 
 def _priced_by(state: State, account: int, also: int) -> list[int]:
@@ -280,6 +289,12 @@ def on_trade(state: State, event: Traded, stack: Stack) -> list[Decision]:
         return rejected("price_out_of_range", f"{price} on instrument {i}")
     if not state.mark[i]:
         return rejected("instrument_has_no_mark", f"trade in instrument {i}")
+    if event.reduces:
+        held = balance(state, event.taker, i)
+        lots = max(min(lots, -held), 0) if held < 0 else min(max(lots, -held), 0)
+        if lots == 0:
+            return rejected("nothing_to_reduce", f"account {event.taker} in instrument {i}")
+        sides = ((event.taker, lots), (event.maker, -lots))
     for account, change in sides:
         if account != EXTERNAL and (
             refusal := _trade_refusal(state, event, account, change, stack)

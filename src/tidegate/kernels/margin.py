@@ -12,6 +12,7 @@ from tidegate.kernels.value import LINEAR, SPOT, in_money, notional, settled_val
 
 
 MAINTENANCE, INITIAL = 0, 1
+UNKNOWN = 2**61  # a slack that no move of a price uses up
 
 
 @kernel
@@ -148,13 +149,17 @@ def sweep(
 
 
 @kernel
-def spare_unpriced(book: Book, mark: I64, equity: I64, required: I64, best: I64) -> None:
-    """Make nobody liquidatable who holds anything without a price: its value is not known."""
+def spare_unpriced(book: Book, facts: Facts, mark: I64, equity: I64, best: I64) -> None:
+    """Let nobody be judged who holds anything without a price, or a contract paid in such a coin.
+
+    Its value is not known: far from any liquidation, neither bankrupt nor able to pay for others.
+    """
     for row in range(book.counts[1]):
-        account = book.account[row]
-        if book.lots[row] and account >= FIRST_USER and mark[book.instrument[row]] == 0:
-            best[account] = max(best[account], 0)
-            equity[account] = max(equity[account], required[account])
+        i, account = np.int64(book.instrument[row]), book.account[row]
+        if (book.lots[row] == 0 and book.cost[row] == 0) or account < FIRST_USER:
+            continue
+        if mark[i] == 0 or (facts.coin[i] >= 0 and mark[facts.coin[i]] == 0):
+            best[account], equity[account] = UNKNOWN, 0
 
 
 @kernel

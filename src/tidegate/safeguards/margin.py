@@ -157,9 +157,10 @@ class MarginModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             equity=np.zeros(n, np.int64), required=np.zeros(n, np.int64), best=np.zeros(n, np.int64)
         )
         sweep(book, facts, mark, low, high, health.equity, health.required, health.best)
-        held = (book.long_open > 0) | (book.short_open > 0)
-        if (held & (mark == 0)).any():
-            spare_unpriced(book, mark, health.equity, health.required, health.best)
+        needed = (book.long_open > 0) | (book.short_open > 0)
+        needed[facts.coin[needed & (facts.coin >= 0)]] = True
+        if (needed & (mark == 0)).any():
+            spare_unpriced(book, facts, mark, health.equity, health.best)
         return health
 
     def allows(
