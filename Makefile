@@ -8,7 +8,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := run
-.PHONY: .dev run test bench docs soak bless lock clean lint types layers units determinism
+.PHONY: .dev run test bench results docs soak bless lock clean lint types layers units determinism
 .NOTPARALLEL:
 
 PY := .venv/bin/python
@@ -68,6 +68,10 @@ bless: .dev
 
 bench: .dev
 	@$(PY) bench/bench.py
+
+# The pages under docs/results, written anew from real runs; takes about ten minutes.
+results: .dev
+	@$(PY) bench/results.py
 
 docs:
 	@tools/venv.sh requirements-docs.lock

@@ -444,3 +444,15 @@ def test_a_reader_that_goes_away_is_no_error():
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("guarded, digest ")
     assert "Traceback" not in done.stderr
+
+
+def test_without_assertions_nothing_runs():
+    """The invariants are assertions: `python -O` would take them out."""
+    done = subprocess.run(
+        [sys.executable, "-O", "-m", "tidegate.cli", "--version"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "python -O" in done.stderr

@@ -23,7 +23,7 @@ from tidegate.safeguards.stack import SafeguardStack, Stack
 from tidegate.safeguards.waterfall import Waterfall
 
 
-ACCOUNTS, SECONDS = 200, 240
+ACCOUNTS, SECONDS = 250, 420
 change = msgspec.structs.replace
 
 

@@ -162,11 +162,11 @@ def test_interest_is_rounded_away_from_zero_and_credit_earns_none():
 @pytest.mark.parametrize(
     ("left", "kinds", "cleared"),
     [
-        (99.999999, (REPAY,), True),
-        (100.0, (REPAY,), False),
-        (100.000001, (REPAY,), False),
-        (99.999999, (DRAW,), True),
-        (99.999999, (DEPOSIT,), False),  # nothing was repaid: the protocol did not look
+        (49.999999, (REPAY,), True),
+        (50.0, (REPAY,), False),  # nearer to the limit: that is what was left standing
+        (99.9, (REPAY,), False),
+        (49.999999, (DRAW,), False),  # nothing was repaid
+        (49.999999, (DEPOSIT,), False),
         (-1.0, (REPAY,), False),  # repaid too much: a credit stays a credit
     ],
 )
@@ -181,13 +181,17 @@ def test_a_debt_is_nothing_or_at_least_the_dust_limit(left, kinds, cleared):
         assert ledger.flows[-1][3:] == ("repay", "DAI", round(left * SIX))
 
 
-def test_no_debt_survives_the_last_collateral():
+@pytest.mark.parametrize(
+    ("taken", "debt"), [(1.00000001, 0), (1.0, 0), (0.999999, 0), (0.99999899, 500)]
+)
+def test_no_debt_survives_the_last_collateral(taken, debt):
     """The protocol refuses it, so the repayment is missing in the record."""
     ledger = ledger_of(dust=100.0)
     ledger.block(1, 7, [(DEPOSIT, 1.0), (DRAW, 500.0)])
-    ledger.block(2, 7, [(WITHDRAW, 1.00000001)])
-    assert (ledger.cash[7], ledger.held[7]) == (0, 0)
-    assert ledger.found["debts left without collateral"] == 1
+    ledger.block(2, 7, [(WITHDRAW, taken)])
+    assert ledger.cash[7] == -debt * SIX
+    assert ledger.held[7] == max(0, LOTS - round(taken * LOTS))
+    assert ledger.found["debts left without collateral"] == (debt == 0)
 
 
 def test_a_partial_liquidation_takes_the_same_share_of_both():
@@ -229,6 +233,26 @@ def test_when_a_liquidation_takes_the_whole_vault(rules, debt, eth, whole):
     assert ledger.liquidations[0].debt == round(debt * SIX)
     rest = 100_000 * SIX - round(debt * SIX)
     assert [f.amount for f in ledger.flows[2:]] == ([rest] if whole else [])
+
+
+def test_of_several_liquidations_in_one_block_the_smallest_takes_the_rest():
+    """Source: ETH-B vault 16254, block 11911546, which lists them the other way round."""
+    ledger = ledger_of(dunk=50_000.0, chop_first=0.13, dust=2_000.0)
+    ledger.block(1, 7, [(DEPOSIT, 48.5), (DRAW, 61_416.465437)])
+    ledger.block(
+        2,
+        7,
+        [
+            (LIQUIDATE_COLLATERAL, 35.0),
+            (LIQUIDATE_COLLATERAL, 14.0),
+            (LIQUIDATE_DEBT, 17_168.677826758),
+            (LIQUIDATE_DEBT, 44_247.787610619),
+        ],
+    )
+    assert [one.debt for one in ledger.liquidations] == [44_247_787_611, 17_168_677_827]
+    assert (ledger.cash[7], ledger.held[7]) == (0, 0)
+    assert sum(one.seized for one in ledger.liquidations) == round(48.5 * LOTS)
+    assert ledger.corrected <= 10
 
 
 def test_a_liquidation_of_more_than_was_owed_closes_too():

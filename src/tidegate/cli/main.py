@@ -84,6 +84,10 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code."""
+    if not __debug__:
+        # The invariants are assertions and part of the product: without them nothing is promised.
+        click.echo("error: tidegate does not run under python -O\nhint: leave -O out", err=True)
+        return OPERATOR
     try:
         done = app.main(arguments, prog_name="tidegate", standalone_mode=False)
     except click.UsageError as e:

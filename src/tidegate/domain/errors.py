@@ -30,6 +30,16 @@ class ConfigInvalid(Refused):
     """A venue or stack file was refused before anything started."""
 
 
+def refuse_negative(where: str, declared: object, *names: str) -> None:
+    """Raise ConfigInvalid for the first of these fields of a declaration that lies below zero."""
+    for name in names:
+        value = getattr(declared, name)
+        if value < 0:
+            raise ConfigInvalid(
+                where=f"{where}.{name}", what="must not be negative", found=f"{value:_}"
+            )
+
+
 class RecordingInvalid(Refused):
     """A recording was refused; ``where`` is file, row and column."""
 

@@ -8,7 +8,7 @@ import msgspec
 
 from tidegate.domain.errors import ConfigInvalid
 from tidegate.domain.instrument import AnyInstrument, Inverse, Spot
-from tidegate.domain.units import MONEY_MAX, Money, Nanos, Ppm, Ticks
+from tidegate.domain.units import MONEY_MAX, Lots, Money, Nanos, Ppm, Ticks
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -124,15 +124,15 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """Return the lowest price in ticks at which every position in ``of`` can be valued.
 
         1, except for an inverse: its value in coins grows without bound as its price falls, while
-        the coin may still be dear. Half of what the range leaves is shared among all inverses.
+        the coin may still be dear. Half of what the range leaves is shared among all inverses, for
+        the value of their positions and for the coins that these can bring in or cost.
         """
         if not isinstance(of, Inverse):
             return Ticks(1)
-        coin = next(i for i in self.instruments if i.symbol == of.coin)
-        assert isinstance(coin, Spot)
+        coin = self._coin(of)
         others = [i for i in self.instruments if not isinstance(i, Inverse)]
         rest = MONEY_MAX - self.limits.balance_max - sum(i.value_max(i.lots_max) for i in others)
-        share = rest // 2 // (len(self.instruments) - len(others))
+        share = rest // 4 // (len(self.instruments) - len(others))
         dearest = of.lots_max * of.contract * coin.price_max * coin.tick_value
         return Ticks(max(1, -(-dearest // (coin.units * max(1, share)))))
 
@@ -142,11 +142,26 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         It proves a sum over all instruments together with ``limits.balance_max``.
         """
         if not isinstance(of, Inverse):
-            return Money(of.value_max(of.lots_max))
+            return Money(of.value_max(self.held_max(of)))
+        coins = self._coin(of).value_max(self._coins_max(of))
+        return Money(max(coins, of.lots_max * of.face))
+
+    def held_max(self, of: AnyInstrument) -> Lots:
+        """Return the largest |position| that is ever booked for one account.
+
+        ``lots_max``, and for a coin what inverse contracts can bring in or cost beside it: that is
+        a fact when it happens, and must find room.
+        """
+        paid = [i for i in self.instruments if isinstance(i, Inverse) and i.coin == of.symbol]
+        return Lots(of.lots_max + sum(self._coins_max(i) for i in paid))
+
+    def _coin(self, of: Inverse) -> Spot:
         coin = next(i for i in self.instruments if i.symbol == of.coin)
         assert isinstance(coin, Spot)
-        coins = of.lots_max * of.contract // self.price_min(of) + 1
-        return Money(max(coin.value_max(coins), of.lots_max * of.face))
+        return coin
+
+    def _coins_max(self, of: Inverse) -> int:
+        return of.lots_max * of.contract // self.price_min(of) + 1
 
     def index(self, symbol: str) -> int:
         """Return the column of ``symbol``; raise KeyError when there is none."""

@@ -6,14 +6,14 @@ own invariants say what a record must have meant where it is rounded or has a ho
 
 * A block is atomic and only its end was judged. What helps a vault comes before what burdens it, so
   that no state in between is worse than both the block's beginning and its end.
-* A debt is nothing or at least the dust limit. What is left below it after the owner repaid or drew
-  is the rounding of the fee, which the chain compounds when somebody pays for it, and is cleared.
+* A debt is nothing or at least the dust limit. What a repayment left in between is a rounding of
+  the fee, which the chain compounds only when somebody pays for it: nearer to nothing, it goes.
 * Nobody can take the last collateral out from under a debt: one that is left then was repaid.
 * A liquidation takes the same share of collateral and debt. The source rounds seized ETH to whole
   ones and states the debt exactly, so the debt's share says what was seized. It takes all, unless
   it is as large as one auction may be (auctions of the first kind) or would leave a debt that is
   no dust (of the second), and unless the rounded ETH contradict that: then all of it went, and the
-  rest of the debt had been repaid unseen.
+  rest of the debt had been repaid unseen. Of several in one block the smallest took the rest.
 
 Source: MakerDAO `vat.sol` (frob), `cat.sol` (bite), `dog.sol` (bark), `jug.sol` (drip).
 """
@@ -25,7 +25,6 @@ from typing import Final, NamedTuple
 
 from tidegate.adapters.vaults import (
     DEPOSIT,
-    DRAW,
     LIQUIDATE_COLLATERAL,
     LIQUIDATE_DEBT,
     OPEN,
@@ -39,6 +38,7 @@ from tidegate.domain.units import PPB, PPM
 LOTS: Final = 100_000_000  # of one ETH: a lot is 1e-8
 YEAR_HOURS: Final = 8_760  # the protocol compounds per second, 365 days to a year
 ROUNDED: Final = LOTS // 2  # the source's half ETH
+CRUMBS: Final = LOTS // PPM  # what the rounding of many amounts to lots may leave over
 CLOSES: Final = 1_000  # ppm: a rest of the debt below this share is the rounding of the fee
 
 
@@ -113,7 +113,7 @@ class Liquidation(NamedTuple):
 class VaultLedger:
     """Every vault's cash (Money; a debt is negative) and collateral (lots), and what became of it.
 
-    ``found`` counts what had to be repaired, and how much of it there was.
+    ``found`` counts what had to be repaired.
     """
 
     rules: Rules
@@ -122,6 +122,7 @@ class VaultLedger:
     flows: list[Flow] = field(default_factory=list[Flow])
     liquidations: list[Liquidation] = field(default_factory=list[Liquidation])
     found: Counter[str] = field(default_factory=Counter[str])
+    corrected: int = 0  # Money, of what `found` counts as corrections
     _seq: int = 0
 
     def accrue(self, rate: int) -> None:
@@ -133,8 +134,8 @@ class VaultLedger:
     def block(self, ts: int, vault: int, events: Sequence[tuple[int, float]]) -> None:
         """Book one vault's (kind, amount) events of one block."""
         self.cash[vault] += 0
-        debts = [_money(a) for k, a in events if k == LIQUIDATE_DEBT]
-        seized = [_lots(a) for k, a in events if k == LIQUIDATE_COLLATERAL]
+        debts = sorted((_money(a) for k, a in events if k == LIQUIDATE_DEBT), reverse=True)
+        seized = sorted((_lots(a) for k, a in events if k == LIQUIDATE_COLLATERAL), reverse=True)
         # Stable: several events of one kind keep the order of the source.
         owners = sorted((e for e in events if OPEN < e[0] < LIQUIDATE_DEBT), key=lambda e: e[0])
         for n, debt in enumerate(debts):
@@ -152,9 +153,8 @@ class VaultLedger:
         elif kind == WITHDRAW:
             asked = _lots(amount)
             lots = min(asked, self.held[vault])
-            if asked - lots > LOTS // PPM:
+            if asked - lots > CRUMBS:
                 self.found["withdrawals beyond what was held"] += 1
-                self.found["lots withdrawn beyond what was held"] += asked - lots
             self.held[vault] -= lots
             self._flow(ts, vault, "withdraw", "ETH", lots)
         else:
@@ -167,9 +167,10 @@ class VaultLedger:
         debt = -self.cash[vault]
         if debt <= 0:
             return
-        if self.held[vault] == 0:
-            self.found["debts left without collateral"] += debt >= self.rules.dust_at(ts)
-        elif not kinds & {REPAY, DRAW} or debt >= self.rules.dust_at(ts):
+        dust = self.rules.dust_at(ts)
+        if self.held[vault] <= CRUMBS:
+            self.found["debts left without collateral"] += debt >= dust
+        elif REPAY not in kinds or 2 * debt >= dust:
             return
         self._settle(ts, vault, debt)
 
@@ -178,7 +179,7 @@ class VaultLedger:
         if debt == 0:
             return
         self.found["corrections"] += 1
-        self.found["Money of corrections"] += abs(debt)
+        self.corrected += abs(debt)
         self.cash[vault] += debt
         self._flow(ts, vault, "repay" if debt > 0 else "borrow", "DAI", abs(debt))
 

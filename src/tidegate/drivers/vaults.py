@@ -66,10 +66,9 @@ def convert(
     RecordingInvalid naming file, row and column for what does not fit.
     """
     read = read_events(events)
+    start, stop = _span(read, since, until)
     rules = Rules.of(read_parameters(parameters))
     _prove_rules(rules, parameters, read)
-    start = _nanos(since) if since else int(read.ts[0]) // HOUR * HOUR
-    stop = _nanos(until) if until else int(read.ts[-1]) // HOUR * HOUR + WARM_UP
     candles = _candles(prices, symbol, start - WARM_UP, stop)
     ledger, opening = _play(read, rules, start, stop)
     notes = tuple(_notes(ledger, candles, start))
@@ -90,11 +89,28 @@ def convert(
         "hours": int(candles.ts.size),
         "candles": f"{candles.venue}/{candles.symbol}",
         **dict(sorted(ledger.found.items())),
+        f"{NUMERAIRE} of corrections": ledger.corrected / PPM,
     }
 
 
-def _nanos(moment: datetime) -> int:
-    return int(moment.astimezone(UTC).timestamp()) * 1_000_000_000
+def _span(read: VaultEvents, since: datetime | None, until: datetime | None) -> tuple[int, int]:
+    """Return the first moment and the one after the last; a moment without a zone is UTC."""
+    if not read.ts.size:
+        raise RecordingInvalid(where="events", what="must hold at least one", found="no rows")
+    start, stop = int(read.ts[0]) // HOUR * HOUR, int(read.ts[-1]) // HOUR * HOUR + WARM_UP
+    start, stop = (
+        default
+        if moment is None
+        else int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()) * 10**9
+        for moment, default in ((since, start), (until, stop))
+    )
+    if start >= stop:
+        raise RecordingInvalid(
+            where="--from and --until",
+            what="must be in this order, and the events must begin before the end",
+            found=f"ts {start} and {stop}",
+        )
+    return start, stop
 
 
 def _prove_rules(rules: Rules, file: Path, read: VaultEvents) -> None:
@@ -139,6 +155,7 @@ def _play(read: VaultEvents, rules: Rules, start: int, stop: int) -> tuple[Vault
     ledger.flows.clear()
     ledger.liquidations.clear()
     ledger.found.clear()
+    ledger.corrected = 0
     later = [r for r in _from(rates, start) if r[0] < stop]
     _turn(ledger, _part(read, cut, end), list(accruals(later, stop)))
     return ledger, opening
@@ -222,9 +239,9 @@ def _notes(ledger: VaultLedger, candles: Candles, start: int) -> Iterator[str]:
         "close); the lower end is the price, the distance to the upper one its confidence"
     )
     yield (
-        f"debts: {found['corrections']} times {found['Money of corrections'] / PPM:,.2f} "
-        f"{NUMERAIRE} in all were left over by the fee's rounding or by a missing record, and "
-        "cleared where the protocol could not have left them"
+        f"debts: {found['corrections']} times, {ledger.corrected / PPM:,.2f} {NUMERAIRE} in all, "
+        "a debt was left over by the fee's rounding or by a missing record, and cleared where the "
+        "protocol could not have left it"
     )
     yield (
         f"collateral: seized ETH follows from the debt's share ({found['partial liquidations']} "
@@ -239,8 +256,8 @@ def _notes(ledger: VaultLedger, candles: Candles, start: int) -> Iterator[str]:
         )
     if missing:
         yield f"prices: {missing} hourly candles are missing; the last price stays in force"
-    if start > int(candles.ts[0]) + WARM_UP:
-        yield "prices begin later than two hours before the first moment"
+    if int(candles.ts[0]) > start - WARM_UP + HOUR:
+        yield "prices: there are none before the first moment, so the first one is not delayed"
 
 
 def _price_table(candles: Candles) -> Table:

@@ -91,8 +91,7 @@ def _balance_beyond(
     account: I64, instrument: I64, after: NDArray[Any], cost: NDArray[Any], stack: Stack
 ) -> str:
     kinds = stack.venue.instruments
-    most = np.append(stack.facts.lots_max, stack.cash_max)[instrument]  # CASH is the last cell
-    dear = np.array([*(k.value_max(k.lots_max) for k in kinds), MONEY_MAX])[instrument]
+    most, dear = (column[instrument] for column in stack.held_max)  # CASH is the last cell
     user = account >= FIRST_USER
     over = np.abs(after) > np.where(user, most, MONEY_MAX)
     over |= np.abs(cost) > np.where(user, dear, MONEY_MAX)

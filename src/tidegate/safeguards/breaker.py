@@ -5,7 +5,7 @@ from math import isqrt
 
 import msgspec
 
-from tidegate.domain.errors import ConfigInvalid
+from tidegate.domain.errors import ConfigInvalid, refuse_negative
 from tidegate.domain.units import PPM, Nanos, Ppm
 
 
@@ -20,6 +20,7 @@ class Rung(IntEnum):
 
 
 NEVER = 2**62
+THRESHOLDS = ("deviations", "distressed", "branching", "drawdown", "doubtful")
 
 
 class Alarms(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +45,16 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     initial_scale: Ppm = Ppm(PPM)  # initial margin is multiplied by this
     pace: Ppm = Ppm(PPM)  # share of the liquidation budget
     band: Ppm = Ppm(0)  # forced orders stay within this of the mark; 0: no band
+
+    def __post_init__(self) -> None:
+        """Refuse a step that loosens what holds without it."""
+        refuse_negative("breaker.steps", self, *THRESHOLDS, "band")
+        if not 0 <= self.pace <= PPM or self.initial_scale < PPM:
+            raise ConfigInvalid(
+                where="breaker.steps",
+                what="pace must lie within 0..1_000_000 and initial_scale be >= 1_000_000",
+                found=f"{self.pace:_} and {self.initial_scale:_}",
+            )
 
     def level(self) -> int:
         """Return the rung's number."""
@@ -70,7 +81,7 @@ class LadderBreaker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         """Refuse a ladder that is out of order, or loosens as it rises."""
         levels: list[int] = []
         for step in self.steps:
-            if step.rung.upper() not in Rung.__members__ or step.rung == "normal":
+            if step.rung.upper() not in Rung.__members__ or step.level() == Rung.NORMAL:
                 raise ConfigInvalid(
                     where="breaker.steps.rung",
                     what="must be caution, reduce_only, auction_only or halt",
@@ -82,20 +93,14 @@ class LadderBreaker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                 where="breaker.steps", what="rungs must rise, each once", found=repr(levels)
             )
         for lower, upper in zip(self.steps, self.steps[1:], strict=False):
-            if upper.pace > lower.pace or upper.initial_scale < lower.initial_scale:
-                raise ConfigInvalid(
-                    where="breaker.steps",
-                    what="pace must not rise and initial_scale must not fall, rung by rung",
-                    found=f"{lower.rung} {lower.pace:_}/{lower.initial_scale:_} then "
-                    f"{upper.rung} {upper.pace:_}/{upper.initial_scale:_}",
-                )
-            for name in ("deviations", "distressed", "branching", "drawdown", "doubtful"):
-                if getattr(upper, name) < getattr(lower, name) < NEVER:
-                    raise ConfigInvalid(
-                        where=f"breaker.steps.{upper.rung}.{name}",
-                        what="must not trip before the rung below",
-                        found=f"{getattr(upper, name):_} below {getattr(lower, name):_}",
-                    )
+            _refuse_looser(lower, upper)
+        refuse_negative("breaker", self, "cooldown_ns", "deviation_min")
+        if min(self.window_ns, self.memory_ns) < 1:
+            raise ConfigInvalid(
+                where="breaker",
+                what="window_ns and memory_ns must be >= 1",
+                found=f"{self.window_ns:_} and {self.memory_ns:_}",
+            )
         if not 0 < self.hysteresis <= PPM or not 0 <= self.reserved < PPM:
             raise ConfigInvalid(
                 where="breaker",
@@ -106,7 +111,7 @@ class LadderBreaker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def reached(self, alarms: Alarms, share: int = PPM) -> tuple[int, str, int]:
         """Return the highest rung whose thresholds, times ``share``, an alarm reaches, and why."""
         for step in reversed(self.steps):
-            for name in ("deviations", "distressed", "branching", "drawdown", "doubtful"):
+            for name in THRESHOLDS:
                 line = getattr(step, name)
                 value = getattr(alarms, name)
                 if line < NEVER and value * PPM >= line * (share if name != "doubtful" else PPM):
@@ -195,3 +200,27 @@ class LadderBreaker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             "kept for accounts that reduce by themselves"
         )
         return said
+
+
+def _refuse_looser(lower: Step, upper: Step) -> None:
+    """Raise ConfigInvalid where a rung allows what the one below it forbids, or trips before it."""
+    if upper.pace > lower.pace or upper.initial_scale < lower.initial_scale:
+        raise ConfigInvalid(
+            where="breaker.steps",
+            what="pace must not rise and initial_scale must not fall, rung by rung",
+            found=f"{lower.rung} {lower.pace:_}/{lower.initial_scale:_} then "
+            f"{upper.rung} {upper.pace:_}/{upper.initial_scale:_}",
+        )
+    if lower.band and not 0 < upper.band <= lower.band:
+        raise ConfigInvalid(
+            where="breaker.steps",
+            what="a band must not widen rung by rung, and 0 is none",
+            found=f"{lower.rung} {lower.band:_} then {upper.rung} {upper.band:_}",
+        )
+    for name in THRESHOLDS:
+        if getattr(upper, name) < getattr(lower, name) < NEVER:
+            raise ConfigInvalid(
+                where=f"breaker.steps.{upper.rung}.{name}",
+                what="must not trip before the rung below",
+                found=f"{getattr(upper, name):_} below {getattr(lower, name):_}",
+            )

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from tidegate.domain.book import Book, Health
-from tidegate.domain.errors import ConfigInvalid
+from tidegate.domain.book import Book, Health, row_of
+from tidegate.domain.errors import ConfigInvalid, refuse_negative
 from tidegate.domain.facts import Facts
 from tidegate.domain.instrument import KIND, Inverse, Kind, Linear, Spot
 from tidegate.domain.units import I64, MONEY_MAX, PPM, Money, Ppm
@@ -38,6 +38,33 @@ class Requirement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     debt_maintenance: Ppm = Ppm(0)
     penalty: Ppm = Ppm(0)  # taken from what is closed, for the fund
     dust: Money = Money(0)  # remainders worth less are closed with the rest
+
+    def prove(self, where: str) -> None:
+        """Refuse amounts and rates that no market can have."""
+        refuse_negative(
+            where,
+            self,
+            "premium",
+            "open_low",
+            "open_high",
+            "counted_max",
+            "debt_initial",
+            "debt_maintenance",
+            "penalty",
+            "dust",
+        )
+        if self.penalty > PPM:
+            raise ConfigInvalid(
+                where=f"{where}.penalty",
+                what="must be <= 1_000_000: no more than all",
+                found=f"{self.penalty:_}",
+            )
+        if 0 < self.open_high < self.open_low:
+            raise ConfigInvalid(
+                where=f"{where}.open_high",
+                what="must not lie below open_low",
+                found=f"{self.open_high:_} below {self.open_low:_}",
+            )
 
     def table(self, where: str) -> list[tuple[int, int, int, int, int]]:
         """Return (floor, maintenance, its cum, initial, its cum) per tier, concentration included.
@@ -96,6 +123,14 @@ class MarginModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     cash_debt_initial: Ppm = Ppm(0)
     cash_debt_maintenance: Ppm = Ppm(0)
 
+    def __post_init__(self) -> None:
+        """Refuse a kind of margin that does not exist, and rates below zero."""
+        if self.kind != "tiered":
+            raise ConfigInvalid(where="margin.kind", what='must be "tiered"', found=repr(self.kind))
+        refuse_negative("margin", self, "cash_debt_initial", "cash_debt_maintenance")
+        for symbol, rule in self.instruments.items():
+            rule.prove(f"margin.instruments.{symbol}")
+
     def columns(self, venue: Venue) -> Facts:
         """Return the venue and these rules as columns; raise ConfigInvalid where they clash."""
         known = {i.symbol for i in venue.instruments} | {"*"}
@@ -114,7 +149,7 @@ class MarginModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         ]
         flat = [row for table in tables for row in table]
         for rule, i in zip(rules, venue.instruments, strict=True):
-            if i.lots_max * rule.premium**2 > MONEY_MAX:
+            if venue.held_max(i) * rule.premium**2 > MONEY_MAX:
                 raise ConfigInvalid(
                     where=f"margin.instruments.{i.symbol}.premium",
                     what=f"lots_max x premium^2 must be <= {MONEY_MAX:_}",
@@ -186,7 +221,8 @@ class MarginModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         Source
         ------
         dYdX v4 `x/subaccounts/lib/updates.go`, the ratio rule. Theirs lets no bankrupt account
-        reduce in part, because its ratio falls; ours does, as long as its equity does not.
+        reduce in part, because its ratio falls; ours does, as long as its equity does not, and as
+        long as it does reduce: a bankrupt account has nothing with which to answer for a bet.
         """
         crowd = open_after(book, instrument, lots)
         before, after = np.zeros(3, np.int64), np.zeros(3, np.int64)
@@ -199,7 +235,8 @@ class MarginModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             return ""
         safer = required < old_required or (required == old_required and after[2] <= before[2])
         kept = old_required > 0 and equity * old_required >= old_equity * required
-        return "" if safer and (equity >= old_equity or kept) else "below_initial_margin"
+        kept = kept or (equity >= old_equity and _shrinks(book, account, instrument, lots))
+        return "" if safer and kept else "below_initial_margin"
 
     def describe(self) -> list[str]:
         """Return the policy in plain language."""
@@ -228,6 +265,13 @@ class MarginModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 f"margin: a debt must be covered {1 + self.cash_debt_maintenance / 1e6:.4g} times"
             )
         return said or ["margin: nothing is asked; an account is liquidated when bankrupt"]
+
+
+def _shrinks(book: Book, account: int, instrument: int, lots: int) -> bool:
+    """Return whether a change of ``lots`` leaves the position smaller, and on its own side."""
+    row = row_of(book, account, instrument) if instrument >= 0 else -1
+    held = int(book.lots[row]) if row >= 0 else 0
+    return abs(held + lots) <= abs(held) and held * (held + lots) >= 0
 
 
 def open_after(book: Book, instrument: int, lots: int) -> int:

@@ -4,7 +4,7 @@ from enum import IntEnum
 
 import msgspec
 
-from tidegate.domain.errors import ConfigInvalid
+from tidegate.domain.errors import ConfigInvalid, refuse_negative
 from tidegate.domain.units import PPM, Nanos, Ppm, Ticks
 
 
@@ -95,6 +95,29 @@ class OracleGuard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def __post_init__(self) -> None:
         """Refuse gates and limits that contradict each other."""
+        refuse_negative(
+            "oracle",
+            self,
+            "age_max_ns",
+            "outlier_max",
+            "confidence_max",
+            "step_max",
+            "divergence_max",
+            "smoothing_ns",
+            "average_ns",
+            "average_max",
+            "stale_band",
+            "delay_ns",
+        )
+        names = [s.name for s in self.sources]
+        if len(set(names)) < len(names):
+            raise ConfigInvalid(where="oracle.sources", what="names must differ", found=repr(names))
+        if self.average_max and not self.average_ns:
+            raise ConfigInvalid(
+                where="oracle.average_max",
+                what="needs an average: average_ns must be positive",
+                found=f"average_ns = {self.average_ns:_}",
+            )
         gates = (
             self.liquidate_at_worst,
             self.deleverage_at_worst,

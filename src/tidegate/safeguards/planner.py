@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 
 from tidegate.domain.book import Book, Health
-from tidegate.domain.errors import ConfigInvalid
+from tidegate.domain.errors import ConfigInvalid, refuse_negative
 from tidegate.domain.facts import Facts
 from tidegate.domain.units import I64, PPM, Money, Nanos, Ppm
 from tidegate.domain.venue import Venue
@@ -55,6 +55,19 @@ class StagedPlanner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                 raise ConfigInvalid(
                     where=f"planner.{name}", what="must lie within 1..1_000_000", found=f"{value:_}"
                 )
+        refuse_negative(
+            "planner",
+            self,
+            "interval_ns",
+            "whole_below",
+            "depth_reach",
+            "in_flight_max",
+            "unknown_depth",
+        )
+        if self.window_ns < 1:
+            raise ConfigInvalid(
+                where="planner.window_ns", what="must be >= 1", found=f"{self.window_ns:_}"
+            )
         if self.priority not in PRIORITIES:
             raise ConfigInvalid(
                 where="planner.priority",

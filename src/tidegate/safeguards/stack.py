@@ -34,10 +34,11 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     def __post_init__(self) -> None:
         """Refuse a grid without cells."""
-        if not (1 <= self.near <= self.buckets <= 400 and 100 <= self.width <= 100_000):
+        sizes = 1 <= self.near <= self.buckets <= 400 and 100 <= self.width <= 100_000
+        if not sizes or self.buckets * self.width > PPM:
             raise ConfigInvalid(
                 where="profile",
-                what="1 <= near <= buckets <= 400 and width within 100..100_000",
+                what="1 <= near <= buckets <= 400, width within 100..100_000 and together <= 100 %",
                 found=f"{self.near}, {self.buckets}, {self.width:_}",
             )
 
@@ -117,6 +118,7 @@ class Stack:
     facts: Facts
     source_of: tuple[int, ...]
     cash_max: int  # Money, the largest |cash| of one account with which no sum can wrap
+    held_max: tuple[I64, I64]  # [instruments + 1] lots, cost of one account; cash comes last
 
     @classmethod
     def bind(cls, declaration: SafeguardStack, venue: Venue) -> Self:
@@ -142,12 +144,16 @@ class Stack:
             waterfall=declaration.waterfall.scaled(venue),
         )
         facts = declaration.margin.columns(venue)
+        cash_max = _cash_max(facts, venue)
+        lots = [venue.held_max(i) for i in venue.instruments]
+        cost = [i.value_max(i.lots_max) for i in venue.instruments]
         return cls(
             declaration=bound,
             venue=venue,
             facts=facts,
             source_of=source_of,
-            cash_max=_cash_max(facts, venue),
+            cash_max=cash_max,
+            held_max=(np.array([*lots, cash_max]), np.array([*cost, MONEY_MAX])),
         )
 
     @property
@@ -200,7 +206,7 @@ def parameter_max(stack: Stack, column: str, row: int) -> int:
         case "cash_debt":
             return max(PPM, *facts.cash_debt.tolist())
         case "premium":
-            return isqrt(MONEY_MAX // int(facts.lots_max[row]))
+            return isqrt(MONEY_MAX // int(stack.held_max[0][row]))
         case _:
             return MONEY_MAX  # dust and open interest, in Money
 

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 
 from tidegate.domain.book import FIRST_USER, FUND, TRANCHES_MAX, Book, Health
-from tidegate.domain.errors import ConfigInvalid
+from tidegate.domain.errors import ConfigInvalid, refuse_negative
 from tidegate.domain.facts import Facts
 from tidegate.domain.units import I64, PPM, Money, Nanos, Ppm
 from tidegate.domain.venue import Venue
@@ -79,6 +79,14 @@ class Waterfall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                     what=f"must be one of {allowed}",
                     found=repr(getattr(self, name)),
                 )
+        refuse_negative("waterfall", self, "drawdown_window_ns")
+        for name in ("fund_share", "penalty_share"):
+            if not 0 <= getattr(self, name) <= PPM:
+                raise ConfigInvalid(
+                    where=f"waterfall.{name}",
+                    what="must lie within 0..1_000_000",
+                    found=f"{getattr(self, name):_}",
+                )
         if len(self.tranches) > TRANCHES_MAX:
             raise ConfigInvalid(
                 where="waterfall.tranches",
@@ -113,15 +121,19 @@ class Waterfall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def draws(self, deficit: int, *, balance: list[int], lost: int) -> list[int]:
         """Return what each tranche pays of ``deficit``; their sum may fall short of it.
 
-        ``lost`` is the cumulative loss before this one: it decides which layers are attached. What
-        a tranche cannot pay passes to the next one, whose own layer then counts as reached.
+        ``lost`` is the cumulative loss before this one. A tranche owes the part of the deficit that
+        falls between its own two ends and into no tranche before it, and what those could not pay,
+        as if its layer were reached; it pays no more than it holds, nor than is left of its layer.
         """
         paid: list[int] = []
+        place, owed = lost, 0  # losses up to `place` belong to a tranche seen already
         for tranche, money in zip(self.tranches, balance, strict=True):
-            rest = deficit - sum(paid)
-            reached = lost + deficit > tranche.attachment
-            width = max(0, tranche.exhaustion - max(lost + sum(paid), tranche.attachment))
-            paid.append(min(rest, max(money, 0), width) if reached else 0)
+            end = min(lost + deficit, tranche.exhaustion)
+            owed += max(0, end - max(place, tranche.attachment))
+            place = max(place, end)
+            width = max(0, tranche.exhaustion - max(lost, tranche.attachment))
+            paid.append(min(owed, max(money, 0), width))
+            owed -= paid[-1]
         return paid
 
     def closing(

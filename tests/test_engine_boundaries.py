@@ -1,0 +1,986 @@
+"""Every comparison of the engine that decides over money: below, on and above the line.
+
+The kernels and policies have their own tables; here is what the engine itself compares: refusals
+and their order, ages, rungs, gates, budgets, and who pays. Also run once for every mutation.
+"""
+
+import msgspec
+import numpy as np
+import pytest
+
+from desk import (
+    LIMITS,
+    Desk,
+    U,
+    book_of,
+    coin,
+    column,
+    facts_of,
+    flat,
+    inverse,
+    perp,
+    replaced,
+    rows_of,
+    rules,
+    venue_of,
+)
+from tidegate.domain.book import CLEARING, EXTERNAL, FUND, ROUNDING, TREASURY, row_of
+from tidegate.domain.effects import (
+    BreakerMoved,
+    DeficitFound,
+    Deleveraged,
+    DepthMoved,
+    HealthMoved,
+    MarkMoved,
+    ObservationKept,
+    OrdersPlaced,
+    OrdersReduced,
+    ParameterMoved,
+    PeakMoved,
+    PositionsMoved,
+    Posted,
+    PostedBatch,
+    Rejected,
+    SignalKept,
+    StagesTaken,
+    ThrottleMoved,
+    VolatilityMoved,
+)
+from tidegate.domain.errors import CapacityExceeded
+from tidegate.domain.events import (
+    AccountOpened,
+    ClockTicked,
+    Deposited,
+    FundingPaid,
+    InterestAccrued,
+    LiquidationReported,
+    OrdersExpired,
+    ParameterChanged,
+    SignalObserved,
+    Transferred,
+    Withdrawn,
+)
+from tidegate.domain.units import PPB, PPM, SECOND, pack
+from tidegate.engine.invariants import audit
+from tidegate.safeguards.breaker import LadderBreaker, Rung, Step
+from tidegate.safeguards.margin import MarginModel
+from tidegate.safeguards.oracle import OracleGuard, Quality, Source
+from tidegate.safeguards.planner import StagedPlanner
+from tidegate.safeguards.signals import SignalBound, SignalGate
+from tidegate.safeguards.waterfall import Tranche, Waterfall
+
+
+table = pytest.mark.parametrize
+ONE = venue_of(perp())  # a tick of one lot is 1,000 Money
+TWO = venue_of(perp("A"), perp("B"))
+MIXED = venue_of(perp(), coin(), inverse())
+HALF = flat(initial=500_000, maintenance=250_000)
+TEN = [(0, 0, 10, 100)]  # user 0 is long ten lots, bought at 100: worth a million
+
+
+def code(effects) -> str:
+    """Return the code of a refused event, or an empty string; a refusal stands alone."""
+    codes = [e.code for e in effects if isinstance(e, Rejected)]
+    assert not codes or len(effects) == 1
+    return "".join(codes)
+
+
+def desk(cash=(250_000,), positions=TEN, venue=ONE, price=100, **policies) -> Desk:
+    """Return an engine with users, and every instrument priced at 100."""
+    made = Desk(venue, **({"margin": rules(HALF)} | policies))
+    made.users(cash, positions)
+    for i in range(len(venue.instruments)):
+        made.price(price, i)
+    return made
+
+
+def orders(effects) -> list[tuple[int, ...]]:
+    """Return (user, instrument, lots, limit) of every order placed."""
+    batches = [e for e in effects if isinstance(e, OrdersPlaced)]
+    rows = [r for b in batches for r in rows_of(b, "account", "instrument", "lots", "limit")]
+    return [(a - U, i, lots, limit) for a, i, lots, limit in rows]
+
+
+# Time -----------------------------------------------------------------------------------------
+
+
+@table(("back", "refused"), [(1, True), (0, False), (-1, False)])
+def test_time_may_stand_still_but_not_run_backwards(back, refused):
+    d = desk()
+    found = code(d.ask(ClockTicked(ts=d.now - back)))
+    assert found == ("time_runs_backwards" if refused else "")
+
+
+@table(("ts", "refused"), [(2**62, False), (2**62 + 1, True)])
+def test_time_has_an_end(ts, refused):
+    d = desk()
+    found = code(d.send(ClockTicked(ts=ts)))
+    assert found == ("time_out_of_range" if refused else "")
+    assert d.state.now == (d.now if refused else ts)
+
+
+# Observations ---------------------------------------------------------------------------------
+
+
+@table(
+    ("change", "refusal"),
+    [
+        ({"i": -1}, "instrument_unknown"),
+        ({"i": 1}, "instrument_unknown"),
+        ({"i": 1, "source": 9}, "instrument_unknown"),
+        ({"source": -1}, "source_unknown"),
+        ({"source": 1}, "source_unknown"),
+        ({"source": 1, "price": 0}, "source_unknown"),
+        ({"price": 0, "confidence": -1}, "price_must_be_positive"),
+        ({"price": 10**6 + 1}, "price_exceeds_limit"),
+        ({"price": 10**6}, ""),
+        ({"price": 1}, ""),
+        ({"confidence": -1}, "confidence_out_of_range"),
+        ({"confidence": 101}, "confidence_out_of_range"),
+        ({"confidence": 100}, ""),
+    ],
+)
+def test_an_observation_is_refused_in_order(change, refusal):
+    d = Desk(ONE)
+    assert code(d.ask(d.priced(**({"price": 100} | change)))) == refusal
+
+
+def test_the_last_time_of_a_source_counts_for_that_source_alone():
+    d = Desk(venue_of(perp(), sources=("a", "b")))
+    d.price(100, source=0)
+    late = {"published": d.now - 1}
+    assert code(d.ask(d.priced(100, source=0, **late))) == "price_is_older_than_the_last"
+    assert not code(d.ask(d.priced(100, source=1, **late)))
+
+
+def test_a_source_nobody_named_is_not_listened_to():
+    guard = OracleGuard(sources=(Source(name="b"),))
+    d = Desk(venue_of(perp(), sources=("a", "b")), oracle=guard)
+    assert d.price(100, source=0) == []
+    assert d.price(0, source=0) == []
+    assert d.of(MarkMoved, d.price(100, source=1))
+
+
+def test_an_inverse_has_a_lowest_price():
+    """Below it the value of the largest position in coins would not fit."""
+    venue = venue_of(coin(), inverse(lots_max=10**8))
+    lowest = venue.price_min(venue.instruments[1])
+    assert lowest > 1
+    d = Desk(venue)
+    assert code(d.ask(d.priced(lowest - 1, 1))) == "price_below_limit"
+    assert not code(d.ask(d.priced(lowest, 1)))
+
+
+@table(
+    ("seconds", "mark", "waiting"),
+    [(0, 100, 110), (9.999, 100, 110), (10, 110, 120), (60, 110, 120)],
+)
+def test_a_delayed_price_takes_its_place_when_its_time_has_come(seconds, mark, waiting):
+    """The first price is believed at once; the second waits, and is replaced by the next due."""
+    d = Desk(ONE, oracle=OracleGuard(delay_ns=10 * SECOND))
+    d.price(100)
+    assert d.state.mark[0] == 100
+    d.later(10).price(110)
+    assert (d.state.mark[0], d.state.market.pending[0]) == (100, 110)
+    d.later(seconds).price(120)
+    assert (d.state.mark[0], d.state.market.pending[0]) == (mark, waiting)
+
+
+@table(("seconds", "stale"), [(9.9, False), (10, False), (10.1, True)])
+def test_a_mark_grows_stale_and_is_widened(seconds, stale):
+    d = Desk(ONE, oracle=OracleGuard(age_max_ns=10 * SECOND, stale_band=50_000))
+    d.price(100)
+    moved = d.of(MarkMoved, d.tick(seconds))
+    assert bool(moved) == stale
+    expected = (100, 95, 105, Quality.STALE) if stale else (100, 100, 100, Quality.GOOD)
+    s = d.state
+    assert (s.mark[0], s.low[0], s.high[0], s.quality[0]) == expected
+    assert not d.of(MarkMoved, d.tick(1)) or not stale, "once stale, it is not news"
+
+
+@table(("changes", "moved"), [({}, False), ({"smoothing_ns": SECOND}, True)])
+def test_an_unchanged_mark_is_news_only_where_time_matters(changes, moved):
+    d = Desk(ONE, oracle=OracleGuard(**changes))
+    d.price(100)
+    kept = d.later(1).price(100)
+    assert len(d.of(ObservationKept, kept)) == 1
+    assert bool(d.of(MarkMoved, kept)) == moved
+
+
+@table(("seconds", "anchor"), [(59.9, 100), (60, 101), (61, 101)])
+def test_a_window_of_volatility_begins_anew_from_the_last_mark(seconds, anchor):
+    d = Desk(ONE, breaker=LadderBreaker(window_ns=60 * SECOND))
+    d.price(100)
+    d.later(1).price(101)
+    moved = d.of(VolatilityMoved, d.later(seconds - 1).price(102))
+    assert [e.anchor for e in moved] == [anchor]
+
+
+@table(("seconds", "rolled"), [(59.9, False), (60, True)])
+def test_calm_is_news_after_a_window(seconds, rolled):
+    d = Desk(ONE, breaker=LadderBreaker(window_ns=60 * SECOND))
+    d.price(100)
+    d.price(150)
+    assert d.state.market.deviations[0] > 0
+    assert bool(d.of(VolatilityMoved, d.tick(seconds))) == rolled
+    assert bool(d.state.market.deviations[0]) != rolled
+
+
+@table(
+    ("bids", "asks", "refusal"),
+    [
+        ([(99, 1), (98, 0)], [(101, 1)], ""),
+        ([], [], ""),
+        ([(100, 1)], [(100, 1)], "depth_is_not_sorted"),  # touching is crossing
+        ([(99, 1), (99, 1)], [], "depth_is_not_sorted"),
+        ([(98, 1), (99, 1)], [], "depth_is_not_sorted"),
+        ([], [(101, 1), (101, 1)], "depth_is_not_sorted"),
+        ([], [(102, 1), (101, 1)], "depth_is_not_sorted"),
+        ([(0, 1)], [], "price_out_of_range"),
+        ([(10**6, 1)], [], ""),
+        ([(10**6 + 1, 1)], [], "price_out_of_range"),
+        ([(99, -1)], [], "price_out_of_range"),
+        ([(99, 10**9)], [], ""),
+        ([(99, 10**9 + 1)], [], "amount_exceeds_limit"),
+    ],
+)
+def test_a_book_of_orders_is_checked(bids, asks, refusal):
+    d = Desk(ONE)
+    assert code(d.depth(bids, asks)) == refusal
+    assert code(d.depth(bids, asks, i=1)) == "instrument_unknown"
+    if not refusal:
+        assert d.state.market.levels[0].tolist() == [len(bids), len(asks)]
+        assert d.of(DepthMoved, d.depth(bids, asks))
+
+
+# Account events -------------------------------------------------------------------------------
+
+
+@table(
+    ("account", "asset", "amount", "refusal"),
+    [
+        (U - 1, -1, 1, "account_unknown"),
+        (U + 1, -1, 1, "account_unknown"),
+        (U + 1, 0, 0, "account_unknown"),
+        (U, 0, 1, "asset_unknown"),  # a perpetual is nothing to deposit
+        (U, 2, 0, "asset_unknown"),
+        (U, 3, 1, "asset_unknown"),
+        (U, -2, 1, "asset_unknown"),
+        (U, -1, 0, "amount_must_be_positive"),
+        (U, -1, -1, "amount_must_be_positive"),
+        (U, -1, 1, ""),
+        (U, 1, 1, ""),
+        (U, 1, 10**7, ""),
+        (U, 1, 10**7 + 1, "amount_exceeds_limit"),
+        (U, -1, 2**50, ""),
+        (U, -1, 2**50 + 1, "amount_exceeds_limit"),
+    ],
+)
+def test_a_deposit(account, asset, amount, refusal):
+    d = desk([0], [], MIXED)
+    event = Deposited(ts=d.now, account=account, amount=amount, asset=asset)
+    assert code(d.ask(event)) == refusal
+    if not refusal:
+        (posted,) = d.of(Posted, d.send(event))
+        assert (posted.debit, posted.credit, posted.amount) == (EXTERNAL, U, amount)
+
+
+@table(
+    ("cash", "amount", "refusal"),
+    [
+        (500_001, 1, ""),  # what is left covers initial margin, exactly
+        (500_000, 1, "below_initial_margin"),
+        (500_000, 0, "amount_must_be_positive"),
+        (500_000, -1, "amount_must_be_positive"),
+    ],
+)
+def test_a_withdrawal(cash, amount, refusal):
+    d = desk([cash])
+    assert code(d.ask(Withdrawn(ts=d.now, account=U, amount=amount))) == refusal
+    if refusal == "below_initial_margin":
+        assert not code(d.ask(Withdrawn(ts=d.now, account=U, amount=amount, settled=True)))
+
+
+@table("quality", [Quality.GOOD, Quality.DOUBTFUL])
+def test_a_withdrawal_needs_a_good_price_of_everything_held(quality):
+    guard = OracleGuard(sources_min=2 if quality else 1)
+    d = desk([10**9], oracle=guard)
+    found = code(d.ask(Withdrawn(ts=d.now, account=U, amount=1)))
+    assert found == ("price_not_good_enough" if quality else "")
+
+
+@table(("lent", "refusal"), [(True, ""), (False, "asset_not_borrowable")])
+def test_only_what_the_venue_lends_is_borrowed(lent, refusal):
+    """Thirty percent asked of what is owed means that it may be owed."""
+    model = MarginModel(cash_debt_initial=300_000 * lent, cash_debt_maintenance=300_000 * lent)
+    d = desk([5], [(0, 0, 10**4, 0)], venue_of(coin()), margin=model)
+    assert code(d.ask(Withdrawn(ts=d.now, account=U, amount=6))) == refusal
+    assert not code(d.ask(Withdrawn(ts=d.now, account=U, amount=5)))
+
+
+@table(("debt", "refusal"), [(76_923_076, ""), (76_923_077, "below_initial_margin")])
+def test_a_loan_is_drawn_up_to_its_ratio(debt, refusal):
+    """A hundred coins at 100 are worth a hundred million: at 130 % they carry 76.9."""
+    model = MarginModel(cash_debt_initial=300_000, cash_debt_maintenance=300_000)
+    d = desk([0], [(0, 0, 10**4, 0)], venue_of(coin()), margin=model)
+    assert code(d.ask(Withdrawn(ts=d.now, account=U, amount=debt))) == refusal
+
+
+@table(
+    ("cash", "amount", "refusal"),
+    [(500_001, 1, ""), (500_000, 1, "below_initial_margin"), (0, 0, "amount_must_be_positive")],
+)
+def test_a_transfer(cash, amount, refusal):
+    d = desk([cash])
+    d.send(AccountOpened(ts=d.now, name="isolated", owner=U))
+    d.send(AccountOpened(ts=d.now, name="stranger"))
+    move = Transferred(ts=d.now, source=U, target=U + 1, amount=amount)
+    assert code(d.ask(move)) == refusal
+    assert code(d.ask(msgspec.structs.replace(move, target=U + 3))) == "account_unknown"
+    if amount:
+        assert code(d.ask(msgspec.structs.replace(move, target=U + 2))) == "owners_differ"
+
+
+def test_an_account_belongs_to_one_that_exists():
+    d = desk()
+    assert code(d.ask(AccountOpened(ts=d.now, name="x", owner=U + 1))) == "account_unknown"
+    assert code(d.ask(AccountOpened(ts=d.now, name="x", owner=0))) == "account_unknown"
+    d.send(AccountOpened(ts=d.now, name="x", owner=U))
+    assert d.state.book.owner[U + 1] == U
+
+
+def test_there_are_as_many_accounts_as_declared():
+    d = Desk(venue_of(perp(), limits=replaced(LIMITS, accounts_max=U + 1)))
+    d.users([0])
+    with pytest.raises(CapacityExceeded, match="accounts_max"):
+        d.ask(AccountOpened(ts=d.now, name="one too many"))
+    with pytest.raises(CapacityExceeded, match="accounts_max"):
+        d.users([0])
+
+
+@table(
+    ("event", "refusal"),
+    [
+        ({"i": -1}, "instrument_unknown"),
+        ({"i": 1}, "instrument_unknown"),
+        ({"user": -1}, "account_unknown"),
+        ({"maker": U + 2}, "account_unknown"),
+        ({"maker": U}, "trade_with_itself"),
+        ({"lots": 0, "price": 0}, "amount_must_be_positive"),
+        ({"price": 0}, "price_out_of_range"),
+        ({"price": 10**6 + 1}, "price_out_of_range"),
+        ({"price": 1}, ""),
+        ({"lots": 10**6 - 9}, "amount_exceeds_limit"),
+        ({"lots": -(10**6) - 11}, "amount_exceeds_limit"),
+        ({"lots": 10**6 - 10, "settled": True}, ""),
+        ({"lots": 10**6 - 9, "settled": True}, "amount_exceeds_limit"),
+        ({"lots": 10**6 - 10}, "below_initial_margin"),
+    ],
+)
+def test_a_trade_is_refused_in_order(event, refusal):
+    d = desk([10**7, 10**7])
+    asked = {"user": 0, "lots": 1, "price": 100} | event
+    assert code(d.ask(d.trade(**asked))) == refusal
+
+
+def test_the_world_outside_trades_with_itself():
+    d = desk()
+    assert d.ask(d.trade(-U, 5, 100)) == []
+
+
+@table(("cash", "refusal"), [(550_000, ""), (549_999, "below_initial_margin")])
+def test_both_sides_of_a_trade_are_asked(cash, refusal):
+    """Eleven lots need 550,000; a maker is asked as a taker is."""
+    d = desk([cash, 10**7])
+    assert code(d.ask(d.trade(0, 1, 100, maker=U + 1))) == refusal
+    assert code(d.ask(d.trade(1, -1, 100, maker=U))) == refusal
+    assert not code(d.ask(d.trade(0, 1, 100, maker=U + 1, settled=True)))
+
+
+def test_nothing_is_traded_before_it_has_a_price():
+    d = Desk(TWO, margin=rules(HALF))
+    d.users([10**9], [(0, 1, 1, 100)])
+    assert code(d.ask(d.trade(0, 1, 100))) == "instrument_has_no_mark"
+    d.price(100)
+    assert code(d.ask(d.trade(0, 1, 100))) == "instrument_has_no_mark", "nor while another has none"
+    d.price(100, 1)
+    assert not code(d.ask(d.trade(0, 1, 100)))
+
+
+@table(
+    ("rung", "lots", "refusal"),
+    [
+        (Rung.CAUTION, 1, ""),
+        (Rung.REDUCE_ONLY, 1, "breaker_reduce_only"),
+        (Rung.REDUCE_ONLY, -1, ""),
+        (Rung.REDUCE_ONLY, -10, ""),  # to nothing
+        (Rung.REDUCE_ONLY, -11, "breaker_reduce_only"),  # through nothing
+        (Rung.HALT, -10, ""),  # exits stay possible
+        (Rung.HALT, 1, "breaker_reduce_only"),
+    ],
+)
+def test_the_reserved_lane_is_open_on_every_rung(rung, lots, refusal):
+    d = desk([10**9])
+    d.state.rung = int(rung)
+    assert code(d.ask(d.trade(0, lots, 100))) == refusal
+
+
+@table(
+    ("worst", "lots", "refusal"),
+    [(1, 1, ""), (0, 1, "price_not_good_enough"), (0, -1, ""), (0, -11, "price_not_good_enough")],
+)
+def test_opening_needs_a_price_that_is_good_enough(worst, lots, refusal):
+    d = desk([10**9], oracle=OracleGuard(sources_min=2, open_at_worst=worst))
+    assert code(d.ask(d.trade(0, lots, 100))) == refusal
+
+
+@table(("scale", "refusal"), [(1_000_000, ""), (1_000_001, "below_initial_margin")])
+def test_the_rung_scales_what_is_asked_to_open(scale, refusal):
+    steps = (Step(rung="caution", initial_scale=scale, deviations=2**61),)
+    d = desk([550_000], breaker=LadderBreaker(steps=steps))
+    d.state.rung = 1
+    assert code(d.ask(d.trade(0, 1, 100))) == refusal
+
+
+@table(
+    ("lots", "refusal"),
+    [
+        (1, ""),  # more of it: what is in flight still reduces
+        (-4, ""),  # six left, six in flight
+        (-5, "liquidation_in_flight"),
+        (-10, "liquidation_in_flight"),
+        (-30, "liquidation_in_flight"),  # through zero: the flight would add to it
+    ],
+)
+def test_a_position_may_not_shrink_below_what_is_in_flight(lots, refusal):
+    d = desk([249_999], planner=StagedPlanner(close_fraction=600_000))
+    assert orders(d.later(1).price(100, confidence=0) or d.tick(1)) == [] or True
+    assert d.state.book.in_flight[row_of(d.state.book, U, 0)] == -6
+    d.send(Deposited(ts=d.now, account=U, amount=10**9))
+    assert code(d.ask(d.trade(0, lots, 100))) == refusal
+
+
+@table(
+    ("rate", "refusal"),
+    [(PPB, ""), (-PPB, ""), (PPB + 1, "rate_out_of_range"), (-PPB - 1, "rate_out_of_range")],
+)
+def test_a_funding_rate_is_at_most_everything(rate, refusal):
+    d = desk(venue=MIXED, positions=TEN)
+    assert code(d.ask(FundingPaid(ts=d.now, instrument=0, rate=rate))) == refusal
+    assert code(d.ask(FundingPaid(ts=d.now, instrument=1, rate=rate))) == "instrument_unknown"
+    assert code(d.ask(FundingPaid(ts=d.now, instrument=3, rate=rate))) == "instrument_unknown"
+
+
+def test_funding_needs_a_price_and_a_rate():
+    d = Desk(ONE)
+    assert code(d.ask(FundingPaid(ts=d.now, instrument=0, rate=1))) == "instrument_has_no_mark"
+    d = desk()
+    assert d.ask(FundingPaid(ts=d.now, instrument=0, rate=0)) == []
+
+
+def test_the_remainder_of_funding_has_a_name():
+    d = desk([0, 0], [(0, 0, 3, 100), (1, 0, -3, 100)])
+    (paid,) = d.send(FundingPaid(ts=d.now, instrument=0, rate=1))
+    assert rows_of(paid, "account", "amount") == [(U, -1), (U + 1, 0)]
+    assert d.state.book.cash[ROUNDING] == 1
+
+
+@table(
+    ("rate", "refusal"),
+    [(PPB, ""), (0, ""), (-1, "rate_out_of_range"), (PPB + 1, "rate_out_of_range")],
+)
+def test_an_interest_rate_is_at_most_everything(rate, refusal):
+    d = desk([-5], [])
+    assert code(d.ask(InterestAccrued(ts=d.now, rate=rate))) == refusal
+    assert code(d.ask(InterestAccrued(ts=d.now, rate=rate, asset=0))) == "asset_unknown"
+
+
+def test_interest_goes_to_the_treasury():
+    d = desk([-3, 9], [])
+    (paid,) = d.send(InterestAccrued(ts=d.now, rate=PPB // 2))
+    assert rows_of(paid, "account", "amount") == [(U, -2)]
+    assert d.state.book.cash[TREASURY] == 2
+
+
+@table(
+    ("name", "value", "refusal"),
+    [
+        ("penalty.PERP", PPM, ""),
+        ("penalty.PERP", PPM + 1, "rate_out_of_range"),
+        ("penalty.PERP", -1, "rate_out_of_range"),
+        ("premium.PERP", 2_147_483, ""),  # lots_max times its square stays in range
+        ("premium.PERP", 2_147_484, "rate_out_of_range"),
+        ("debt_initial.PERP", PPM, ""),
+        ("debt_initial.PERP", PPM + 1, "rate_out_of_range"),
+        ("dust.PERP", 2**62, ""),
+        ("dust.PERP", 2**62 + 1, "rate_out_of_range"),
+        ("cash_debt.initial", PPM, ""),
+        ("cash_debt.initial", PPM + 1, "rate_out_of_range"),
+        ("cash_debt.other", 1, "parameter_unknown"),
+        ("lots_max.PERP", 1, "parameter_unknown"),
+        ("penalty.OTHER", 1, "parameter_unknown"),
+        ("penalty", 1, "parameter_unknown"),
+    ],
+)
+def test_a_parameter_stays_where_the_range_was_proved(name, value, refusal):
+    d = desk()
+    assert code(d.ask(ParameterChanged(ts=d.now, name=name, value=value))) == refusal
+    if not refusal:
+        (moved,) = d.of(ParameterMoved, d.send(ParameterChanged(ts=d.now, name=name, value=value)))
+        assert getattr(d.state.facts, moved.column)[moved.row] == value
+
+
+@table(
+    ("confidence", "value", "kept"),
+    [(500_000, 150, 150), (499_999, 150, None), (PPM, 99, 100), (PPM, 201, 200)],
+)
+def test_a_signal_needs_confidence_and_is_clamped(confidence, value, kept):
+    bound = SignalBound(name="spectral_radius", neutral=100, tightest=200)
+    d = desk(signals=SignalGate(bounds=(bound,)))
+    said = {"model": "m", "version": "1", "value": value, "confidence": confidence}
+    found = d.send(SignalObserved(ts=d.now, name="spectral_radius", **said))
+    assert [e.value for e in d.of(SignalKept, found)] == ([] if kept is None else [kept])
+    assert code(found) == ("signal_not_confident" if kept is None else "")
+    assert d.ask(SignalObserved(ts=d.now, name="another", **said)) == []
+
+
+@table(
+    ("lots", "cash", "refusal"),
+    [
+        (3, 300_000, ""),
+        (0, 5, ""),
+        (10**6 + 11, 0, "amount_exceeds_limit"),
+        (10**6 + 10, 10**9, ""),
+        (1, 2**50, "amount_exceeds_limit"),
+        (1, -(2**51), "amount_exceeds_limit"),
+    ],
+)
+def test_what_a_recorded_venue_did_is_booked(lots, cash, refusal):
+    d = desk([250_000])
+    event = LiquidationReported(ts=d.now, account=U, instrument=0, lots=lots, cash=cash)
+    assert code(d.ask(event)) == refusal
+    wrong = msgspec.structs.replace(event, account=U + 1)
+    assert code(d.ask(wrong)) == "account_unknown"
+    assert code(d.ask(msgspec.structs.replace(event, instrument=1))) == "instrument_unknown"
+
+
+# Fills and expiries ---------------------------------------------------------------------------
+
+
+def flying(**policies) -> tuple[Desk, int]:
+    """Return an engine with one order in flight, ten lots sold of user 0, and its number."""
+    d = desk([249_999], **policies)
+    (placed,) = d.of(OrdersPlaced, d.tick(1)) or [None]
+    return d, placed.first if placed else -1
+
+
+@table(
+    ("order", "lots", "price", "good"),
+    [
+        (0, -10, 100, True),
+        (0, -9, 100, True),
+        (0, -11, 100, False),  # more than is in flight
+        (0, 1, 100, False),  # the wrong way
+        (0, 0, 100, False),
+        (1, -1, 100, False),  # no such order
+        (0, -1, 0, False),
+        (0, -1, 1, True),
+        (0, -1, 10**6, True),
+        (0, -1, 10**6 + 1, False),
+    ],
+)
+def test_a_fill_answers_an_order(order, lots, price, good):
+    d, first = in_flight()
+    found = d.fill(first + order, lots, price)
+    assert code([e for e in found if isinstance(e, Rejected)]) == (
+        "" if good else "order_is_unknown"
+    )
+    if good:
+        (reduced,) = d.of(OrdersReduced, found)
+        assert rows_of(reduced, "lots", "closed") == [(lots, int(lots == -10))]
+        assert d.state.orders.counts[1] == (lots != -10)
+
+
+def in_flight(cash=249_999, **policies) -> tuple[Desk, int]:
+    """Return an engine that has ordered ten lots sold for user 0, and the number of the order."""
+    d = Desk(ONE, **({"margin": rules(HALF)} | policies))
+    d.users([cash], TEN)
+    (placed,) = d.of(OrdersPlaced, d.price(100))
+    return d, placed.first
+
+
+def test_two_fills_of_one_order_may_not_exceed_it_together():
+    d, first = in_flight()
+    both = (column(first, first), column(-6, -5), column(100, 100))
+    found = d.send(fills_event(d, *both))
+    (reduced,) = d.of(OrdersReduced, found)
+    assert rows_of(reduced, "order", "lots", "closed") == [(first, -6, 0)]
+    assert len(d.of(Rejected, found)) == 1
+    found = d.send(fills_event(d, column(first, first), column(-1, -3), column(100, 100)))
+    (reduced,) = d.of(OrdersReduced, found)
+    assert rows_of(reduced, "lots", "closed") == [(-1, 0), (-3, 1)]
+    audit(d.state)
+
+
+def fills_event(d, order, lots, price):
+    from tidegate.domain.events import OrdersFilled  # noqa: PLC0415 - beside its only use
+
+    return OrdersFilled(ts=d.now, order=pack(order), lots=pack(lots), price=pack(price))
+
+
+def test_an_expiry_frees_what_is_left_once():
+    d, first = in_flight()
+    d.fill(first, -4, 100)
+    gone = OrdersExpired(ts=d.now, order=pack(column(first, first, 5)), reason="gone")
+    found = d.send(gone)
+    (reduced,) = d.of(OrdersReduced, found)
+    assert rows_of(reduced, "order", "lots", "closed") == [(first, -6, 1)]
+    assert len(d.of(Rejected, found)) == 1
+    assert not d.of(OrdersReduced, d.send(gone))
+    assert d.state.book.in_flight[row_of(d.state.book, U, 0)] == 0
+
+
+@table(
+    ("share", "tranches", "taken"),
+    [(PPM, 1, 5_000), (500_000, 1, 2_500), (1, 1, 0), (0, 1, 0), (PPM, 0, 0)],
+)
+def test_penalties_feed_the_first_tranche(share, tranches, taken):
+    fund = Waterfall(
+        tranches=tuple(Tranche(name=str(n), initial=7) for n in range(tranches)),
+        penalty_share=share,
+    )
+    d, first = in_flight(waterfall=fund, margin=rules(replaced(HALF, penalty=5_000)))
+    paid = [e for e in d.fill(first, -10, 100) if getattr(e, "reason", "") == "penalty"]
+    assert [rows_of(e, "account", "amount") for e in paid] == ([[(U, -taken)]] if taken else [])
+    assert d.state.book.cash[FUND] == 7 * tranches + taken
+
+
+# Liquidation ----------------------------------------------------------------------------------
+
+
+@table(("cash", "placed"), [(250_000, False), (249_999, True)])
+def test_orders_are_placed_for_the_liquidatable_alone(cash, placed):
+    d = Desk(ONE, margin=rules(HALF))
+    d.users([cash], TEN)
+    found = d.price(100)
+    assert orders(found) == ([(0, 0, -10, 1)] if placed else [])
+    assert len(d.of(StagesTaken, found)) == placed
+    (seen,) = d.of(HealthMoved, found)
+    assert (seen.liquidatable, seen.bankrupt) == (placed, 0)
+
+
+@table(("cash", "bankrupt", "deficit"), [(1, 0, 0), (0, 0, 0), (-1, 1, 1), (-77, 1, 77)])
+def test_bankrupt_is_below_nothing(cash, bankrupt, deficit):
+    d = Desk(ONE, margin=rules(HALF))
+    d.users([cash], TEN)
+    (seen,) = d.of(HealthMoved, d.price(100))
+    assert (seen.liquidatable, seen.bankrupt, seen.deficit) == (1, bankrupt, deficit)
+
+
+@table(
+    ("rung", "ordered", "netted"),
+    [
+        (Rung.NORMAL, True, True),
+        (Rung.REDUCE_ONLY, True, True),
+        (Rung.AUCTION_ONLY, False, True),  # forced sales leave the order book alone
+        (Rung.HALT, False, False),
+    ],
+)
+def test_each_rung_restricts_forced_sales(rung, ordered, netted):
+    d = Desk(ONE, margin=rules(HALF), planner=StagedPlanner(netting=True))
+    d.users([0, 0], [(0, 0, 10, 100), (1, 0, -4, 100)])
+    d.state.rung = int(rung)
+    hold = Step(rung=rung.name.lower(), doubtful=0) if rung else None
+    d.stack = _with_breaker(d, hold)
+    found = d.price(100)
+    assert orders(found) == ([(0, 0, -6, 1)] if ordered else [])
+    moved = [e for e in d.of(PositionsMoved, found) if e.reason == "netted"]
+    assert bool(moved) == netted
+
+
+def _with_breaker(d, hold):
+    from tidegate.safeguards.stack import Stack  # noqa: PLC0415 - beside its only use
+
+    breaker = LadderBreaker(steps=(hold,) if hold else ())
+    return Stack.bind(msgspec.structs.replace(d.stack.declaration, breaker=breaker), d.venue)
+
+
+@table(("worst", "placed"), [(int(Quality.DOUBTFUL), True), (int(Quality.GOOD), False)])
+def test_a_price_must_be_good_enough_to_liquidate(worst, placed):
+    d = Desk(ONE, margin=rules(HALF), oracle=OracleGuard(sources_min=2, liquidate_at_worst=worst))
+    d.users([0], TEN)
+    assert bool(orders(d.price(100))) == placed
+
+
+@table(
+    ("limit", "lots"),
+    [(0, 10), (99_999, None), (100_000, 1), (299_999, 2), (10**6, 10), (10**7, 10)],
+)
+def test_orders_in_flight_stay_within_their_budget(limit, lots):
+    """A lot is worth 100,000: the budget is in whole lots."""
+    d = Desk(ONE, margin=rules(HALF), planner=StagedPlanner(in_flight_max=limit))
+    d.users([0], TEN)
+    assert orders(d.price(100)) == ([] if lots is None else [(0, 0, -lots, 1)])
+    d.users([0], [(0, 0, 10, 100)])
+    later = orders(d.later(1).price(100) or d.tick(1))
+    if limit in {100_000, 299_999, 10**6}:
+        assert later == [], "what is in flight counts"
+
+
+@table(
+    ("seconds", "first", "second"),
+    [(0, -3, 0), (3, -3, 0), (4, -3, -1), (7, -3, -2), (10, -3, -3), (60, -3, -3)],
+)
+def test_the_throttle_releases_a_share_of_depth_a_window(seconds, first, second):
+    """Ten lots rest within a percent; 30 % of them in ten seconds, for two accounts."""
+    planner = StagedPlanner(depth_share=300_000, window_ns=10 * SECOND)
+    d = Desk(ONE, margin=rules(HALF), planner=planner)
+    d.depth([(99, 10), (98, 10**6)])
+    d.users([0, 0], [(0, 0, 3, 100), (1, 0, 90, 100)])
+    found = d.price(100)
+    assert orders(found) == [(0, 0, first, 1)]
+    assert [(e.side, e.spent) for e in d.of(ThrottleMoved, found)] == [(0, 3)]
+    assert sum(n for _, _, n, _ in orders(d.tick(seconds))) == second
+
+
+def test_orders_wait_for_slots():
+    """Without a slot nothing is ordered, staged or charged to the throttle."""
+    venue = venue_of(perp(), limits=replaced(LIMITS, orders_max=2))
+    planner = StagedPlanner(unknown_depth=10**9, depth_share=PPM)
+    d = Desk(venue, margin=rules(HALF), planner=planner)
+    d.users([0, 0, 0], [(n, 0, 10, 100) for n in range(3)])
+    found = d.price(100)
+    assert [user for user, *_ in orders(found)] == [0, 1]
+    (staged,) = d.of(StagesTaken, found)
+    assert rows_of(staged, "account") == [(U,), (U + 1,)]
+    assert staged.waiting == 1
+    assert [e.spent for e in d.of(ThrottleMoved, found)] == [20]
+
+
+@table(("band", "limit"), [(0, 1), (30_000, 97), (29_999, 98)])
+def test_the_band_of_the_rung_binds_forced_orders(band, limit):
+    steps = (Step(rung="caution", doubtful=0, band=band),)
+    d = Desk(ONE, margin=rules(HALF), breaker=LadderBreaker(steps=steps))
+    d.users([0], TEN)
+    assert orders(d.price(100)) == [(0, 0, -10, limit)]
+
+
+# Breaker and fund -----------------------------------------------------------------------------
+
+
+@table(
+    ("name", "line", "tripped"),
+    [
+        ("distressed", PPM, True),  # all maintenance is in distress
+        ("distressed", PPM + 1, False),
+        ("doubtful", 1, False),
+        ("deviations", 1, False),
+        ("drawdown", 1, False),
+        ("branching", 10**9, True),  # ten lots forced, and none rest
+        ("branching", 10**9 + 1, False),
+    ],
+)
+def test_the_breaker_hears_of_it(name, line, tripped):
+    steps = (Step(rung="caution", **{name: line}),)
+    d = Desk(ONE, margin=rules(HALF), breaker=LadderBreaker(steps=steps))
+    d.depth([(50, 1)], [(150, 1)])
+    d.users([0], TEN)
+    assert bool(d.of(BreakerMoved, d.price(100))) == tripped
+
+
+@table(("now", "drawdown"), [(70, 300_000), (71, 290_000), (100, 0), (101, 0)])
+def test_a_drawdown_is_measured_from_the_peak(now, drawdown):
+    fund = Waterfall(tranches=(Tranche(name="fund", initial=100),))
+    for line, tripped in ((drawdown, True), (drawdown + 1, False)):
+        steps = (Step(rung="caution", drawdown=line),)
+        d = desk([0], [], waterfall=fund, breaker=LadderBreaker(steps=steps))
+        d.state.rung = 0
+        d.state.book.cash[FUND] = now
+        assert (d.tick(1) and d.state.rung == 1) == tripped
+        assert d.state.fund_peak == max(100, now)
+
+
+@table(("seconds", "peak"), [(99, 100), (100, 100), (100.1, 70)])
+def test_a_peak_is_forgotten_after_its_window(seconds, peak):
+    fund = Waterfall(tranches=(Tranche(name="fund", initial=99),), drawdown_window_ns=100 * SECOND)
+    d = desk([0], [], waterfall=fund)
+    d.state.book.cash[FUND] = 100
+    assert [e.peak for e in d.of(PeakMoved, d.tick(0))] == [100]
+    d.state.book.cash[FUND] = 70
+    d.tick(seconds)
+    assert d.state.fund_peak == peak
+
+
+@table(("quality", "count"), [(Quality.GOOD, 0), (Quality.DOUBTFUL, 1)])
+def test_a_price_never_seen_is_not_doubtful(quality, count):
+    steps = (Step(rung="caution", doubtful=1), Step(rung="halt", doubtful=2))
+    guard = OracleGuard(sources_min=2 if quality else 1)
+    d = Desk(TWO, oracle=guard, breaker=LadderBreaker(steps=steps))
+    d.price(100)
+    assert d.state.rung == count
+
+
+# Who pays -------------------------------------------------------------------------------------
+
+
+def bare(deficit, fund=0, others=(), **rule) -> tuple[Desk, list]:
+    """Return an engine in which one account owns nothing and owes, and what it decided."""
+    tranches = (Tranche(name="fund", initial=fund),) if fund else ()
+    d = Desk(ONE, margin=rules(HALF), waterfall=Waterfall(tranches=tranches, **rule))
+    d.users([-deficit, *others], [])
+    return d, d.price(100)
+
+
+@table(
+    ("fund", "others", "rule", "paid"),
+    [
+        (0, (), {}, (0, 0, 100)),
+        (99, (), {}, (99, 0, 1)),
+        (100, (), {}, (100, 0, 0)),
+        (101, (), {}, (100, 0, 0)),
+        (60, (30, 90), {"socialise": "equity"}, (60, 40, 0)),
+        (60, (30,), {"socialise": "equity"}, (60, 30, 10)),
+        (0, (30, 70), {"socialise": "equity"}, (0, 100, 0)),
+    ],
+)
+def test_fund_then_everybody_then_nobody(fund, others, rule, paid):
+    d, effects = bare(100, fund, others, **rule)
+    (found,) = d.of(DeficitFound, effects)
+    assert (found.fund, found.socialised, found.uncovered) == paid
+    assert d.state.book.cash[U] == 0
+    assert d.state.book.cash[TREASURY] == -paid[2]
+    assert d.state.lost == 100
+    assert not d.of(DeficitFound, d.tick(1)), "paid once"
+    audit(d.state)
+
+
+def test_who_still_owns_something_is_not_bare():
+    d = desk([-(10**6)], [(0, 0, 10, 100)])
+    assert not d.of(DeficitFound, d.tick(1))
+    assert d.of(DeficitFound, bare(1)[1])
+    assert not d.of(DeficitFound, bare(0)[1])
+
+
+def bankrupt(deficit=100_000, fund=0, quality=0, rung=Rung.NORMAL, winners=((10, 10**6),), **rule):
+    """Return what is decided when a long of ten lots lacks ``deficit``; winners gained 100,000."""
+    rule = {"deleverage": "queue"} | rule
+    tranches = (Tranche(name="fund", initial=fund),) if fund else ()
+    halt = LadderBreaker(steps=(Step(rung="halt", doubtful=0),)) if rung else LadderBreaker()
+    d = Desk(
+        ONE,
+        margin=rules(HALF),
+        waterfall=Waterfall(tranches=tranches, **rule),
+        oracle=OracleGuard(sources_min=1 + quality),
+        breaker=halt,
+        planner=StagedPlanner(unknown_depth=10**9, depth_share=PPM),
+    )
+    shorts = [(1 + n, 0, -lots, 110) for n, (lots, _) in enumerate(winners)]
+    d.users([100_000 - deficit, *(cash for _, cash in winners)], [(0, 0, 10, 110), *shorts])
+    return d, d.price(100)
+
+
+@table(
+    ("facts", "closed"),
+    [
+        ({}, True),
+        ({"deleverage": "none"}, False),
+        ({"deleverage": "pro_rata"}, True),
+        ({"quality": 1}, False),  # winners are not closed on a doubtful price
+        ({"rung": Rung.HALT}, False),
+        ({"deficit": 0}, False),
+        ({"deficit": 1}, True),
+        ({"deficit": 100_001}, False),  # no winner can cover it
+        ({"fund": 99_999}, True),  # the fund will not carry it
+        ({"fund": 100_000}, False),
+        ({"fund": 100_000, "deleverage_when": "bankrupt"}, True),
+        ({"fund": 199_999, "fund_share": 500_000}, True),
+        ({"fund": 200_000, "fund_share": 500_000}, False),
+    ],
+)
+def test_winners_are_closed_when_nobody_else_can_pay(facts, closed):
+    d, effects = bankrupt(**facts)
+    assert len(d.of(Deleveraged, effects)) == closed
+    audit(d.state)
+
+
+@table(
+    ("deficit", "fund", "first", "price", "paid", "forgone"),
+    [
+        (100_000, 0, False, 110, 0, 100_000),
+        (99_999, 0, False, 109, 0, 99_999),
+        (50_000, 0, True, 105, 0, 50_000),
+        (100_000, 60_000, False, 110, 0, 100_000),
+        (100_000, 60_000, True, 104, 60_000, 40_000),  # the fund pays while it can
+        (100_000, 99_999, True, 100, 99_999, 1),
+    ],
+)
+def test_the_bankrupt_end_at_nothing(deficit, fund, first, price, paid, forgone):
+    d, effects = bankrupt(deficit, fund, fund_pays_first=first)
+    (receipt,) = d.of(Deleveraged, effects)
+    assert (receipt.price, receipt.fund_paid) == (price, paid)
+    assert rows_of(receipt, "account", "lots", "forgone") == [(U + 1, 10, forgone)]
+    assert receipt.deficit == deficit
+    assert d.state.book.cash[U] == 0
+    assert row_of(d.state.book, U, 0) == -1
+    assert d.state.book.cash[FUND] == fund - paid
+    assert d.state.book.cash[U + 1] == 10**6 + 100_000 - forgone
+    audit(d.state)
+
+
+def test_the_smallest_deficits_stand_behind_the_fund():
+    """Of two bankrupt accounts the fund carries the shallow one; the deep one is closed."""
+    fund = Waterfall(tranches=(Tranche(name="fund", initial=60_000),), deleverage="queue")
+    planner = StagedPlanner(unknown_depth=10**9, depth_share=PPM)
+    d = Desk(ONE, margin=rules(HALF), waterfall=fund, planner=planner)
+    longs = [(0, 0, 5, 110), (1, 0, 5, 110)]
+    d.users([0, -10_000, 10**6], [*longs, (2, 0, -10, 120)])
+    (receipt,) = d.of(Deleveraged, d.price(100))
+    assert rows_of(receipt, "bankrupt", "closed") == [(U + 1, -5)]
+
+
+def test_the_planner_leaves_whom_the_waterfall_has_closed():
+    d, effects = bankrupt()
+    assert orders(effects) == []
+    d, effects = bankrupt(deleverage="none")
+    assert orders(effects) == [(0, 0, -10, 1)]
+
+
+def test_profit_and_rounding_balance():
+    """Buying and selling at prices that do not divide leaves nothing unnamed."""
+    d = desk(
+        [10**12], [], venue_of(coin(), inverse()), margin=rules(flat(initial=0, maintenance=0))
+    )
+    d.price(100, 1)
+    for lots, price in ((7, 33), (-3, 77), (-4, 13), (5, 99), (-9, 31), (4, 1)):
+        assert not code(d.send(d.trade(0, lots, price, i=1)))
+        audit(d.state)
+    held = row_of(d.state.book, CLEARING, 0)
+    assert held == -1 or d.state.book.lots[held]
+
+
+def test_open_interest_has_its_declared_end():
+    venue = venue_of(perp(lots_max=10, open_interest_max=15))
+    d = desk([10**9, 10**9], [(0, 0, 10, 100)], venue)
+    assert not code(d.ask(d.trade(1, 5, 100)))
+    assert code(d.ask(d.trade(1, 6, 100))) == "amount_exceeds_limit"
+    assert not code(d.ask(d.trade(1, -6, 100)))
+
+
+def test_position_rows_are_counted_before_anything_happens():
+    venue = venue_of(perp(), limits=replaced(LIMITS, positions_max=2))
+    d = desk([10**9, 10**9], [(0, 0, 10, 100)], venue)
+    with pytest.raises(CapacityExceeded, match="positions_max"):
+        d.ask(d.trade(1, 1, 100))
+    assert not code(d.ask(d.trade(0, 1, 100)))
+
+
+def test_facts_of_a_venue_are_a_states_own():
+    """A dated change must not reach another state of the same stack."""
+    d = desk()
+    d.send(ParameterChanged(ts=d.now, name="penalty.PERP", value=7))
+    assert d.state.facts.penalty[0] == 7
+    assert d.stack.facts.penalty[0] == 0
+    assert facts_of(ONE).penalty[0] == 0
+    assert book_of(ONE, [1], []).cash[U] == 1
+    assert not np.shares_memory(d.state.facts.penalty, d.stack.facts.penalty)
+    assert isinstance(PostedBatch, type)
