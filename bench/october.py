@@ -1,6 +1,6 @@
 """October 2025, one coin, reconstructed: who would have been deleveraged, how much and when.
 
-`python bench/october.py FOLDER` wants the folder with the public tables of that day (hl_20251010_*).
+`python bench/october.py FOLDER` wants the folder with that day's public tables (hl_20251010_*).
 It converts them, replays the reconstruction under the bare and the guarded stack over the whole
 range of assumptions, and writes docs/results/october-2025.md and the report beside it. Every number
 of that page is written by this script.
@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+
 from tidegate.adapters.hyperliquid import Knobs
 from tidegate.cli.replay import write_report
 from tidegate.cli.runs import Session
-from tidegate.domain.book import FIRST_USER
 from tidegate.domain.effects import Deleveraged
 from tidegate.domain.units import unpack
 from tidegate.drivers.october import RANGE, convert_october
@@ -128,8 +128,8 @@ def main() -> None:
         for value in values:
             knobs = Knobs(**{knob: value})
             varied = convert_october(tables, out=folder / f"{knob}-{value:g}", knobs=knobs)
-            for stack in ("bare", "guarded"):
-                rows.append(line(f"{knob} = {value:g}", varied, Session(varied), stack))
+            label = f"{knob} = {value:g}"
+            rows += [line(label, varied, Session(varied), s) for s in ("bare", "guarded")]
     head = (
         "| assumption | stack | SOL deleveraged | winners | of them really | of the real ones | "
         "lots in common | first | half done | accounts liquidated |"

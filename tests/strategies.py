@@ -705,7 +705,7 @@ _person = st.tuples(_number, _number, _number, _number, _number)
 _move = st.builds(Move, st.integers(0, len(KINDS) - 1), _number, _number, _number)
 
 
-def histories(stacks: Sequence[int] = ALL, moves_max: int = 60) -> st.SearchStrategy[History]:
+def histories(stacks: Sequence[int] = ALL, moves_max: int = 100) -> st.SearchStrategy[History]:
     """Draw whole histories: a book of up to eight people, and up to ``moves_max`` moves."""
     return st.builds(
         History,

@@ -98,7 +98,7 @@ def taken(history: History) -> Iterator[tuple[World, Input, list[Decision]]]:
 # ---------------------------------------------------------------- conservation
 
 
-@some(0.5)
+@some(1.0)
 @given(histories())
 def test_nothing_is_made_or_lost(history: History):
     """INV-1, INV-2, INV-3, INV-8, INV-9, INV-10 after every event, audited and kept twice."""
@@ -117,7 +117,7 @@ def test_nothing_is_made_or_lost(history: History):
         assert Rung.NORMAL <= world.state.rung <= Rung.HALT, "INV-5"
 
 
-@some(0.2)
+@some(0.6)
 @given(histories())
 def test_nothing_wraps_inside_a_step(history: History):
     """What a sweep sums in int64 is what unbounded integers sum."""
@@ -142,7 +142,7 @@ def _books(effect: Decision) -> bool:
 # ------------------------------------------------------- decide, evolve, journal
 
 
-@some(0.3)
+@some(1.0)
 @given(histories())
 def test_decide_only_reads(history: History):
     """The digest stays, the second answer is the first, and every input may be asked."""
@@ -160,7 +160,7 @@ def test_decide_only_reads(history: History):
         apply(world.state, event, first)
 
 
-@some(0.3)
+@some(1.0)
 @given(histories(), st.integers(0, 64))
 def test_a_fork_continues_like_its_parent(history: History, cut: int):
     """A copy, and a dump loaded anew, give the same effects and digests as the one that went on."""
@@ -181,7 +181,7 @@ def test_a_fork_continues_like_its_parent(history: History, cut: int):
     audit(loaded)
 
 
-@some(0.2)
+@some(0.6)
 @given(histories())
 def test_a_journal_rebuilds_the_state_from_its_effects_alone(history: History):
     """Recovery applies what was decided then and asks nobody again."""
@@ -210,7 +210,7 @@ def documented() -> dict[str, set[str]]:
     return out
 
 
-@some(0.5)
+@some(1.0)
 @given(histories())
 def test_bad_input_is_refused_with_a_documented_code(history: History):
     """Nothing raises but CapacityExceeded, which decides nothing; the engine goes on."""
@@ -239,7 +239,7 @@ def voluntary(history: History) -> History:
     return History(history.which, history.people, moves)
 
 
-@some(0.5)
+@some(1.0)
 @given(histories())
 def test_a_forced_order_only_reduces(history: History):
     """INV-7: opposite to the position and within it when ordered, and again when filled."""
@@ -275,7 +275,7 @@ def _placed_within(ledger: Ledger, effect: OrdersPlaced) -> None:
         assert 1 <= limit <= VENUE.instruments[i].price_max
 
 
-@some(0.5)
+@some(1.0)
 @given(histories())
 def test_one_stage_an_account_and_interval(history: History):
     """And none while anything of the account is in flight."""
@@ -296,7 +296,7 @@ def test_one_stage_an_account_and_interval(history: History):
         ledger.take(effects)
 
 
-@some(0.5)
+@some(1.0)
 @given(histories((GUARDED,)))
 def test_budget_and_flight_limits_are_kept(history: History):
     """The bucket and the limit in flight, recomputed from the effects alone."""
@@ -346,7 +346,7 @@ def test_budget_and_flight_limits_are_kept(history: History):
                 bucket[effect.instrument, effect.side] = effect.spent, effect.at
 
 
-@some(0.5)
+@some(1.0)
 @given(histories((GUARDED, LENDER, BARE)))
 def test_a_doubtful_price_liquidates_only_who_is_unsafe_throughout(history: History):
     """Every corner of every interval, in unbounded integers, before anything was booked."""
@@ -371,7 +371,7 @@ def test_a_doubtful_price_liquidates_only_who_is_unsafe_throughout(history: Hist
 # ------------------------------------------------------------------- monotone
 
 
-@some(0.4)
+@some(1.0)
 @given(histories(), st.integers(1, 900_000))
 def test_a_worse_price_never_heals(history: History, fall: int):
     """Whoever is liquidatable stays so when the price of a position moves against it."""
@@ -407,7 +407,7 @@ def _end(history: History) -> World:
     return world
 
 
-@some(0.4)
+@some(1.0)
 @given(histories((GUARDED, SHARED)), st.integers(1, 50_000 * USD))
 def test_more_insurance_never_means_more_socialised(history: History, more: int):
     """In one call of the waterfall, whatever else it finds to do."""
@@ -433,7 +433,7 @@ def test_more_insurance_never_means_more_socialised(history: History, more: int)
 # ---------------------------------------------------------------- reserved lane
 
 
-@some(0.4)
+@some(1.0)
 @given(histories(), st.integers(0, 4), st.integers(1, 4))
 def test_a_trade_that_only_reduces_is_allowed_on_every_rung(history: History, rung: int, part: int):
     """At the mark, whatever the quality of its price, however poor the account."""
@@ -460,7 +460,7 @@ def test_a_trade_that_only_reduces_is_allowed_on_every_rung(history: History, ru
         assert not refused, refused
 
 
-@some(0.4)
+@some(1.0)
 @given(histories())
 def test_nobody_takes_out_what_others_would_miss(history: History):
     """A withdrawal, a loan or a transfer leaves its account at or above its maintenance."""
@@ -477,7 +477,7 @@ def test_nobody_takes_out_what_others_would_miss(history: History):
 # -------------------------------------------------------------------- waterfall
 
 
-@some(0.5)
+@some(1.0)
 @given(histories((BARE, GUARDED, SHARED, DELAYED)))
 def test_deleveraging_is_paid_by_winners_who_stay_winners(history: History):
     """A receipt adds up, closes only positions, and makes none of the winners bankrupt."""
@@ -576,7 +576,7 @@ def by_name(state: State) -> dict[str, object]:
     }
 
 
-@some(0.4)
+@some(1.0)
 @given(histories((NEUTRAL,)), st.sampled_from(ALONE), st.permutations(range(8)))
 def test_the_order_of_accounts_is_no_part_of_the_answer(
     history: History, stack: Stack, order: list[int]

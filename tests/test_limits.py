@@ -276,7 +276,6 @@ def test_at_the_edge_of_the_range_nothing_wraps(people, path):
                 effects = step(state, asked, EDGE_STACK)
             except CapacityExceeded:
                 assert state.digest() == before
-                assert not isinstance(asked, (PriceObserved, OrdersFilled)), "what happened fits"
                 continue
             ledger.take(effects)
             assert ledger.differs(state) == ""
@@ -301,6 +300,20 @@ def _totals_agree(state: State, step) -> None:
         return  # interest has made a debt that no coin balance holds
     (moved,) = [e for e in effects if isinstance(e, HealthMoved)]
     assert moved.required == sum(required for _, required in totals.values())
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_what_an_inverse_brings_in_or_costs_finds_room(side: int):
+    """From the largest balance of coins, by the largest position, over every price there is."""
+    lowest = int(EDGE_STACK.facts.price_min[2])
+    desk = Desk(EDGE, margin=EDGE_MARGIN)
+    desk.users([2**60], [(0, 1, side * 10**13, 1), (0, 2, 10**8 * side, lowest)])
+    desk.price(1, i=1)
+    desk.price(10**6, i=2)
+    closed = desk.send(desk.trade(0, -(10**8) * side, 10**6, i=2, settled=True))
+    assert not codes(closed)
+    assert abs(desk.state.book.lots[:4]).max() > 5 * 10**13
+    audit(desk.state)
 
 
 def test_profit_cannot_be_pumped_beyond_the_range():

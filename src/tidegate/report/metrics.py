@@ -150,6 +150,16 @@ METRICS: Final[tuple[Metric, ...]] = (
         "paid that instead.",
     ),
     Metric(
+        "adl_volume",
+        "Winners' positions closed",
+        "Deleveraging",
+        "low",
+        lambda v: v.adl_volume,
+        amount,
+        "Size of the winning positions that deleveraging closed, at opening prices: hedges broken, "
+        "whatever was paid for them.",
+    ),
+    Metric(
         "adl_accounts",
         "Winners deleveraged",
         "Deleveraging",
