@@ -11,6 +11,7 @@ from itertools import takewhile
 
 import msgspec
 import pytest
+
 from tidegate.domain.units import SECOND
 from tidegate.drivers.recording import Recording, load
 from tidegate.drivers.replay import Replay

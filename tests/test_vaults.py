@@ -54,9 +54,9 @@ def write_events(path, rows):
     seconds = [round(hour * 3_600) for hour, _, _, _ in rows]
     table = {
         "block_number": pa.array(seconds, pa.int64()),
-        "ts": pa.array([START.replace(tzinfo=None) + dt.timedelta(seconds=s) for s in seconds]),
+        "ts": pa.array([T0 + s * SECOND for s in seconds], pa.timestamp("ns")),
         "vault": pa.array([vault for _, vault, _, _ in rows], pa.int64()),
-        "event": [event for _, _, event, _ in rows],
+        "event": pa.array([event for _, _, event, _ in rows], pa.string()),
         "amount": pa.array([amount for *_, amount in rows], pa.float64()),
     }
     pq.write_table(pa.table(table), path)
@@ -528,7 +528,15 @@ def test_candles_must_be_hourly_and_of_the_time(files):
     with pytest.raises(RecordingInvalid, match="must have candles of ETHUSDT at binance_perp"):
         files(opened(3.0, 1, 1.0, 100.0), symbol="binance_perp/ETHUSDT")
     with pytest.raises(RecordingInvalid, match="must hold hourly candles"):
-        files(opened(3.0, 1, 1.0, 100.0), prices=PRICES[:2])
+        files(opened(3.0, 1, 1.0, 100.0), prices=PRICES[:2], until=START + dt.timedelta(hours=9))
+
+
+def test_the_span_must_hold_something(files, tmp_path):
+    empty = write_events(tmp_path / "empty.parquet", [])
+    with pytest.raises(RecordingInvalid, match="must hold at least one"):
+        files(None, events=[empty])
+    with pytest.raises(RecordingInvalid, match="must be in this order"):
+        files(opened(3.0, 1, 1.0, 100.0), since=START + dt.timedelta(hours=12))
 
 
 # --- the real history -----------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tidegate.domain.book import FIRST_USER, rows_of
 from tidegate.domain.effects import Decision, PositionsMoved, Posted, PostedBatch
-from tidegate.domain.instrument import CASH
+from tidegate.domain.instrument import CASH, Kind
 from tidegate.domain.units import I64, MONEY_MAX, unpack
 from tidegate.engine.state import State
 from tidegate.safeguards.stack import Stack
@@ -112,8 +112,10 @@ def _interest_beyond(
         grown = open_lots.astype(object)
         np.add.at(grown, of, np.maximum(sign * later, 0) - np.maximum(sign * before, 0))
         for i in np.flatnonzero(grown > open_lots).tolist():
-            if grown[i] > stack.venue.instruments[i].lots_open_max():
+            of_it = stack.venue.instruments[i]
+            # What inverse contracts bring in is a fact: coins may go as far as sums are exact.
+            fits = stack.facts.kind[i] == Kind.SPOT and of_it.value_max(grown[i]) <= MONEY_MAX
+            if grown[i] > of_it.lots_open_max() and not fits:
                 side = "long" if sign > 0 else "short"
-                symbol = stack.venue.instruments[i].symbol
-                return f"users would hold {grown[i]:_} lots of {symbol} {side}"
+                return f"users would hold {grown[i]:_} lots of {of_it.symbol} {side}"
     return ""
