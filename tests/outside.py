@@ -5,6 +5,7 @@ Nothing here calls a kernel or reads a column that the engine computed; only `di
 
 from dataclasses import dataclass, field
 from itertools import product
+from math import isqrt
 
 import numpy as np
 
@@ -174,12 +175,9 @@ class Margin:
         tier = max(t for t in range(start, end) if t == start or size >= self.tier_floor[t])
         due = ceil_div(size * self.tier_maintenance[tier], PPM) - self.tier_maintenance_cum[tier]
         if self.premium[i]:
-            root = int((abs(lots) * self.premium[i] ** 2) ** 0.5)
-            while root * root > abs(lots) * self.premium[i] ** 2:
-                root -= 1
-            while (root + 1) ** 2 <= abs(lots) * self.premium[i] ** 2:
-                root += 1
-            rate = ceil_div(self.tier_maintenance[start] * 8, 10) + (root + 1_000) // 1_000
+            square = abs(lots) * self.premium[i] ** 2
+            root = isqrt(square - 1) + 1 if square else 0  # rounded up
+            rate = ceil_div(self.tier_maintenance[start] * 800 + root, 1_000)
             due = max(due, ceil_div(size * min(rate, PPM), PPM))
         return due
 

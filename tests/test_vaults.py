@@ -500,7 +500,7 @@ def test_columns_must_be_there_and_be_numbers(tmp_path):
     path.write_bytes(b"not parquet")
     with pytest.raises(RecordingInvalid, match="must be a Parquet file"):
         read_events([path])
-    with pytest.raises(RecordingInvalid, match="must name at least one file"):
+    with pytest.raises(RecordingInvalid, match="must hold at least one event"):
         read_events([])
 
 
@@ -533,7 +533,7 @@ def test_candles_must_be_hourly_and_of_the_time(files):
 
 def test_the_span_must_hold_something(files, tmp_path):
     empty = write_events(tmp_path / "empty.parquet", [])
-    with pytest.raises(RecordingInvalid, match="must hold at least one"):
+    with pytest.raises(RecordingInvalid, match=r"empty\.parquet: must hold at least one"):
         files(None, events=[empty])
     with pytest.raises(RecordingInvalid, match="must be in this order"):
         files(opened(3.0, 1, 1.0, 100.0), since=START + dt.timedelta(hours=12))

@@ -55,13 +55,16 @@ class Dated(NamedTuple):
 def read_events(files: Sequence[Path]) -> VaultEvents:
     """Return the events of all ``files`` in one order.
 
-    Raise RecordingInvalid for a missing column, an unknown event, and an amount that is negative,
-    not finite or missing.
+    Raise RecordingInvalid for a missing column, an unknown event, an amount that is negative, not
+    finite or missing, and when there is no event at all.
     """
     read = [_read_events(file) for file in files]
-    if not read:
+    if not any(e.ts.size for e in read):
         raise RecordingInvalid(
-            where="events", what="must name at least one file", found="none", hint="--events FILE"
+            where=", ".join(file.name for file in files) or "events",
+            what="must hold at least one event",
+            found="none",
+            hint="--events FILE",
         )
     source = np.concatenate([np.full(e.ts.size, n) for n, e in enumerate(read)])
     ts, block = np.concatenate([e.ts for e in read]), np.concatenate([e.block for e in read])
