@@ -24,6 +24,7 @@ from desk import (
     rules,
     venue_of,
 )
+from tidegate.domain.book import EXTERNAL, move
 from tidegate.domain.errors import ConfigInvalid
 from tidegate.domain.units import PPB, PPM, SECOND
 from tidegate.kernels import allocate, deleverage, depth, fills, margin, penalty, plan, profile
@@ -121,12 +122,51 @@ def test_the_system_is_never_margined():
 
 @table(("mark", "judged"), [(0, False), (1, True)])
 def test_nobody_is_judged_before_everything_they_hold_has_a_price(mark, judged):
+    """The first waits for a price of B, the second holds none of it, the third has closed it."""
     venue = venue_of(perp("A"), perp("B"))
-    book = book_of(venue, [0, 0], [(0, 0, -1, -1_000), (0, 1, 10, 10_000), (1, 1, 0, 0)])
+    short = [(n, 0, -1, -1_000) for n in range(3)]
+    book = book_of(venue, [0, 0, 0], [*short, (0, 1, 10, 10_000), (2, 1, 5, 5)])
+    book.in_flight[book.counts[1] - 2] = 5
+    assert move(book, U + 2, 1, -5, -5) >= 0
     model = rules(HALF)
     marks, low, high = marks_of(100, mark)
     health = model.assess(book, facts_of(venue, model), mark=marks, low=low, high=high)
+    assert (health.best[U:] < 0).tolist() == [judged, True, True]
+    assert not health.best[:U].any()
+
+
+@table(("mark", "judged"), [(0, False), (1, True)])
+def test_a_contract_needs_the_price_of_its_coin(mark, judged):
+    venue = venue_of(coin(), inverse())
+    book = book_of(venue, [-1], [(0, 1, 1, -100)])
+    model = rules(HALF)
+    marks, low, high = marks_of(mark, 100)
+    health = model.assess(book, facts_of(venue, model), mark=marks, low=low, high=high)
     assert (health.best[U] < 0) == judged
+
+
+@table(
+    ("lots", "low", "high", "unsafe"),
+    [
+        (-1, 100, 100, True),  # a hundred coins' worth is lost: 1,000,000 against 999,999
+        (-1, 99, 100, False),  # they may cost less
+        (-1, 100, 101, True),
+        (1, 100, 100, True),
+        (1, 100, 101, False),  # gains may be worth more
+        (1, 99, 100, True),
+    ],
+)
+def test_the_price_of_a_coin_is_doubted_as_well(lots, low, high, unsafe):
+    """One contract won or lost a coin of 100 units, while its own price is certain."""
+    venue = venue_of(coin(), inverse())
+    cost = -100 - lots * 100 if lots > 0 else 100 + 100
+    book = book_of(venue, [999_999 if lots < 0 else -1_000_001], [(0, 1, lots, cost)])
+    model = MarginModel()
+    mark = column(100, 100)
+    ends = {"low": column(low, 100), "high": column(high, 100)}
+    health = model.assess(book, facts_of(venue, model), mark=mark, **ends)
+    assert health.equity[U] == -1
+    assert health.liquidatable.tolist() == ([U] if unsafe else [])
 
 
 # Requirements ---------------------------------------------------------------------------------
@@ -159,6 +199,13 @@ def test_tiers_are_marginal_and_begin_on_their_floor(size, rate, due):
     mark, low, high = marks_of(1)
     health = rules(STEPS).assess(book, facts_of(cheap, rules(STEPS)), mark=mark, low=low, high=high)
     assert health.required[U] == due
+
+
+def test_tiers_may_stay_as_they_are():
+    same = tiers((0, 5, 10), (1, 5, 10), (2, 7, 10), (3, 7, 20))
+    facts = facts_of(ONE, rules(Requirement(tiers=same, counted_max=3 * PPM)))
+    assert facts.tier_maintenance.tolist() == [5, 5, 7, PPM]
+    assert facts.tier_initial.tolist() == [10, 10, 10, PPM]
 
 
 @table(("size", "due"), [(19, 2), (20, 2), (21, 3), (30, 12), (31, 13)])
@@ -197,6 +244,24 @@ def test_whichever_of_tiers_and_premium_asks_more(lots, due):
     facts = facts_of(ONE, rules(flat(initial=PPM, maintenance=5_000, premium=50_000)))
     found = margin.requirement(facts, 0, lots, PPM, margin.MAINTENANCE)
     assert found == {401: 5_002}.get(lots, due)
+
+
+@table(("size", "due"), [(1, 1), (200_000, 1_000), (200_001, 1_001), (199_999, 1_000)])
+def test_both_kinds_of_requirement_are_rounded_up(size, due):
+    """0.5 % by tier, and 0.5 % by size: eighty percent of nothing and fifty times ten."""
+    for rule in (flat(maintenance=5_000), flat(maintenance=0, premium=500_000)):
+        facts = facts_of(ONE, rules(rule))
+        assert margin.requirement(facts, 0, 100, size, margin.MAINTENANCE) == due
+        owes = facts_of(venue_of(coin()), rules(flat(debt_maintenance=5_000)))
+        assert margin.requirement(owes, 0, -100, size, margin.MAINTENANCE) == due
+
+
+def test_the_sweep_knows_the_size_premium():
+    model = rules(flat(maintenance=0, premium=500_000))
+    book = book_of(ONE, [0], [(0, 0, 100, 10**7)])
+    mark, low, high = marks_of(100)
+    health = model.assess(book, facts_of(ONE, model), mark=mark, low=low, high=high)
+    assert health.required[U] == 50_000
 
 
 @table(("lots", "which", "due"), [(-1, 0, 400_000), (-1, 1, 700_000), (1, 0, 250_000)])
@@ -245,6 +310,33 @@ def test_crowding_changes_nothing_below_its_beginning_in_any_tier(open_lots, due
     rule = replaced(rule, tiers=tiers((0, 0, 20_000), (10, 0, 90_000), (30, 0, 900_000)))
     facts = facts_of(ONE, rules(rule))
     assert margin.position_initial(facts, 0, 400, 100, open_lots) == due
+    assert margin.position_initial(facts_of(venue_of(coin()), rules(rule)), 0, 1, 1, 10**6) == 2
+
+
+@table(("lots", "due"), [(1, 1), (2, 2), (3, 2), (4, 3)])
+def test_a_crowded_requirement_is_rounded_up(lots, due):
+    """60 % of one, two, three and four Money."""
+    facts = facts_of(venue_of(perp(tick_value=1)), rules(flat(200_000, 0, open_high=20)))
+    assert margin.position_initial(facts, 0, lots, 1, 10) == due
+
+
+def test_an_account_is_asked_for_every_position():
+    """Whichever of its positions is traded, in whatever order they stand."""
+    venue = venue_of(perp("A"), perp("B"), perp("C"))
+    book = book_of(venue, [0], [(0, 0, 1, 100_000), (0, 1, 2, 200_000)])
+    facts, out = facts_of(venue, rules(flat())), np.zeros(3, np.int64)
+    for i, held in ((-1, 3), (0, 4), (1, 4), (2, 4)):
+        lots = int(i >= 0)
+        margin.assess_account(
+            book, facts, column(100, 100, 100), U, i, lots, lots * 100_000, 0, 9, out
+        )
+        assert out.tolist() == [0, held * 5_000, held * 10_000]
+
+
+def test_all_initial_margin_counts_the_larger_side():
+    rule = flat(initial=100_000, open_low=PPM, open_high=3 * PPM)
+    book = book_of(ONE, [0, 0], [(0, 0, 10, 0), (1, 0, -20, 0)])
+    assert margin.initial_total(book, facts_of(ONE, rules(rule)), column(100)) == 1_650_000
 
 
 def test_crowding_is_measured_by_the_larger_side():
@@ -335,6 +427,47 @@ def test_below_initial_margin_nothing_is_paid_out(moved, fine):
     assert allowed(100_000, 10, 0, 0, moved=moved) == fine
 
 
+@table(
+    ("lots", "cash", "fine"),
+    [
+        (5, 275_000, True),  # 25 lots long, 20 short: a quarter of the way from 10 % to 100 %
+        (5, 162_500, True),
+        (5, 162_499, False),
+        (-5, 162_500, True),  # 20 lots long, 25 short
+        (-5, 162_499, False),
+        (1, 19_000, True),  # 21 of them: a twentieth of the way
+        (1, 14_500, True),
+        (1, 14_499, False),
+    ],
+)
+def test_opening_is_asked_for_the_crowd_it_would_make(lots, cash, fine):
+    """Twenty lots on either side; crowding begins there, and is complete at forty."""
+    rule = flat(initial=100_000, maintenance=0, open_low=2 * PPM, open_high=4 * PPM)
+    book = book_of(ONE, [cash, 0, 0], [(1, 0, 20, 0), (2, 0, -20, 0)])
+    why = rules(rule).allows(
+        book,
+        facts_of(ONE, rules(rule)),
+        mark=column(100),
+        account=U,
+        instrument=0,
+        lots=lots,
+        cost=lots * 100_000,
+        cash=0,
+        scale=PPM,
+    )
+    assert (not why) == fine
+
+
+def test_the_same_maintenance_is_not_safer_when_more_is_needed_to_open():
+    venue = venue_of(perp("A"), perp("B"))
+    model = rules(A=HALF, B=flat(initial=100_000, maintenance=0))
+    book = book_of(venue, [100_000], [(0, 0, 10, 1_000_000), (0, 1, 10, 1_000_000)])
+    asked = {"mark": column(100, 100), "account": U, "instrument": 1, "cash": 0, "scale": PPM}
+    for lots, fine in ((1, False), (-1, True)):
+        why = model.allows(book, facts_of(venue, model), lots=lots, cost=lots * 100_000, **asked)
+        assert (not why) == fine
+
+
 def test_a_debt_without_positions_may_only_shrink():
     assert not allowed(-5, 0, 0, 0, moved=-1)
 
@@ -386,6 +519,19 @@ def test_funding_is_paid_rounded_up_and_received_rounded_down(rate, paid):
     assert dict(zip(account[:n].tolist(), amount[:n].tolist(), strict=True)) == paid
 
 
+@table(("rate", "paid"), [(PPB, {U: -7, U + 1: 6}), (-PPB, {U: 6, U + 1: -7})])
+def test_funding_of_an_inverse_is_rounded_by_its_size(rate, paid):
+    """Twenty units over three: 6.67 coins, seven to pay and six to get."""
+    venue = venue_of(coin(), inverse(contract=20), perp())
+    book = book_of(venue, [0, 0, 0], [(0, 1, 1, 0), (1, 1, -1, 0), (2, 2, 9, 0)])
+    account, amount = np.zeros(9, np.int64), np.zeros(9, np.int64)
+    facts = facts_of(venue)
+    n = fills.funding_due(book, facts, column(1, 3, 1), 1, rate, U, account, amount)
+    assert dict(zip(account[:n].tolist(), amount[:n].tolist(), strict=True)) == paid
+    n = fills.funding_due(book, facts, column(1, 3, 1), 1, rate, EXTERNAL, account, amount)
+    assert n == 2, "the world outside holds nothing of it"
+
+
 @table(("rate", "cash", "due"), [(1, -1, -1), (0, -5, 0), (PPB, -5, -5), (PPB // 2, -3, -2)])
 def test_interest_is_rounded_up_and_only_debts_pay_it(rate, cash, due):
     venue = venue_of(coin())
@@ -413,6 +559,16 @@ def test_a_penalty_never_makes_bankrupt(cash, price, taken):
     facts, out = facts_of(ONE, rules(flat(penalty=5_000))), np.zeros(1, np.int64)
     args = (column(U), column(0), column(-10), column(-10 * price * 1_000))
     penalty.penalties(book, facts, column(100), *args, out)
+    assert out.tolist() == [taken]
+
+
+@table(("lots", "taken"), [(-1, 0), (-199, 0), (-200, 1), (-399, 1), (-400, 2)])
+def test_a_penalty_is_rounded_down_and_profit_counts_as_equity(lots, taken):
+    """Half a percent of a Money a lot, of an account whose equity is its open profit alone."""
+    venue = venue_of(perp(tick_value=1))
+    book = book_of(venue, [0], [(0, 0, 400, 0)])
+    facts, out = facts_of(venue, rules(flat(penalty=5_000))), np.zeros(1, np.int64)
+    penalty.penalties(book, facts, column(1), column(U), column(0), column(lots), column(lots), out)
     assert out.tolist() == [taken]
 
 
@@ -628,6 +784,24 @@ def test_a_spike_is_doubtful_down_to_the_average(price, expected):
     assert interval(believe(guard, price, average=100 * 1024)) == expected
 
 
+def test_the_widest_source_counts():
+    guard = OracleGuard(confidence_max=100_000)
+    seen = [Seen(0, 100, 11, NOW), Seen(1, 100, 1, NOW)]
+    found = guard.believe(seen, mark=0, basis=0, now=NOW, elapsed=0)
+    assert (found.low, found.high) == (89, 111)
+
+
+def test_without_the_venues_own_price_nothing_diverges():
+    guard = OracleGuard(sources=WITH_VENUE, divergence_max=100_000)
+    assert believe(guard, 100, 0).quality == GOOD
+    assert believe(OracleGuard(sources=WITH_VENUE), 100, 500).quality == GOOD
+
+
+def test_without_an_outlier_rule_everybody_votes():
+    assert believe(OracleGuard(sources=INDEX3), 10, 10, 900).index == 10
+    assert believe(OracleGuard(sources=INDEX3), 10, 900, 900).index == 900
+
+
 def test_a_belief_never_reaches_zero():
     found = believe(OracleGuard(confidence_max=1), 3, width=9)
     assert (found.price, found.low, found.high) == (3, 1, 12)
@@ -780,6 +954,7 @@ def test_variance_is_a_first_order_filter(price, last, before, elapsed, after):
         (50, 100, 50, PPM, PPM),  # the gap is all of the cure
         (51, 100, 50, PPM, 980_000),
         (100, 100, 0, 1_250_000, 200_000),
+        (1, 1, 0, 1_250_000, 500_000),  # the goal is rounded up
         (1, 100, 0, PPM, 990_000),
         (0, 100, 0, PPM, PPM),  # bankrupt, or as good as
         (-1, 100, 0, PPM, PPM),
@@ -829,6 +1004,19 @@ def test_one_stage_an_interval(staged, due):
     assert found == ([(0, 0, -10)] if due else [])
 
 
+def test_a_stage_at_the_beginning_of_time_counts():
+    assert not planned(StagedPlanner(interval_ns=60), [SICK], staged=[0], now=59)
+    assert planned(StagedPlanner(interval_ns=60), [SICK], staged=[-1], now=59)
+
+
+@table(("rate", "lots"), [(0, -1), (1, -2)])
+def test_what_closing_costs_is_rounded_up(rate, lots):
+    """A tenth cures a million's ten lots; one Money of penalty makes it a little more."""
+    planner = StagedPlanner(target=PPM)
+    found = planned(planner, [(10, 9, 10)], rule=flat(penalty=rate))
+    assert found == [(0, 0, lots)]
+
+
 @table(("flying", "due"), [(0, True), (-1, False), (-10, False)])
 def test_one_flight_at_a_time(flying, due):
     assert bool(planned(StagedPlanner(), [SICK], flying=flying)) == due
@@ -867,17 +1055,25 @@ def test_a_first_stage_never_takes_more_than_a_stage():
 @table(
     ("priority", "order"),
     [
-        ("deepest", [1, 2, 3, 0]),
-        ("largest", [3, 0, 1, 2]),
-        ("oldest", [2, 0, 3, 1]),
-        ("savable", [3, 0, 2, 1]),  # equity first, the deepest of them; then the shallowest debt
+        ("deepest", [1, 2, 3, 4, 0]),
+        ("largest", [3, 0, 1, 2, 4]),
+        ("oldest", [2, 0, 4, 3, 1]),
+        ("savable", [3, 4, 0, 2, 1]),  # equity first, the deepest of them; then the shallowest debt
     ],
 )
 def test_the_order_of_service(priority, order):
-    users = [(10, 80, 100), (10, -30, 100), (10, -10, 90), (10, 20, 300)]
+    users = [(10, 80, 100), (10, -30, 100), (10, -10, 90), (10, 20, 300), (10, 5, 10)]
     planner = StagedPlanner(priority=priority)
-    found = planned(planner, users, staged=[20, 30, -1, 25], now=10**9)
+    found = planned(planner, users, staged=[20, 30, -1, 25, 22], now=10**9)
     assert [who for who, *_ in found] == order
+
+
+@table("priority", ["deepest", "savable"])
+def test_large_accounts_are_ranked_by_depth_too(priority):
+    """Nine, eight and seven tenths of maintenance, each twice as large as the one before."""
+    users = [(10, 9 * 2**50, 10 * 2**50), (10, 16 * 2**50, 20 * 2**50), (10, 28, 40)]
+    found = planned(StagedPlanner(priority=priority), users)
+    assert [who for who, *_ in found] == [2, 1, 0]
 
 
 @table("priority", ["deepest", "largest", "oldest", "savable"])
@@ -1077,6 +1273,23 @@ def test_the_limit_loosens_as_an_account_nears_bankruptcy(facts, sell, buy):
     assert worst_price(-10, **facts) == buy
 
 
+@table(("spread", "limit"), [(1_999, 10_000), (2_000, 9_999)])
+def test_what_may_be_given_up_is_rounded_down(spread, limit):
+    """A position of 10,000 Money that needs 500: less than one Money is nothing."""
+    venue = venue_of(perp(tick_value=1))
+    route = BookRoute(spread=spread)
+    found = route.limits(
+        book_of(venue, [0], [(0, 0, 1, 0)]),
+        facts_of(venue, rules(flat(maintenance=50_000))),
+        health_of((0, 500)),
+        mark=column(10_000),
+        row=column(0),
+        ordered=column(-1),
+        band=0,
+    )
+    assert found.tolist() == [limit]
+
+
 def test_a_limit_stays_within_the_prices_that_exist():
     assert worst_price(-10, 0, mark=999_999) == 10**6
     assert worst_price(10, 0, mark=1, spread=50 * PPM) == 1
@@ -1158,6 +1371,9 @@ def test_the_largest_remainder_gets_what_is_left(weights, total, shares):
     ],
 )
 def test_nobody_gives_more_than_they_have(total, caps, shares, rest):
+    none = np.full(3, 9, np.int64)
+    assert allocate.capped_pro_rata(total, column(0, 0, 0), column(*caps), none) == total
+    assert none.tolist() == [0, 0, 0]
     out = np.full(3, 9, np.int64)
     found = allocate.capped_pro_rata(total, column(1, 1, 1), column(*caps), out)
     assert (out.tolist(), found) == (shares, rest)
@@ -1392,6 +1608,48 @@ def test_a_move_forces_whom_it_reaches(reach, counted):
     slack[U] = 10_000
     profile.branching_matrix(book, facts_of(ONE), column(100), slack, column(20), reach, 1, out)
     assert out.tolist() == [[500_000 if counted else 0]]
+
+
+@table(("lots", "bucket"), [(-10, 1), (10, 0)])
+def test_an_owed_balance_is_as_far_away_as_its_own_rate_says(lots, bucket):
+    """1.5 % of slack: 1 % away at a debt rate of 50 %, 1.5 % where nothing is asked."""
+    venue = venue_of(coin(), perp())
+    book = book_of(venue, [0], [(0, 0, lots, 0), (0, 1, 7, 0)])
+    facts = facts_of(venue, rules(COIN=flat(maintenance=0, initial=0, debt_maintenance=500_000)))
+    slack = np.zeros(U + 1, np.int64)
+    slack[U] = 1_500
+    down, up = np.zeros(3, np.int64), np.zeros(3, np.int64)
+    profile.forced_buckets(book, facts, column(100, 100), slack, 0, 10_000, down, up)
+    expected = [0, 0, 0]
+    expected[1] = 10
+    assert (up if lots < 0 else down).tolist() == expected
+    assert not (down if lots < 0 else up).any()
+    out = np.zeros((2, 2), np.int64)
+    side = 1 if lots > 0 else -1
+    for reach, counted in ((9_999, False), (10_000, bucket == 1), (15_000, True)):
+        profile.branching_matrix(
+            book, facts, column(100, 100), slack, column(20, 0), reach, side, out
+        )
+        assert out[0].tolist() == [500_000 * counted, 10**9 * (counted and side > 0)]
+
+
+@table(
+    ("forced", "resting", "ratio"),
+    [
+        (0, 0, 0),
+        (0, 5, 0),
+        (1, 0, 10**9),
+        (1, 3, 333_333),
+        (5_000, 5, 10**9),
+        (4_999, 5, 999_800_000),
+    ],
+)
+def test_a_branching_ratio(forced, resting, ratio):
+    out = np.full(1, 7, np.int64)
+    profile.branching(column(forced), column(resting), out)
+    assert out.tolist() == [ratio]
+    assert profile.near_branching(column(forced, 9), column(resting, 9), 1) == ratio
+    assert profile.near_branching(column(0, forced), column(0, resting), 2) == ratio
 
 
 # Signals --------------------------------------------------------------------------------------

@@ -462,12 +462,6 @@ def test_penalties_never_exceed_what_is_left(world, data):
     assert out.tolist() == ref.penalties(world, trades)
 
 
-@given(signed, signed)
-def test_profit_over_cost(gain, cost):
-    found = fills.pnl_ppm(gain, cost)
-    assert found == ref.ratio_ppm(gain, max(1, abs(cost)))
-
-
 # Depth and profile ----------------------------------------------------------------------------
 
 ladders = st.lists(st.tuples(ints(1, 10**6), ints(0, 10**6)), max_size=6)

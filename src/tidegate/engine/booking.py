@@ -40,8 +40,10 @@ def book_trades(state: State, trades: Trades, reason: str) -> list[Decision]:
 
     Where lots do not sum to zero in an instrument, the world outside takes the other side at the
     same payment. Profit is paid by CLEARING, whose balance is minus the sum of all costs
-    afterwards; what rounding left over between the two sides goes to ROUNDING.
+    afterwards; what rounding left over between the two sides goes to ROUNDING. Imported positions
+    were opened at different prices: what is left over there was earned outside, not by rounding.
     """
+    left_to, left_as = (EXTERNAL, "import") if reason == "import" else (ROUNDING, "rounding")
     if not trades.lots.size:
         return []
     row = np.array(
@@ -97,9 +99,7 @@ def book_trades(state: State, trades: Trades, reason: str) -> list[Decision]:
     )
     effects += realise_effects(state, trades.account, trades.instrument, realised)
     effects += [
-        Posted(
-            debit=CLEARING, credit=ROUNDING, asset=asset, amount=Amount(amount), reason="rounding"
-        )
+        Posted(debit=CLEARING, credit=left_to, asset=asset, amount=Amount(amount), reason=left_as)
         for asset, amount in sorted(remainder.items())
         if amount
     ]

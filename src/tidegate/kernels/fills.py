@@ -7,7 +7,7 @@ import numpy as np
 
 from tidegate.domain.book import Book
 from tidegate.domain.facts import Facts
-from tidegate.domain.units import I64, PPM, kernel, muldiv
+from tidegate.domain.units import I64, kernel, muldiv
 from tidegate.kernels.value import SPOT, settled_value
 
 
@@ -140,14 +140,3 @@ def interest_due(
             account[n], amount[n] = book.account[row], -due
             n += 1
     return n
-
-
-@kernel
-def pnl_ppm(worth: int, cost: int) -> int:
-    """Return profit over cost in ppm, for ranking; 0 when there is no profit."""
-    if worth <= 0:
-        return 0
-    size = max(abs(cost), 1)
-    if worth // size >= 1_000:
-        return 1_000 * PPM
-    return muldiv(worth, PPM, size)

@@ -1,10 +1,12 @@
 """The safeguard stack: every defence of one venue, declared in one file and bound to one venue."""
 
 import hashlib
+import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from math import isqrt
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Self, TypeVar, get_args
 
 import msgspec
 import numpy as np
@@ -101,9 +103,34 @@ def decode_toml(path: Path, kind: type[T]) -> T:
             ) from e
         what, _, where = str(e).partition(" - at ")
         where = where.strip("`$.") or "top level"
-        raise ConfigInvalid(where=f"{path.name}: {where}", what=what, found="as written") from e
+        said, found, hint = _explained(what)
+        raise ConfigInvalid(where=f"{path.name}: {where}", what=said, found=found, hint=hint) from e
     except (msgspec.DecodeError, UnicodeDecodeError) as e:
         raise ConfigInvalid(where=path.name, what="must be valid TOML", found=str(e)) from e
+
+
+def _explained(what: str) -> tuple[str, str, str | None]:
+    """Return what a decoder's complaint expects, what it found, and a hint for a near miss."""
+    unknown = re.fullmatch(r"Object contains unknown field `(.+)`", what)
+    if unknown:
+        key = unknown[1]
+        near = get_close_matches(key, sorted(_keys(SafeguardStack, set())), n=1)
+        return "has no key of that name", repr(key), f"did you mean {near[0]}?" if near else None
+    expected = re.fullmatch(r"Expected `(.+)`, got `(.+)`", what)
+    if expected:
+        return f"must be {expected[1]}", expected[2], None
+    return what, "as written", None
+
+
+def _keys(kind: type[msgspec.Struct], seen: set[type[msgspec.Struct]]) -> set[str]:
+    """Return every key that a stack file may use, at any depth."""
+    seen.add(kind)
+    keys = {f.name for f in msgspec.structs.fields(kind)}
+    for field in msgspec.structs.fields(kind):
+        for part in (field.type, *get_args(field.type)):
+            if isinstance(part, type) and issubclass(part, msgspec.Struct) and part not in seen:
+                keys |= _keys(part, seen)
+    return keys
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,7 +206,8 @@ class Waterfall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             when = (
                 "as soon as an account is bankrupt"
                 if self.deleverage_when == "bankrupt"
-                else f"when the bankrupt lack more than {self.fund_share / 1e4:g} % of the fund"
+                else f"when the bankrupt lack more than {self.fund_share / 1e4:g} % of the fund "
+                "or hold more than one window of the throttle can sell"
             )
             if self.fund_pays_first:
                 when += " (the fund pays what the bankrupt lack while it can)"
