@@ -320,7 +320,10 @@ def candidates_for_stage(
 def wanted(w: World, account: int, share: int, gate: Sequence[int]) -> dict[int, int]:
     """Return the lots to trade by instrument when ``share`` ppm of an account is closed."""
     mine = {i: w.held[account, i][0] for i in w.of(account)}
-    derivative = any(not isinstance(w.instruments[i], Spot) and n for i, n in mine.items())
+    derivative = any(
+        not isinstance(w.instruments[i], Spot) and n and gate[i] and w.mark[i]
+        for i, n in mine.items()
+    )
     out = {}
     for i, lots in mine.items():
         inst = w.instruments[i]
@@ -439,7 +442,7 @@ def winners(
             continue
         # A share that covers is one per lot closed; nobody takes more lots than there are.
         share = floor(Fraction(min(abs(lots), closed) * deficit, closed))
-        if share > gain or share >= equity:
+        if share > gain or share > best or share >= equity:
             continue
         if abs(lots) > closed and deficit * abs(lots) > gain * closed:
             continue

@@ -24,8 +24,8 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from outside import Ledger, Margin
 
+from outside import Ledger, Margin
 from tidegate.domain.book import EXTERNAL, FIRST_USER, FUND, ROUNDING, TREASURY, row_of
 from tidegate.domain.effects import (
     AccountsOpened,

@@ -1413,7 +1413,7 @@ def test_a_ratio_has_an_end(part, whole, ratio):
 
 
 # A bankrupt long of ten lots is closed against shorts that sold at 110 while the mark is 100.
-WINNER = {"lots": -10, "entry": 110, "equity": 200_000, "best": 0, "flying": 0}
+WINNER = {"lots": -10, "entry": 110, "equity": 200_000, "best": 150_000, "flying": 0}
 
 
 @table(
@@ -1423,7 +1423,14 @@ WINNER = {"lots": -10, "entry": 110, "equity": 200_000, "best": 0, "flying": 0}
         ({"lots": 10, "entry": 90}, 0, False),  # the same side
         ({"entry": 100}, 0, False),  # no profit
         ({"entry": 101}, 0, True),
+        ({"best": 0}, 0, True),
         ({"best": -1}, 0, False),  # liquidatable itself
+        ({"best": 100_000}, 100_000, True),  # or made so
+        ({"best": 99_999}, 100_000, False),
+        ({"best": 50_000, "lots": -5}, 100_000, True),
+        ({"best": 49_999, "lots": -5}, 100_000, False),
+        ({"best": 100_000, "lots": -20}, 100_000, True),
+        ({"best": 99_999, "lots": -20}, 100_000, False),
         ({"flying": 1}, 0, False),
         ({"equity": 0}, 0, False),
         ({"equity": 1}, 0, True),
@@ -1754,6 +1761,7 @@ CAUTION = {"rung": "caution", "pace": 500_000, "initial_scale": 2 * PPM, "deviat
         (lambda: facts_of(ONE, rules(flat(debt_maintenance=-1))), "debt"),
         (lambda: facts_of(ONE, rules(flat(debt_initial=-1))), "debt"),
         (lambda: facts_of(ONE, rules(flat(open_low=2, open_high=1))), "open"),
+        (lambda: facts_of(ONE, rules(flat(open_high=-1))), "open"),
         (lambda: facts_of(ONE, rules(flat(open_low=-1))), "open"),
         (lambda: facts_of(ONE, rules(OTHER=flat())), "OTHER"),
         (lambda: facts_of(ONE, MarginModel(kind="scenario")), "kind"),

@@ -46,8 +46,10 @@ from tidegate.domain.effects import (
 from tidegate.domain.errors import CapacityExceeded
 from tidegate.domain.events import (
     AccountOpened,
+    BookImported,
     ClockTicked,
     Deposited,
+    DepthObserved,
     FundingPaid,
     InterestAccrued,
     LiquidationReported,
@@ -252,6 +254,88 @@ def test_a_book_of_orders_is_checked(bids, asks, refusal):
         assert d.of(DepthMoved, d.depth(bids, asks))
 
 
+@table(("more", "refusal"), [(0, ""), (1, "columns_differ")])
+def test_prices_and_lots_of_a_book_belong_together(more, refusal):
+    d = Desk(ONE)
+    column_of = pack(column(99))
+    for side in ("bid", "ask"):
+        sides = {"bid_price": b"", "bid_lots": b"", "ask_price": b"", "ask_lots": b""}
+        sides |= {f"{side}_price": column_of, f"{side}_lots": column_of + b"\0" * 8 * more}
+        assert code(d.ask(DepthObserved(ts=d.now, instrument=0, **sides))) == refusal
+        sides |= {f"{side}_lots": b"\0" * 7}
+        assert code(d.ask(DepthObserved(ts=d.now, instrument=0, **sides))) == "columns_differ"
+
+
+def test_every_source_is_remembered():
+    """The median of three is of three, whichever of them spoke last."""
+    d = Desk(venue_of(perp(), sources=("a", "b", "c")))
+    for source, price, mark in ((0, 90, 90), (1, 110, 90), (2, 100, 100), (0, 105, 105)):
+        d.price(price, source=source)
+        assert d.state.mark[0] == mark
+
+
+def test_a_changed_interval_is_news():
+    """The price stays; how far it can be trusted does not."""
+    d = Desk(ONE, oracle=OracleGuard(confidence_max=10_000))
+    for width, low, high, quality in ((0, 100, 100, 0), (5, 95, 105, 1), (9, 91, 109, 1)):
+        assert d.of(MarkMoved, d.price(100, confidence=width))
+        s = d.state
+        assert (s.mark[0], s.low[0], s.high[0], s.quality[0]) == (100, low, high, quality)
+    assert not d.of(MarkMoved, d.price(100, confidence=9))
+
+
+def test_an_interval_stays_within_the_prices_that_exist():
+    d = Desk(ONE, oracle=OracleGuard(confidence_max=10_000))
+    d.price(10**6 - 3, confidence=10**5)
+    assert d.state.high[0] == 10**6
+    assert d.state.mark[0] == 10**6 - 3
+
+
+IMPORT = {
+    "owner": (0,),
+    "cash": (5,),
+    "account": (0,),
+    "instrument": (0,),
+    "lots": (1,),
+    "entry": (7,),
+}
+
+
+@table(
+    ("change", "refusal"),
+    [
+        ({}, ""),
+        ({"cash": ()}, "columns_differ"),
+        ({"lots": (1, 2)}, "columns_differ"),
+        ({"entry": ()}, "columns_differ"),
+        ({"owner": (1,)}, "account_or_instrument_unknown"),
+        ({"owner": (-1,)}, "account_or_instrument_unknown"),
+        ({"account": (1,)}, "account_or_instrument_unknown"),
+        ({"account": (-1,)}, "account_or_instrument_unknown"),
+        ({"instrument": (1,)}, "account_or_instrument_unknown"),
+        ({"instrument": (-1,)}, "account_or_instrument_unknown"),
+        ({"lots": (10**6,)}, ""),
+        ({"lots": (-(10**6),)}, ""),
+        ({"lots": (10**6 + 1,)}, "amount_exceeds_limit"),
+        ({"lots": (-(10**6) - 1,)}, "amount_exceeds_limit"),
+        ({"lots": (-(2**63),)}, "amount_exceeds_limit"),
+        ({"entry": (1,)}, ""),
+        ({"entry": (0,)}, "amount_exceeds_limit"),
+        ({"entry": (0,), "lots": (0,)}, ""),
+        ({"entry": (10**6,)}, ""),
+        ({"entry": (10**6 + 1,)}, "amount_exceeds_limit"),
+        ({"cash": (2**50,)}, ""),
+        ({"cash": (-(2**50),)}, ""),
+        ({"cash": (2**50 + 1,)}, "amount_exceeds_limit"),
+        ({"cash": (-(2**50) - 1,)}, "amount_exceeds_limit"),
+    ],
+)
+def test_an_imported_book_is_checked(change, refusal):
+    d = Desk(ONE)
+    columns = {name: pack(column(*rows)) for name, rows in (IMPORT | change).items()}
+    assert code(d.ask(BookImported(ts=d.now, names=("a",), **columns))) == refusal
+
+
 # Account events -------------------------------------------------------------------------------
 
 
@@ -300,6 +384,67 @@ def test_a_withdrawal(cash, amount, refusal):
         assert not code(d.ask(Withdrawn(ts=d.now, account=U, amount=amount, settled=True)))
 
 
+@table(
+    ("account", "asset", "amount", "refusal"),
+    [
+        (U + 1, -1, 1, "account_unknown"),
+        (U, 2, 1, "asset_unknown"),
+        (U, -1, 2**50 + 5, ""),  # down to what may be owed
+        (U, -1, 2**50 + 6, "amount_exceeds_limit"),
+        (U, 0, 10**7 + 3, ""),
+        (U, 0, 10**7 + 4, "amount_exceeds_limit"),
+    ],
+)
+def test_a_withdrawal_stays_within_the_range(account, asset, amount, refusal):
+    d = Desk(venue_of(coin(), perp()))
+    d.users([5], [(0, 0, 3, 0)])
+    event = Withdrawn(ts=d.now, account=account, asset=asset, amount=amount, settled=True)
+    assert code(d.ask(event)) == refusal
+
+
+@table(
+    ("lots", "cash", "refusal"),
+    [(50, -490_000, ""), (51, -490_000, "below_initial_margin"), (100, 0, "")],
+)
+def test_what_a_balance_secures_stays(lots, cash, refusal):
+    """A hundred units at 10,000 each carry a debt of 490,000 with fifty of them, and no less."""
+    model = MarginModel(
+        instruments={"*": flat(initial=20_000, maintenance=20_000)},
+    )
+    d = Desk(venue_of(coin()), margin=model)
+    d.users([cash], [(0, 0, 100, 0)])
+    d.price(100)
+    assert code(d.ask(Withdrawn(ts=d.now, account=U, asset=0, amount=lots))) == refusal
+
+
+def test_a_balance_that_is_being_sold_is_not_paid_out():
+    d = Desk(venue_of(coin()), margin=MarginModel())
+    d.users([-(10**6) - 1], [(0, 0, 100, 0)])
+    assert orders(d.price(100))
+    d.send(Deposited(ts=d.now, account=U, amount=10**9))
+    event = Withdrawn(ts=d.now, account=U, asset=0, amount=1)
+    assert code(d.ask(event)) == "liquidation_in_flight"
+
+
+@table(
+    ("lots", "price", "cash", "fine"),
+    [
+        (100, 100, 20_000, True),  # a fiftieth of what is bought must be there
+        (100, 100, 19_999, False),
+        (100, 101, 29_999, False),  # paid above the mark: the difference is lost
+        (100, 101, 30_000, True),
+    ],
+)
+def test_a_balance_is_bought_with_cash(lots, price, cash, fine):
+    model = MarginModel(
+        instruments={"*": flat(initial=20_000, maintenance=20_000)}, cash_debt_initial=1
+    )
+    d = Desk(venue_of(coin()), margin=model)
+    d.users([cash + 1])  # a millionth of what is owed is asked as well
+    d.price(100)
+    assert (not code(d.ask(d.trade(0, lots, price)))) == fine
+
+
 @table("quality", [Quality.GOOD, Quality.DOUBTFUL])
 def test_a_withdrawal_needs_a_good_price_of_everything_held(quality):
     guard = OracleGuard(sources_min=2 if quality else 1)
@@ -338,6 +483,23 @@ def test_a_transfer(cash, amount, refusal):
     assert code(d.ask(msgspec.structs.replace(move, target=U + 3))) == "account_unknown"
     if amount:
         assert code(d.ask(msgspec.structs.replace(move, target=U + 2))) == "owners_differ"
+
+
+@table(
+    ("source", "target", "amount", "refusal"),
+    [
+        (5, 0, 2**50 + 6, "amount_exceeds_limit"),
+        (5, 2**50 - 4, 4, ""),
+        (5, 2**50 - 4, 5, "amount_exceeds_limit"),
+    ],
+)
+def test_a_transfer_stays_within_the_range(source, target, amount, refusal):
+    d = Desk(ONE)
+    columns = {"owner": pack(column(0, 0)), "cash": pack(column(source, target))}
+    none = dict.fromkeys(("account", "instrument", "lots", "entry"), b"")
+    d.send(BookImported(ts=d.now, names=("a", "b"), **columns, **none))
+    move = Transferred(ts=d.now, source=U, target=U + 1, amount=amount)
+    assert code(d.ask(move)) == refusal
 
 
 def test_an_account_belongs_to_one_that_exists():
@@ -380,6 +542,39 @@ def test_a_trade_is_refused_in_order(event, refusal):
     d = desk([10**7, 10**7])
     asked = {"user": 0, "lots": 1, "price": 100} | event
     assert code(d.ask(d.trade(**asked))) == refusal
+
+
+@table(
+    ("held", "lots", "traded"),
+    [
+        (10, -4, -4),
+        (10, -10, -10),
+        (10, -11, -10),  # no more than is held
+        (-10, 4, 4),
+        (-10, 11, 10),
+        (10, 1, None),  # nothing of it reduces
+        (-10, -1, None),
+        (0, 1, None),
+    ],
+)
+def test_a_recorded_close_closes_what_is_still_held(held, lots, traded):
+    d = desk([10**9], [(0, 0, held, 100)])
+    found = d.send(d.trade(0, lots, 100, reduces=True))
+    assert code(found) == ("nothing_to_reduce" if traded is None else "")
+    if traded is not None:
+        (moved,) = d.of(PositionsMoved, found)
+        assert rows_of(moved, "account", "lots")[0] == (U, traded)
+
+
+def test_an_inverse_is_traded_at_prices_that_have_a_value():
+    venue = venue_of(coin(), inverse(lots_max=10**8))
+    d = Desk(venue)
+    lowest = venue.price_min(venue.instruments[1])
+    d.users([10**9])
+    d.price(100)
+    d.price(lowest, 1)
+    assert not code(d.ask(d.trade(0, 1, lowest, i=1)))
+    assert code(d.ask(d.trade(0, 1, lowest - 1, i=1))) == "price_out_of_range"
 
 
 def test_the_world_outside_trades_with_itself():
@@ -493,6 +688,13 @@ def test_an_interest_rate_is_at_most_everything(rate, refusal):
     assert code(d.ask(InterestAccrued(ts=d.now, rate=rate, asset=0))) == "asset_unknown"
 
 
+def test_interest_on_a_balance_is_paid_in_kind():
+    d = Desk(venue_of(coin()))
+    d.users([-7], [(0, 0, -3, 0)])
+    (paid,) = d.send(InterestAccrued(ts=d.now, rate=PPB // 2, asset=0))
+    assert (paid.asset, rows_of(paid, "account", "amount")) == (0, [(U, -2)])
+
+
 def test_interest_goes_to_the_treasury():
     d = Desk(ONE)
     d.users([-3, 9])
@@ -550,8 +752,10 @@ def test_a_signal_needs_confidence_and_is_clamped(confidence, value, kept):
         (0, 5, ""),
         (10**6 + 11, 0, "amount_exceeds_limit"),
         (10**6 + 10, 10**9, ""),
-        (1, 2**50, "amount_exceeds_limit"),
-        (1, -(2**51), "amount_exceeds_limit"),
+        (1, 2**50 - 250_000, ""),
+        (1, 2**50 - 249_999, "amount_exceeds_limit"),
+        (1, -(2**50) - 250_000, ""),
+        (1, -(2**50) - 250_001, "amount_exceeds_limit"),
     ],
 )
 def test_what_a_recorded_venue_did_is_booked(lots, cash, refusal):
@@ -785,6 +989,22 @@ def test_a_drawdown_is_measured_from_the_peak(now, drawdown):
         assert d.state.fund_peak == max(100, now)
 
 
+@table(
+    ("said", "age", "tripped"),
+    [(500, 0, True), (499, 0, False), (500, 10, True), (500, 11, False), (None, 0, False)],
+)
+def test_the_breaker_listens_to_the_spectral_radius(said, age, tripped):
+    """While it is fresh; then it fades."""
+    bound = SignalBound(name="spectral_radius", tightest=1_000, age_max_ns=10 * SECOND)
+    steps = (Step(rung="caution", branching=500),)
+    d = desk([0], [], signals=SignalGate(bounds=(bound,)), breaker=LadderBreaker(steps=steps))
+    if said is not None:
+        words = {"name": "spectral_radius", "model": "m", "version": "1"}
+        d.send(SignalObserved(ts=d.now, value=said, **words))
+    d.tick(age)
+    assert (d.state.rung == 1) == tripped
+
+
 @table(("seconds", "peak"), [(99, 100), (100, 100), (100.1, 70)])
 def test_a_peak_is_forgotten_after_its_window(seconds, peak):
     fund = Waterfall(tranches=(Tranche(name="fund", initial=99),), drawdown_window_ns=100 * SECOND)
@@ -841,6 +1061,7 @@ def test_fund_then_everybody_then_nobody(fund, others, rule, paid):
 
 def test_who_still_owns_something_is_not_bare():
     d = desk([-(10**6)], [(0, 0, 10, 100)])
+    assert d.state.lost == 0
     assert not d.of(DeficitFound, d.tick(1))
     assert d.of(DeficitFound, bare(1)[1])
     assert not d.of(DeficitFound, bare(0)[1])
@@ -873,6 +1094,8 @@ def bankrupt(deficit=100_000, fund=0, quality=0, rung=Rung.NORMAL, winners=((10,
         ({"quality": 1}, False),  # winners are not closed on a doubtful price
         ({"rung": Rung.HALT}, False),
         ({"deficit": 0}, False),
+        ({"deficit": 0, "deleverage_when": "bankrupt"}, False),
+        ({"deficit": 1, "deleverage_when": "bankrupt"}, True),
         ({"deficit": 1}, True),
         ({"deficit": 100_001}, False),  # no winner can cover it
         ({"fund": 99_999}, True),  # the fund will not carry it
@@ -921,6 +1144,87 @@ def test_the_smallest_deficits_stand_behind_the_fund():
     d.users([0, -10_000, 10**6], [*longs, (2, 0, -10, 120)])
     (receipt,) = d.of(Deleveraged, d.price(100))
     assert rows_of(receipt, "bankrupt", "closed") == [(U + 1, -5)]
+
+
+@table(
+    ("fund", "first", "received", "forgone"),
+    [
+        (0, False, 50_000, 50_000),  # half of the lots, half of the deficit
+        (0, True, 50_000, 50_000),
+        (60_000, True, 50_000, 0),  # the fund pays for the half at once
+    ],
+)
+def test_a_pool_is_served_as_far_as_winners_go(fund, first, received, forgone):
+    d, effects = bankrupt(100_000, fund, fund_pays_first=first, winners=((5, 10**6),))
+    (receipt,) = d.of(Deleveraged, effects)
+    assert rows_of(receipt, "bankrupt", "closed") == [(U, -5)]
+    assert receipt.deficit == received
+    assert rows_of(receipt, "forgone") == [(forgone,)]
+    audit(d.state)
+
+
+def test_what_is_in_flight_is_not_deleveraged():
+    rule = Waterfall(deleverage="queue", deleverage_when="bankrupt")
+    d = Desk(ONE, margin=rules(HALF), waterfall=rule)
+    d.users([0, 10**6], [(0, 0, 10, 100), (1, 0, -10, 130)])
+    assert orders(d.price(101)) == [(0, 0, -10, 1)]
+    assert not d.of(Deleveraged, d.later(1).price(99))
+    d.send(OrdersExpired(ts=d.now, order=pack(column(1 << 20)), reason="gone"))
+    assert d.of(Deleveraged, d.tick(1))
+    audit(d.state)
+
+
+def test_every_position_of_a_bankrupt_is_closed():
+    """Its deficit is split by notional: a third and two thirds."""
+    rule = Waterfall(deleverage="queue", deleverage_when="bankrupt")
+    d = Desk(TWO, margin=rules(HALF), waterfall=rule)
+    d.users(
+        [-90_000, 10**7, 10**7],
+        [(0, 0, 10, 100), (0, 1, -20, 100), (1, 0, -10, 130), (2, 1, 20, 70)],
+    )
+    d.price(100)
+    receipts = d.of(Deleveraged, d.price(100, 1))
+    assert [(r.instrument, r.deficit, r.price) for r in receipts] == [
+        (0, 30_000, 103),
+        (1, 60_000, 97),
+    ]
+    assert d.state.book.head[U] == -1
+    assert d.state.book.cash[U] == 0
+    audit(d.state)
+
+
+@table(("depth", "closed"), [(10, False), (9, True)])
+def test_the_fund_waits_only_for_what_a_window_can_sell(depth, closed):
+    """The fund would carry it, but the market cannot take the ten lots in time."""
+    fund = Waterfall(tranches=(Tranche(name="fund", initial=10**9),), deleverage="queue")
+    planner = StagedPlanner(depth_share=PPM)
+    d = Desk(ONE, margin=rules(HALF), waterfall=fund, planner=planner)
+    d.depth([(99, depth)], [(101, 10**6)])
+    d.users([0, 10**6], [(0, 0, 10, 110), (1, 0, -10, 130)])
+    assert bool(d.of(Deleveraged, d.price(100))) == closed
+
+
+@table("side", [1, -1])
+def test_a_bankrupt_inverse_is_closed_in_coins(side):
+    """Contracts of one unit at 100, entered at 80 or 125; whoever lost on them owns nothing."""
+    rule = Waterfall(deleverage="pro_rata", deleverage_when="bankrupt")
+    venue = venue_of(coin(), inverse(contract=10**6))
+    d = Desk(venue, margin=MarginModel(), waterfall=rule)
+    entry = 125 if side > 0 else 80
+    d.users(
+        [0, 10**9, 10**9],
+        [(0, 1, 3 * side, entry), (1, 1, -2 * side, entry), (2, 1, -side, entry), (0, 0, 1, 0)],
+    )
+    d.price(100)
+    (receipt,) = d.of(Deleveraged, d.price(100, 1))
+    assert rows_of(receipt, "account", "lots") == [(U + 1, 2 * side), (U + 2, side)]
+    assert row_of(d.state.book, U, 1) == -1
+    health = d.stack.declaration.margin.assess(
+        d.state.book, d.state.facts, mark=d.state.mark, low=d.state.low, high=d.state.high
+    )
+    coin_value = 10_000  # rounded up to a whole coin at most
+    assert 0 <= health.equity[U] <= coin_value
+    audit(d.state)
 
 
 def test_the_planner_leaves_whom_the_waterfall_has_closed():

@@ -314,14 +314,18 @@ def test_who_holds_something_without_a_price_is_spared(world, unpriced):
     equity, best = (np.full(book.accounts, n, np.int64) for n in (-5, -14))
     margin.spare_unpriced(book, facts, mark, equity, best)
     for a in world.users():
-        coins = {int(facts.coin[i]) for i in world.of(a)} - {-1}
-        spared = any(i in unpriced for i in {*world.of(a), *coins})
+        # What is owned counts nothing without a price; it is no reason to spare anybody.
+        owned = {i for i in world.of(a) if i in {2, 4} and world.held[a, i][0] > 0}
+        held = {*world.of(a)} - owned
+        coins = {int(facts.coin[i]) for i in held} - {-1}
+        spared = any(i in unpriced for i in held | coins)
         assert (best[a] > 2**60) == spared
         assert (equity[a] == 0) == spared
 
 
 @given(ppm, ints(0, 10**13), ints(0, 10**13), ints(0, 2 * 10**13))
 def test_crowding_raises_the_rate(base, low, high, interest):
+    low = min(low, high or low)
     facts = facts_of(
         venue_of(perp()),
         MarginModel(instruments={"*": Requirement(open_low=low, open_high=high)}),
@@ -587,7 +591,7 @@ def test_whose_stage_is_due(world, users):
     best = {U + n: b for n, (b, _, _) in enumerate(users)}
     staged = {U + n: s for n, (_, s, _) in enumerate(users)}
     world.flying = {k: -1 for k in world.held if users[k[0] - U][2]}
-    book, facts, _ = columns(world)
+    book, facts, mark = columns(world)
     columns_of = [np.full(book.accounts, -1, np.int64) for _ in range(2)]
     for into, given_ in zip(columns_of, (best, staged), strict=True):
         into[U:] = list(given_.values())
@@ -598,7 +602,7 @@ def test_whose_stage_is_due(world, users):
         idle = not any(n for (b, _), n in world.flying.items() if a == b)
         assert plan.idle_account(book, a) == idle
         derivative = any(i not in {2, 4} for i in world.of(a))
-        assert plan.has_derivative(book, facts, a) == derivative
+        assert plan.has_derivative(book, facts, mark, np.ones_like(mark), a) == derivative
 
 
 @given(st.lists(st.tuples(signed, nearly, ints(-1, 10**18)), min_size=1, max_size=6))

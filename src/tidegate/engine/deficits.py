@@ -196,19 +196,19 @@ def _pools(state: State, view: View, health: Health, accounts: I64, stack: Stack
         row = int(book.head[account])
         while row >= 0:
             i = int(book.instrument[row])
-            free = int(book.lots[row]) and not int(book.in_flight[row])
-            prices = {i, int(state.facts.coin[i])} - {CASH}
-            if (
-                free
-                and state.facts.kind[i] != Kind.SPOT
-                and all(oracle.admits(Action.DELEVERAGE, int(view.quality[p])) for p in prices)
-            ):
+            if int(book.lots[row]) and state.facts.kind[i] != Kind.SPOT:
                 rows.append(row)
                 sizes.append(int(notional(state.facts, i, int(book.lots[row]), int(view.mark[i]))))
             row = int(book.follow[row])
         shares = np.zeros(len(rows), np.int64)
         proportional(-int(health.equity[account]), np.array(sizes, np.int64), shares)
         for row, share in zip(rows, shares.tolist(), strict=True):
+            # Every position carries its share; only those free to be closed at a good price are.
+            i = int(book.instrument[row])
+            prices = {i, int(state.facts.coin[i])} - {CASH}
+            good = all(oracle.admits(Action.DELEVERAGE, int(view.quality[p])) for p in prices)
+            if int(book.in_flight[row]) or not good:
+                continue
             lots = int(book.lots[row])
             key = (int(book.instrument[row]), 1 if lots > 0 else -1)
             found.setdefault(key, []).append((row, abs(lots), share))

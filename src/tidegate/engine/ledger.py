@@ -164,6 +164,11 @@ def on_deposit(state: State, event: Deposited, stack: Stack) -> list[Decision]:
         return rejected("amount_must_be_positive", f"deposit of {amount}")
     if balance(state, a, asset) + amount > balance_max(stack, asset):
         return rejected("amount_exceeds_limit", f"deposit of {amount} to account {a}")
+    row = row_of(state.book, a, asset) if asset != CASH else -1
+    flying = int(state.book.in_flight[row]) if row >= 0 else 0
+    if flying > 0 and int(state.book.lots[row]) + amount > -flying:
+        # A debt is being bought back: what is on its way would become a position.
+        return rejected("liquidation_in_flight", f"account {a}, asset {asset}")
     return [Posted(debit=EXTERNAL, credit=a, asset=asset, amount=amount, reason="deposit")]
 
 
@@ -201,9 +206,27 @@ def _withdrawal_refusal(state: State, event: Withdrawn, stack: Stack) -> list[De
         lots=-amount if asset != CASH else 0,
         cost=0,
         cash=-amount if asset == CASH else 0,
+        taking=True,
         scale=declaration.breaker.at(state.rung).initial_scale,
     )
     return rejected(why, f"withdrawal of {amount} from account {account}") if why else []
+
+
+def _debt_refusal(
+    state: State, event: Traded, account: int, change: int, stack: Stack
+) -> list[Decision]:
+    """Refuse a trade that leaves a debt, of the asset or of cash, which the venue does not lend."""
+    i = event.instrument
+    if stack.facts.kind[i] != Kind.SPOT:
+        return []
+    one, lots = np.array([i], np.int64), np.array([change], np.int64)
+    price = np.array([event.price], np.int64)
+    paid = int(trades_at(state, np.array([account], np.int64), one, lots, price).paid[0])
+    for asset, moved in ((i, change), (CASH, -paid)):
+        after = balance(state, account, asset) + moved
+        if moved < 0 and after < 0 and not _borrowable(state, asset):
+            return rejected("asset_not_borrowable", f"account {account}, {-after} of asset {asset}")
+    return []
 
 
 def _borrowable(state: State, asset: int) -> bool:
@@ -261,6 +284,7 @@ def on_transfer(state: State, event: Transferred, stack: Stack) -> list[Decision
         lots=0,
         cost=0,
         cash=-amount,
+        taking=True,
         scale=stack.declaration.breaker.at(state.rung).initial_scale,
     )
     if why:
@@ -335,6 +359,8 @@ def _trade_refusal(
     if flying and (after * flying >= 0 or abs(after) < abs(flying)):
         # What is in flight must still be a reduction when it is filled.
         return rejected("liquidation_in_flight", f"account {account} in instrument {i}")
+    if refusal := _debt_refusal(state, event, account, change, stack):
+        return refusal
     paid = trades_at(
         state,
         np.array([account]),

@@ -240,10 +240,10 @@ def grow_stale(state: State, now: int, stack: Stack) -> list[Decision]:
 
 
 def roll_windows(state: State, now: int, stack: Stack) -> list[Decision]:
-    """Return new anchors for prices that stood still through a whole window: calm is news too."""
+    """Return new anchors for prices whose window is over: calm is news, and volatility forgets."""
     m, breaker = state.market, stack.declaration.breaker
     effects: list[Decision] = []
-    for i in np.flatnonzero(m.deviations).tolist():
+    for i in np.flatnonzero(m.anchor).tolist():
         if now - int(m.anchored_at[i]) < breaker.window_ns:
             continue
         effects.append(

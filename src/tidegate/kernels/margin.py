@@ -158,6 +158,8 @@ def spare_unpriced(book: Book, facts: Facts, mark: I64, equity: I64, best: I64) 
         i, account = np.int64(book.instrument[row]), book.account[row]
         if (book.lots[row] == 0 and book.cost[row] == 0) or account < FIRST_USER:
             continue
+        if facts.kind[i] == SPOT and book.lots[row] > 0:
+            continue  # what is owned counts nothing without a price, and shields nobody
         if mark[i] == 0 or (facts.coin[i] >= 0 and mark[facts.coin[i]] == 0):
             best[account], equity[account] = UNKNOWN, 0
 

@@ -41,11 +41,12 @@ def close_share(equity: int, required: int, penalty: int, target: int, most: int
 
 
 @kernel
-def has_derivative(book: Book, facts: Facts, account: int) -> bool:
-    """Return whether the account holds anything but balances."""
+def has_derivative(book: Book, facts: Facts, mark: I64, gate: I64, account: int) -> bool:
+    """Return whether the account holds anything but balances that could be closed now."""
     row = np.int64(book.head[account])
     while row >= 0:
-        if book.lots[row] and facts.kind[book.instrument[row]] != SPOT:
+        i = book.instrument[row]
+        if book.lots[row] and facts.kind[i] != SPOT and gate[i] and mark[i]:
             return True
         row = np.int64(book.follow[row])
     return False
@@ -147,7 +148,7 @@ def wanted(
         share = close_share(equity[account], required[account], penalty, target, most)
         if share == 0:
             continue
-        derivative = has_derivative(book, facts, account)
+        derivative = has_derivative(book, facts, mark, gate, account)
         row = np.int64(book.head[account])
         while row >= 0:
             here = row

@@ -151,7 +151,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     ),
     Metric(
         "adl_volume",
-        "Winners' positions closed",
+        "Winning positions closed",
         "Deleveraging",
         "low",
         lambda v: v.adl_volume,

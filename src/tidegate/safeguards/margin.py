@@ -210,13 +210,15 @@ class MarginModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         cost: int,
         cash: int,
         scale: Ppm,
+        taking: bool = False,
     ) -> str:
         """Return why this change must be refused, or an empty string to allow it.
 
         Allowed when equity covers initial margin (times ``scale``, the breaker's) after the change,
         on the line included. Otherwise allowed only if it takes risk away: maintenance falls (or
         stays, and initial does not rise), while equity does not fall, or at least equity per
-        maintenance does not, compared by cross-multiplication in Python's unbounded integers.
+        maintenance does not, compared by cross-multiplication in Python's unbounded integers. What
+        takes value out (``taking``: a withdrawal) has only the first way.
 
         Source
         ------
@@ -233,6 +235,8 @@ class MarginModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         initial = -(-int(after[2]) * scale // PPM)
         if equity >= max(initial, required):
             return ""
+        if taking:
+            return "below_initial_margin"
         safer = required < old_required or (required == old_required and after[2] <= before[2])
         kept = old_required > 0 and equity * old_required >= old_equity * required
         kept = kept or (equity >= old_equity and _shrinks(book, account, instrument, lots))

@@ -180,15 +180,12 @@ class OracleGuard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         in 1/1024 ticks; ``elapsed`` is the nanoseconds since the last mark.
         """
         fresh = [s for s in seen if not self.age_max_ns or now - s.published <= self.age_max_ns]
+        if not fresh:
+            return None
         voters = [s for s in fresh if self._role(s.source) == "index"]
-        if not voters:
-            # Degraded mode: without any index source the venue's own price is all there is.
-            voters = fresh
-            if not voters:
-                return None
-            degraded = True
-        else:
-            degraded = False
+        # Degraded mode: without any index source the venue's own price is all there is.
+        degraded = not voters
+        voters = voters or fresh
         kept = self._without_outliers(voters)
         index = weighted_median([(s.price, self._weight(s.source)) for s in kept])
         venue = [s.price for s in fresh if self._role(s.source) == "venue"]
@@ -197,6 +194,9 @@ class OracleGuard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         reason = "no_index_source" if degraded else ""
         if len(kept) < self.sources_min:
             reason = reason or "too_few_sources"
+        torn = self._torn(voters, kept, index)
+        if torn:
+            reason = reason or "sources_disagree"
         if self.divergence_max and venue:
             room = index * self.divergence_max // PPM
             if abs(venue[-1] - index) > room:
@@ -213,7 +213,9 @@ class OracleGuard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 price = mark + room if target > mark else mark - room
         price = max(1, price)
         # Truth lies between what we carry and what is said: the interval covers both.
-        said = [price, target, *(s.price for s in kept)]
+        said = [price, target, *(s.price for s in (voters if torn else kept))]
+        if degraded and mark:
+            said.append(mark)  # the venue's own price alone never moves the believed interval away
         usual = average // 1024
         if self.average_max and usual and abs(target - usual) > usual * self.average_max // PPM:
             # A spike: whoever would be safe at the price of the last minutes is left alone.
@@ -251,6 +253,17 @@ class OracleGuard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         middle = weighted_median([(s.price, self._weight(s.source)) for s in voters])
         room = middle * self.outlier_max // PPM
         return [s for s in voters if abs(s.price - middle) <= room]
+
+    def _torn(self, voters: list[Seen], kept: list[Seen], index: int) -> bool:
+        """Return whether the sources contradict one another so far that no median can be trusted.
+
+        Half of them or more were outliers, or there are only two and they are too far apart.
+        """
+        if not self.outlier_max:
+            return False
+        prices = [s.price for s in kept]
+        apart = (max(prices) - min(prices)) * PPM > index * self.outlier_max
+        return 2 * len(kept) <= len(voters) or (len(voters) < 3 and apart)
 
     def _averaged(self, average: int, price: int, elapsed: int) -> int:
         if not self.average_ns:

@@ -143,7 +143,7 @@ def _waterfall(policy: Any, at: Counter) -> list[Any]:  # noqa: ANN401 - ditto
         assert sum(paid) <= deficit, "nobody pays for more than the deficit"
         assert all(0 <= p <= b for p, b in zip(paid, balance, strict=True)), "no tranche owes"
         who, share = policy.shares(deficit, at.health, at.book.cash)
-        assert int(share.sum()) <= deficit
+        assert int(share.sum()) <= deficit, "no more is shared than is left"
         assert (share <= at.health.equity[who]).all(), "nobody pays more than they have"
         answers += [paid, who, share]
     for side in (1, -1):
