@@ -442,7 +442,7 @@ def winners(
             continue
         # A share that covers is one per lot closed; nobody takes more lots than there are.
         share = floor(Fraction(min(abs(lots), closed) * deficit, closed))
-        if share > gain or share > best or share >= equity:
+        if share > gain or share >= equity:
             continue
         if abs(lots) > closed and deficit * abs(lots) > gain * closed:
             continue

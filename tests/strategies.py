@@ -419,6 +419,8 @@ def _bad_depth(w: World, a: int, b: int, c: int) -> Input:
     columns = {n: getattr(good, n) for n in ("bid_price", "bid_lots", "ask_price", "ask_lots")}
     name = pick(tuple(columns), a)
     column = np.frombuffer(columns[name], np.int64).copy()
+    if not column.size:
+        return good  # a price so low that no level fits below it
     column[b % column.size] = pick(tuple(x for x in WILD if x < 2**63), c)
     columns[name] = pick((pack(column), pack(column[:-1]), pack(column)[:-3], b""), b)
     return DepthObserved(ts=w.now, instrument=pick((0, 0, 0, 9, -1), c), **columns)

@@ -324,7 +324,8 @@ def test_budget_and_flight_limits_are_kept(history: History):
                     for p, n in depth.get((i, side), [])
                     if abs(p - mark) * PPM <= mark * planner.depth_reach
                 )
-                seen = seen or planner.unknown_depth // lot
+                if not any(depth.get((i, s)) for s in range(2)):
+                    seen = planner.unknown_depth // lot  # nothing was measured
                 pace = breaker.at(world.state.rung).pace
                 free = seen * (PPM - breaker.reserved) // PPM
                 capacity = free * planner.depth_share // PPM * pace // PPM
@@ -789,7 +790,7 @@ def test_when_everything_works_again_everybody_is_resolved(history: History):
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("seed", range(240))
+@pytest.mark.parametrize("seed", range(60))
 def test_long_histories_hold_every_invariant(seed: int):
     """Two thousand moves a world, kept twice, with a cut in the middle."""
     history = drawn(seed, 2_000, seed % len(STACKS))

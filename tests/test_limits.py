@@ -141,6 +141,22 @@ def test_order_slots_run_out_before_anything_is_charged():
     audit(desk.state)
 
 
+def test_depth_is_assumed_only_where_none_was_measured():
+    """A book that has emptied is a measurement, too."""
+    planner = StagedPlanner(depth_share=1_000_000, unknown_depth=10**10)
+    desk = Desk(venue_of(perp()), margin=TEN, planner=planner)
+    desk.users([10**9], [(0, 0, 1_000, 10_000)])
+    asked = desk.priced(9_000)
+    assert desk.of(OrdersPlaced, desk.ask(asked))
+    desk.depth([], [(9_001, 5)])  # nobody bids
+    assert not desk.of(OrdersPlaced, desk.ask(asked))
+    desk.depth([(8_000, 5)], [(9_001, 5)])  # somebody does, far away
+    assert not desk.of(OrdersPlaced, desk.ask(asked))
+    desk.depth([(8_990, 5)], [(9_001, 5)])
+    (placed,) = desk.of(OrdersPlaced, desk.ask(asked))
+    assert rows_of(placed, "lots") == [(-5,)]
+
+
 def test_a_snapshot_under_other_limits_is_refused():
     """The journal is the authority; columns of another size would be read wrongly in silence."""
     desk = small(perp())
@@ -671,3 +687,112 @@ def test_what_a_recorded_venue_did_comes_before_our_order():
     assert desk.state.book.lots[0] == -400, "the venue sold what was no longer there"
     audit(desk.state)
     assert not desk.of(OrdersPlaced, desk.tick(1)) or desk.state.book.in_flight[0] >= 0
+
+
+# ------------------------------------------------------------------ deleveraging at odds
+
+
+def deleveraging(*instruments, rule: str = "queue", **waterfall) -> Desk:
+    policy = {"deleverage": rule, "deleverage_when": "bankrupt"} | waterfall
+    return Desk(
+        venue_of(*(instruments or (perp(),))),
+        margin=rules(flat(20_000, 10_000)),
+        waterfall=Waterfall(**policy),
+    )
+
+
+def test_a_winner_with_losses_elsewhere_is_not_made_bankrupt():
+    """Its profit here covers the share; its equity, with a loss elsewhere, does not."""
+    desk = deleveraging(perp("A"), perp("B"))
+    desk.users(
+        [USD, 2 * USD, 500 * USD],
+        [
+            (0, 0, 100, 11_000),  # will lack 99 of 100
+            (1, 0, -100, 12_000),  # gains 200 there ...
+            (1, 1, 100, 11_900),  # ... and loses 190 here
+            (2, 0, -10, 12_000),
+        ],
+    )
+    desk.price(10_000, i=1)
+    (receipt,) = desk.of(Deleveraged, desk.price(10_000, i=0))
+    assert rows_of(receipt, "account", "lots") == [(U + 2, 10)]
+    assert receipt.candidates == 1
+    audit(desk.state)
+
+
+def test_a_giant_winner_against_a_dwarf():
+    """A share per lot of a position a billion times as large: the product must not wrap."""
+    vast = perp(price_max=10**5, lots_max=10**9, open_interest_max=2 * 10**9, tick_value=1_000)
+    desk = deleveraging(vast)
+    desk.users([2 * USD, 2**49], [(0, 0, 1, 90_000), (1, 0, -(10**9), 90_001)])
+    (receipt,) = desk.of(Deleveraged, desk.price(80_000))
+    assert (receipt.deficit, receipt.candidates) == (8 * USD, 1)
+    assert rows_of(receipt, "account", "lots", "forgone") == [(U + 1, 1, 8 * USD)]
+    poor = deleveraging(vast)
+    poor.users([2 * USD, 2**49], [(0, 0, 1, 90_000), (1, 0, -(10**9), 80_007)])
+    assert not poor.of(Deleveraged, poor.price(80_000))  # seven ticks of profit, eight are missing
+
+
+def test_a_tranche_that_is_not_reached_does_not_count_as_money():
+    """The second layer begins at losses of 1,000; until then the winners give up what is missing."""
+    tranches = (Tranche(name="far", initial=500 * USD, attachment=1_000 * USD),)
+    desk = deleveraging(tranches=tranches, fund_pays_first=True, rule="pro_rata")
+    desk.users([20 * USD, 10 * USD], [(0, 0, 100, 10_500), (1, 0, -100, 10_400)])
+    (receipt,) = desk.of(Deleveraged, desk.price(10_000))
+    assert (receipt.fund_paid, receipt.deficit) == (0, 30 * USD)
+    assert rows_of(receipt, "forgone") == [(30 * USD,)]
+    thin = deleveraging(tranches=tranches, fund_pays_first=True, rule="pro_rata")
+    thin.users([20 * USD, 10 * USD], [(0, 0, 100, 10_500), (1, 0, -100, 10_200)])
+    assert not thin.of(Deleveraged, thin.price(10_000))  # a profit of 20 does not cover 30
+    assert thin.state.lost == 0
+
+
+def test_both_sides_of_one_instrument_are_bankrupt_at_once():
+    """Nobody bankrupt is anybody's winner, and a winner of one pool is not asked twice."""
+    desk = deleveraging(perp("A"), perp("B"), rule="pro_rata")
+    desk.users(
+        [USD, USD, 90 * USD],
+        [
+            (0, 0, 100, 10_500),  # long of A, lost 50
+            (1, 0, -100, 9_500),  # short of A, lost 50
+            (2, 0, -60, 12_000),  # has won on both sides of the other two, by A ...
+            (2, 1, 60, 9_000),  # ... and by B
+            (0, 1, -100, 9_900),
+        ],
+    )
+    desk.price(10_000, i=1)
+    receipts = desk.of(Deleveraged, desk.price(10_000, i=0))
+    taken = [(r.instrument, *row) for r in receipts for row in rows_of(r, "account", "lots")]
+    assert taken == [(0, U + 2, 60), (1, U + 2, -60)]
+    given = sum(f for r in receipts for (f,) in rows_of(r, "forgone"))
+    equity, _ = Margin(desk.state).totals(U + 2, desk.state.mark.tolist())
+    assert equity == (90 + 120 + 60) * USD - given
+    audit(desk.state)
+
+
+def test_the_fund_runs_out_between_two_debtors():
+    """The first in row order is paid, the second in part, and what is missing has a name."""
+    desk = Desk(
+        venue_of(perp()), margin=TEN,
+        waterfall=Waterfall(tranches=(Tranche(name="fund", initial=150 * USD),)),
+    )  # fmt: skip
+    desk.users([-100 * USD, -80 * USD, 5 * USD])
+    found = desk.of(DeficitFound, desk.tick(1))
+    assert [(e.account, e.amount, e.fund, e.uncovered) for e in found] == [
+        (U, 100 * USD, 100 * USD, 0),
+        (U + 1, 80 * USD, 50 * USD, 30 * USD),
+    ]
+    assert desk.state.book.cash[U : U + 3].tolist() == [0, 0, 5 * USD]
+    assert desk.state.book.cash[FUND] == 0
+    assert desk.state.lost == 180 * USD
+    assert not desk.of(DeficitFound, desk.tick(1))
+    audit(desk.state)
+
+
+def test_imported_positions_leave_nothing_in_rounding():
+    """A long at 100 and a short at 90 were opened against others, outside; rounding is for units."""
+    desk = Desk(venue_of(perp()), margin=TEN)
+    desk.users([10**10] * 2, [(0, 0, 50, 10_000), (1, 0, -50, 9_000)])
+    assert desk.state.book.cash[2] == 0
+    assert desk.state.book.cash[EXTERNAL] == -2 * 10**10 + 50 * 1_000 * 1_000
+    audit(desk.state)

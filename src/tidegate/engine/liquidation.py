@@ -104,6 +104,8 @@ def capacity(state: State, view: View, rung: int, i: int, side: int, stack: Stac
         mark,
         planner.depth_reach,
     )
+    if planner.depth_share and not depth and m.levels[i].any():
+        return 0  # the book was measured and holds nothing here: no other depth is assumed
     return planner.capacity(
         depth_lots=int(depth),
         lot_value=worth_of_lot(stack, i, mark),

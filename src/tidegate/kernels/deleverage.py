@@ -56,15 +56,15 @@ def candidates(
         if gain <= 0:
             continue
         # deficit / lots_closed <= gain / most, written twice so that every product fits; and nobody
-        # gives up more than it has above maintenance: no winner becomes one of the liquidated.
+        # gives up all it has, or a winner would become one of the bankrupt.
         if most > lots_closed:
             if deficit > muldiv(gain, lots_closed, most):
                 continue
-            if deficit > best[account] or deficit >= equity[account]:
+            if deficit >= equity[account]:
                 continue
         else:
             share = muldiv(most, deficit, lots_closed)
-            if share > gain or share > best[account] or share >= equity[account]:
+            if share > gain or share >= equity[account]:
                 continue
         size = notional(facts, i, book.lots[other], mark[i])
         if rule == PROFIT:

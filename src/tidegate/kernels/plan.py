@@ -14,7 +14,7 @@ from tidegate.kernels.value import SPOT, notional
 
 
 DEEPEST, LARGEST, OLDEST, SAVABLE = 0, 1, 2, 3  # priorities
-SAVABLE_LAST = 2**61  # after everybody who has equity left; the shallowest of the bankrupt first
+SAVABLE_LAST = 2**62  # after everybody who has equity left; the shallowest of the bankrupt first
 
 
 @kernel

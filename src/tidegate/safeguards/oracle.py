@@ -221,9 +221,8 @@ class OracleGuard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             # A spike: whoever would be safe at the price of the last minutes is left alone.
             reason = reason or "price_diverges_from_average"
             said.append(usual)
-        low, high = max(1, min(said) - width), max(said) + width
-        if not reason:
-            low = high = price
+        wide = (max(1, min(said) - width), max(said) + width)
+        low, high = wide if reason else (price, price)
         quality = int(Quality.DOUBTFUL) if reason else int(Quality.GOOD)
         return Belief(
             price=price,
