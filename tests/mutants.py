@@ -191,7 +191,6 @@ ORACLE = (
     ("price = mark + room if target > mark else mark - room", "price = target"),
     ("            said.append(usual)\n", ""),
     ("> usual * self.average_max // PPM", ">= usual * self.average_max // PPM"),
-    ("        if not reason:\n            low = high = price\n", ""),
     ("or len(voters) < 3:", "or len(voters) < 2:"),
     ("if abs(s.price - middle) <= room]", "if abs(s.price - middle) < room]"),
     ("        if 2 * so_far >= half:", "        if 2 * so_far > half:"),
@@ -384,12 +383,7 @@ STEP = (
     ),
     ("if room.rows > state.book.rows_left:", "if room.rows >= state.book.rows_left:"),
 )
-ROOM = (
-    (
-        "if grown[i] > stack.venue.instruments[i].lots_open_max():",
-        "if grown[i] >= stack.venue.instruments[i].lots_open_max():",
-    ),
-)
+ROOM = ()
 BOOK = (
     (
         "book.long_open[instrument] += max(after, 0) - max(before, 0)",

@@ -12,6 +12,7 @@ from desk import Desk, coin, column, flat, inverse, perp, rows_of, rules, venue_
 from outside import Ledger, Margin, users
 from tidegate.domain.book import EXTERNAL, FIRST_USER, FUND
 from tidegate.domain.effects import (
+    DeficitFound,
     Deleveraged,
     HealthMoved,
     OrdersPlaced,
@@ -734,7 +735,7 @@ def test_a_giant_winner_against_a_dwarf():
 
 
 def test_a_tranche_that_is_not_reached_does_not_count_as_money():
-    """The second layer begins at losses of 1,000; until then the winners give up what is missing."""
+    """The second layer begins at losses of 1,000; until then winners give up what is missing."""
     tranches = (Tranche(name="far", initial=500 * USD, attachment=1_000 * USD),)
     desk = deleveraging(tranches=tranches, fund_pays_first=True, rule="pro_rata")
     desk.users([20 * USD, 10 * USD], [(0, 0, 100, 10_500), (1, 0, -100, 10_400)])
@@ -790,7 +791,7 @@ def test_the_fund_runs_out_between_two_debtors():
 
 
 def test_imported_positions_leave_nothing_in_rounding():
-    """A long at 100 and a short at 90 were opened against others, outside; rounding is for units."""
+    """A long at 100 and a short at 90 were opened against others; rounding is for units."""
     desk = Desk(venue_of(perp()), margin=TEN)
     desk.users([10**10] * 2, [(0, 0, 50, 10_000), (1, 0, -50, 9_000)])
     assert desk.state.book.cash[2] == 0
