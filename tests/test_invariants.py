@@ -160,6 +160,24 @@ def test_decide_only_reads(history: History):
         apply(world.state, event, first)
 
 
+def everything(state: State) -> dict[str, object]:
+    """Return every cell and every scalar of a state, found by looking rather than by its own list.
+
+    Only the stack of free rows is cut: what was popped from it lies there still.
+    """
+    found: dict[str, object] = {}
+    for name in State.__dataclass_fields__:
+        part = getattr(state, name)
+        if isinstance(part, tuple):
+            columns = part._asdict()
+            if "free" in columns and name == "book":
+                columns["free"] = columns["free"][: int(part.counts[2])]
+            found |= {f"{name}.{n}": c.tolist() for n, c in columns.items()}
+        else:
+            found[name] = part.tolist() if isinstance(part, np.ndarray) else part
+    return found
+
+
 @some(1.0)
 @given(histories(), st.integers(0, 64))
 def test_a_fork_continues_like_its_parent(history: History, cut: int):
@@ -172,7 +190,7 @@ def test_a_fork_continues_like_its_parent(history: History, cut: int):
     copied = copy.deepcopy(parent)
     loaded = State.load(parent.dump(), history.stack)
     assert loaded.digest() == parent.digest() == copied.digest()
-    assert loaded.dump() == parent.dump()
+    assert everything(loaded) == everything(parent)
     for event in events[cut:]:
         effects = step(parent, event, history.stack)
         assert step(copied, event, history.stack) == effects

@@ -16,6 +16,7 @@ from tidegate.domain.effects import (
     Deleveraged,
     HealthMoved,
     OrdersPlaced,
+    PositionsMoved,
     Rejected,
     StagesTaken,
     ThrottleMoved,
@@ -43,8 +44,9 @@ from tidegate.domain.units import MONEY_MAX, SECOND, pack, unpack
 from tidegate.domain.venue import Limits
 from tidegate.engine.invariants import audit
 from tidegate.engine.state import State
+from tidegate.safeguards.breaker import LadderBreaker, Step
 from tidegate.safeguards.margin import MarginModel, Requirement, Tier
-from tidegate.safeguards.oracle import OracleGuard
+from tidegate.safeguards.oracle import OracleGuard, Quality
 from tidegate.safeguards.planner import StagedPlanner
 from tidegate.safeguards.stack import SafeguardStack, Stack
 from tidegate.safeguards.waterfall import Tranche, Waterfall
@@ -706,11 +708,11 @@ def test_a_winner_with_losses_elsewhere_is_not_made_bankrupt():
     """Its profit here covers the share; its equity, with a loss elsewhere, does not."""
     desk = deleveraging(perp("A"), perp("B"))
     desk.users(
-        [USD, 2 * USD, 500 * USD],
+        [USD, 50 * USD, 500 * USD],
         [
             (0, 0, 100, 11_000),  # will lack 99 of 100
             (1, 0, -100, 12_000),  # gains 200 there ...
-            (1, 1, 100, 11_900),  # ... and loses 190 here
+            (1, 1, 100, 11_900),  # ... and loses 190 here: 60 are left, well above maintenance
             (2, 0, -10, 12_000),
         ],
     )
@@ -788,6 +790,87 @@ def test_the_fund_runs_out_between_two_debtors():
     assert desk.state.lost == 180 * USD
     assert not desk.of(DeficitFound, desk.tick(1))
     audit(desk.state)
+
+
+def test_a_winner_is_not_asked_twice_for_the_same_money():
+    """It could pay for either of two instruments, and after the first no longer for the second."""
+    desk = deleveraging(perp("A"), perp("B"), perp("C"), rule="pro_rata")
+    desk.users(
+        [USD, USD, 130 * USD],
+        [
+            (0, 0, 100, 10_900),  # lacks 89
+            (1, 1, 100, 10_900),  # as much
+            (2, 0, -100, 12_000),
+            (2, 1, -100, 12_000),
+            (2, 2, 100, 14_000),  # what was won on the two was lost on the third
+        ],
+    )
+    desk.price(10_000, i=2)
+    desk.price(10_000, i=1)
+    receipts = desk.of(Deleveraged, desk.price(10_000, i=0))
+    assert [(r.instrument, r.deficit) for r in receipts] == [(0, 89 * USD)]
+    equity, required = Margin(desk.state).totals(U + 2, desk.state.mark.tolist())
+    assert (equity, required) == (41 * USD, 20 * USD)
+    audit(desk.state)
+
+
+def test_layers_are_reached_by_the_losses_of_one_step_together():
+    """The second debtor's loss falls where the first one's has ended."""
+    layers = (
+        Tranche(name="low", initial=500 * USD, exhaustion=60 * USD),
+        Tranche(name="high", initial=500 * USD, attachment=100 * USD),
+    )
+    desk = Desk(venue_of(perp()), margin=TEN, waterfall=Waterfall(tranches=layers))
+    desk.users([-50 * USD, -40 * USD, -30 * USD])
+    found = desk.of(DeficitFound, desk.tick(1))
+    # Losses of 0..50, 50..90 and 90..120: the low layer ends at 60, the high one begins at 100.
+    assert [e.fund for e in found] == [50 * USD, 10 * USD, 20 * USD]
+    assert desk.state.book.cash[FUND : FUND + 2].tolist() == [440 * USD, 480 * USD]
+    assert desk.state.lost == 120 * USD
+
+
+@pytest.mark.parametrize(
+    ("rung", "netted", "ordered"),
+    [("reduce_only", True, True), ("auction_only", True, False), ("halt", False, False)],
+)
+def test_what_each_rung_still_does(rung: str, *, netted: bool, ordered: bool):
+    """On the auction rung opposite closes still meet; nothing at all is begun on a halt."""
+    desk = Desk(
+        venue_of(perp("A"), perp("B")),
+        margin=TEN,
+        breaker=LadderBreaker(steps=(Step(rung=rung, distressed=1),)),
+        planner=StagedPlanner(netting=True),
+    )
+    desk.users([10**8, 10**8], [(0, 0, 100, 10_800), (1, 0, -60, 8_700), (1, 1, 10, 5_000)])
+    desk.price(5_000, i=1)
+    effects = desk.price(10_000)
+    moved = [e.reason for e in desk.of(PositionsMoved, effects)]
+    assert moved == (["netted"] if netted else [])
+    assert bool(desk.of(OrdersPlaced, effects)) == ordered
+
+
+def test_a_stage_is_due_when_its_interval_is_over_and_not_before():
+    desk = Desk(
+        venue_of(perp()),
+        margin=TEN,
+        planner=StagedPlanner(close_fraction=100_000, interval_ns=10 * SECOND),
+    )
+    desk.users([10**9], [(0, 0, 1_000, 10_000)])
+    (placed,) = desk.of(OrdersPlaced, desk.price(9_100))
+    desk.fill(placed.first, -100, 9_100)
+    for nanos, staged in ((10 * SECOND - 1, False), (1, True)):
+        desk.now += nanos
+        effects = desk.send(ClockTicked(ts=desk.now))
+        assert bool(desk.of(StagesTaken, effects)) == staged
+
+
+def test_a_price_is_fresh_up_to_its_age_and_stale_beyond():
+    desk = Desk(venue_of(perp()), margin=TEN, oracle=OracleGuard(age_max_ns=10 * SECOND))
+    desk.price(1_000)
+    for nanos, quality in ((10 * SECOND, Quality.GOOD), (1, Quality.STALE)):
+        desk.now += nanos
+        desk.send(ClockTicked(ts=desk.now))
+        assert desk.state.quality[0] == quality
 
 
 def test_imported_positions_leave_nothing_in_rounding():

@@ -25,6 +25,11 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "explain": ("explain", "explain", "Say why an account was touched, back to the observation."),
     "stack": ("stack", "stack", "Check stack files and read them back in plain language."),
     "data": ("data", "data", "Make, fetch, convert and check recordings."),
+    "conformance": (
+        "conformance",
+        "conformance",
+        "Hold our rules against the field's own numbers.",
+    ),
     "journal": ("journal", "journal", "Verify what a replay or a live run has journalled."),
 }
 

@@ -3,6 +3,7 @@
 * TidegateError
   x ConfigInvalid         the operator: fix the file, nothing has started
   x RecordingInvalid      the operator: fix the recording; file, row and column are named
+  x VectorsInvalid        the operator: fix the conformance vectors; file and place are named
   x CapacityExceeded      the operator: raise a limit and restart from the journal
   x JournalCorrupt        the operator: restore; never skip a record
   x FetchFailed           the operator: try again later, or name another source
@@ -42,6 +43,10 @@ def refuse_negative(where: str, declared: object, *names: str) -> None:
 
 class RecordingInvalid(Refused):
     """A recording was refused; ``where`` is file, row and column."""
+
+
+class VectorsInvalid(Refused):
+    """A folder of conformance vectors was refused; ``where`` is file and place."""
 
 
 class CapacityExceeded(TidegateError):

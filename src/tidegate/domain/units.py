@@ -5,6 +5,8 @@ estimate); it becomes money only by passing through this file, with its rounding
 """
 
 from collections.abc import Callable
+from inspect import isfunction
+from types import FunctionType
 from typing import Any, Final, NewType, TypeAlias, TypeVar, cast
 
 import numpy as np
@@ -43,6 +45,30 @@ def kernel(function: F) -> F:
     because Numba does not notice a change in a helper that lives in another file.
     """
     return cast("F", njit(cache=True, nogil=True)(function))
+
+
+def unbounded(function: F) -> F:
+    """Return the very source of a kernel, uncompiled: over Python's integers, which never wrap.
+
+    Whatever it calls in this package is uncompiled too, so that a rule written once over integers
+    and an explicit scale runs at 1e6 in the engine and at 1e18 or 1e27 against a peer's numbers.
+    Columns are int64 arrays there and arrays of objects here, so a rule allocates `*_like` them.
+    """
+    return cast("F", _uncompiled(function, {}))
+
+
+def _uncompiled(function: Callable[..., Any], seen: dict[int, dict[str, Any]]) -> FunctionType:
+    source = getattr(function, "py_func", function)
+    names = source.__globals__
+    if id(names) not in seen:
+        own = seen[id(names)] = dict(names)
+        for name, value in names.items():
+            plain = getattr(value, "py_func", value)
+            if isfunction(plain) and plain.__module__.startswith("tidegate."):
+                own[name] = _uncompiled(plain, seen)
+    return FunctionType(
+        source.__code__, seen[id(names)], source.__name__, source.__defaults__, source.__closure__
+    )
 
 
 @kernel
@@ -90,12 +116,15 @@ def muldiv_floor(amount: int, price: int, scale: int) -> int:
 def muldiv(amount: int, factor: int, whole: int) -> int:
     """Return ``amount * factor // whole`` exactly, without a 128-bit product.
 
-    All three are >= 0, ``whole`` > 0 and the result below 2**62. Long multiplication in binary: 62
-    rounds, about 100 ns. Use `muldiv_floor` where a small divisor is known.
+    All three are >= 0, ``whole`` > 0 and, compiled, all and the result below 2**62. Long
+    multiplication in binary: one round a bit of ``amount``, about 100 ns. Use `muldiv_floor` where
+    a small divisor is known.
     """
     step, rest = factor // whole, factor % whole
-    quotient, remainder = 0, 0
-    for bit in range(61, -1, -1):
+    quotient, remainder, bits = 0, 0, 0
+    while amount >> bits:
+        bits += 1
+    for bit in range(bits - 1, -1, -1):
         quotient *= 2
         remainder *= 2
         if remainder >= whole:
@@ -111,12 +140,22 @@ def muldiv(amount: int, factor: int, whole: int) -> int:
 
 
 @kernel
-def isqrt(value: int) -> int:
-    """Return the integer square root of ``value`` >= 0, rounded down; exact below 2**62.
+def muldiv_up(amount: int, factor: int, whole: int) -> int:
+    """Return ``amount * factor / whole`` rounded up; otherwise as `muldiv`."""
+    down = muldiv(amount, factor, whole)
+    # Compiled, all three products wrap alike modulo 2**64: zero is zero.
+    return down if down * whole - amount * factor == 0 else down + 1
 
-    The float root is a first guess only; the two loops make it exact and run at most twice.
+
+@kernel
+def isqrt(value: int) -> int:
+    """Return the integer square root of ``value`` >= 0, rounded down; compiled, below 2**62.
+
+    The float root is a first guess only; Newton's step brings it near, the loops make it exact.
     """
     root = int(np.sqrt(float(value)))
+    for _ in range(2 if root > 2**26 else 0):
+        root = (root + value // root) // 2
     while root * root > value:
         root -= 1
     while (root + 1) * (root + 1) <= value:

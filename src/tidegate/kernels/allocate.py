@@ -32,7 +32,7 @@ def largest_remainder(total: int, weight: I64, out: I64) -> None:
     if total == 0:
         out[:] = 0
         return
-    rest = np.empty(weight.size, np.int64)
+    rest = np.empty_like(weight)
     given = 0
     for n in range(weight.size):
         out[n] = muldiv(total, weight[n], pool)
@@ -56,7 +56,7 @@ def capped_pro_rata(total: int, weight: I64, cap: I64, out: I64) -> int:
     left = total
     live = np.flatnonzero((weight > 0) & (cap > 0))
     while left > 0 and live.size:
-        share = np.empty(live.size, np.int64)
+        share = np.empty_like(weight[live])
         largest_remainder(left, weight[live], share)
         full = share >= cap[live]
         if not full.any():

@@ -1,0 +1,28 @@
+"""What an adapter is: a table of rules, each from a vector's inputs to what our code answers."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+Inputs: TypeAlias = Mapping[str, Any]
+Found: TypeAlias = Mapping[str, Any]
+Rule: TypeAlias = Callable[[Inputs], Found]
+Rules: TypeAlias = Mapping[str, Rule]  # the vector's `rule` -> what answers it
+
+WAD = 10**18
+RAY = 10**27
+RAD = 10**45
+
+
+class Unsupported(Exception):
+    """A case of a rule is not ours to answer; the text says why."""
+
+
+def column(*numbers: int) -> NDArray[Any]:
+    """Return a column of unbounded integers, for kernels that run uncompiled."""
+    out = np.empty(len(numbers), object)
+    out[:] = [int(n) for n in numbers]
+    return out
