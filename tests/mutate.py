@@ -2,7 +2,7 @@
 
 `python tests/mutate.py [WORD ...]` tries all of them (or those whose file or text contains a word)
 and prints the survivors. Nothing is compiled, and one process that has imported everything heavy is
-forked for each mutant, so that a mutant costs about a second. The tree itself is never written.
+forked for each mutant, so that a mutant costs a few seconds. The tree itself is never written.
 """
 
 import os
@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from typing import NamedTuple
 HERE = Path(__file__).parent
 PACKAGE = HERE.parent / "src/tidegate"
 TABLES = ("test_boundaries.py", "test_engine_boundaries.py")
+FOREVER = float("inf")
 SECONDS_MAX = 60  # a mutant that never ends is noticed as well
 
 
@@ -40,8 +42,11 @@ class Mutant(NamedTuple):
         return source.replace(self.right, self.wrong)
 
 
-def survivors(mutants: Sequence[Mutant]) -> list[Mutant]:
-    """Return the mutants that no table notices, and fail when a table fails without any."""
+def survivors(mutants: Sequence[Mutant], seconds: float = FOREVER) -> list[Mutant]:
+    """Return the mutants that no table notices, and fail when a table fails without any.
+
+    Begin no further mutant once ``seconds`` have passed.
+    """
     texts = [mutant.text() for mutant in mutants]
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "tidegate"
@@ -53,7 +58,7 @@ def survivors(mutants: Sequence[Mutant]) -> list[Mutant]:
             (jobs / f"{n}.file").write_text(mutant.file, encoding="utf-8")
         # Asserts stay on, nothing is compiled, and no byte code of one mutant reaches the next.
         own = {"NUMBA_DISABLE_JIT": "1", "NUMBA_CACHE_DIR": folder, "PYTHONDONTWRITEBYTECODE": "1"}
-        command = [sys.executable, __file__, "--jobs", folder]
+        command = [sys.executable, __file__, "--jobs", folder, str(seconds)]
         done = subprocess.run(
             command, env=os.environ | own, capture_output=True, text=True, check=False
         )
@@ -62,8 +67,9 @@ def survivors(mutants: Sequence[Mutant]) -> list[Mutant]:
     return [mutants[n] for n in kept]
 
 
-def work(folder: Path) -> int:
-    """Try every job of ``folder``, print the survivors; return 1 when the tables fail."""
+def work(folder: Path, seconds: float) -> int:
+    """Try the jobs of ``folder`` in time, print the survivors; return 1 when the tables fail."""
+    begun = time.monotonic()
     sys.path.insert(0, str(HERE))
     sys.path.insert(0, str(folder))
     # Everything heavy but the package itself, once for all children.
@@ -75,6 +81,8 @@ def work(folder: Path) -> int:
         return 1
     jobs = sorted((folder / "jobs").glob("*.py"), key=lambda path: int(path.stem))
     for job in jobs:
+        if time.monotonic() - begun > seconds:
+            break
         file = folder / "tidegate" / job.with_suffix(".file").read_text(encoding="utf-8")
         right = file.read_text(encoding="utf-8")
         shutil.copyfile(job, file)
@@ -115,7 +123,7 @@ def tables() -> int:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--jobs"]:
-        raise SystemExit(work(Path(sys.argv[2])))
+        raise SystemExit(work(Path(sys.argv[2]), float(sys.argv[3])))
     from mutants import MUTANTS
 
     words = sys.argv[1:]
