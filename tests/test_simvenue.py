@@ -546,6 +546,29 @@ def test_a_delay_holds_up_everything_behind_it():
     assert events[-1].ts >= events[-2].ts
 
 
+def test_a_crash_forgets_what_rests_and_says_so_on_the_return():
+    """Down for ten seconds from the first arrival: two batches are lost, a third is not."""
+    model = VenueModel(crash=1_000_000, crash_ns=10 * SECOND)
+    root = next(r for r in range(50) if sim(model=model, root=r).faults.rate["crash"])
+    venue = sim(model=model, root=root)
+    venue.faults.rate["crash"] = 0
+    venue.submit(START, orders([-(10**6)]))
+    sold = fills(venue.poll(START + 220 * MS))
+    assert sold, "what was filled before stays filled"
+    venue.faults.rate["crash"] = 1_000_000
+    venue.submit(START + 220 * MS, orders([-5, -6], first=2**20))
+    events = venue.poll(START + 420 * MS)
+    venue.faults.rate["crash"] = 0
+    venue.submit(START + 2 * SECOND, orders([-7], first=2**21))
+    events += venue.poll(START + 420 * MS + 10 * SECOND)
+    gone = dict(expired(events))
+    assert gone == dict.fromkeys([0, 2**20, 2**20 + 1, 2**21], "crash")
+    assert not fills(events)
+    assert {e.ts for e in events} == {START + 420 * MS + 10 * SECOND}
+    venue.submit(START + 11 * SECOND, orders([-8], first=2**22))
+    assert fills(venue.poll(START + 12 * SECOND))
+
+
 def test_a_crash_between_two_calls_is_a_snapshot_restored():
     model = VenueModel(drop=200_000, duplicate=200_000, delay=200_000)
     recorded = DepthObserved(
@@ -768,7 +791,9 @@ def test_under_faults_the_engine_books_what_the_venue_filled_and_leaves_nothing_
 ):
     make(tmp_path, accounts=200, seed=seed, scenario="gap")
     history = load(tmp_path)
-    model = VenueModel(drop=200_000, duplicate=300_000, delay=100_000, delay_ns=3 * SECOND)
+    model = VenueModel(
+        drop=200_000, duplicate=300_000, delay=100_000, delay_ns=3 * SECOND, crash=100_000
+    )
     history = replace(history, venue=msgspec.structs.replace(history.venue, model=model))
     stack = SafeguardStack.load(STACKS / "bare.toml")
     told = Told()

@@ -51,6 +51,8 @@ class VenueModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     duplicate: Ppm = Ppm(0)
     delay: Ppm = Ppm(0)
     delay_ns: Nanos = Nanos(5_000_000_000)
+    crash: Ppm = Ppm(0)  # share of batches at whose arrival the venue goes down
+    crash_ns: Nanos = Nanos(10_000_000_000)  # and for how long
 
 
 class Venue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,4 +1,4 @@
-"""Faults of the simulated venue: which order is lost, which report comes twice or late.
+"""Faults of the simulated venue: lost orders, late or repeated reports, crashes.
 
 Drawn in two phases, after FoundationDB's *buggify*: each site is switched on or off for a whole
 run, then strikes at random. Runs differ in kind, not only in detail.
@@ -15,7 +15,7 @@ from tidegate.domain.venue import VenueModel
 from tidegate.drivers.streams import Streams
 
 
-SITES: Final = ("drop", "duplicate", "delay")
+SITES: Final = ("drop", "duplicate", "delay", "crash")
 SITE_ON: Final = 0.5  # a site with a rate above zero is live in half of all runs
 
 
@@ -34,7 +34,7 @@ class Faults:
     def drawn(cls, model: VenueModel, streams: Streams) -> Self:
         """Draw the sites of this run from the stream "faults"."""
         draw = streams["faults"]
-        asked = {"drop": model.drop, "duplicate": model.duplicate, "delay": model.delay}
+        asked = {site: getattr(model, site) for site in SITES}
         rate: dict[str, int] = {}
         key: dict[str, int] = {}
         for site in SITES:  # every site draws, so that one rate does not move another site's luck

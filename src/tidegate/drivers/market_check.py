@@ -27,9 +27,11 @@ _MODEL_BOUNDS: Final = {
     "latency_ns": (0, _ANY),
     "order_life_ns": (1, _ANY),
     "drop": (0, PPM),
+    "crash": (0, PPM),
     "duplicate": (0, PPM),
     "delay": (0, PPM),
     "delay_ns": (0, _ANY),
+    "crash_ns": (1, _ANY),
 }
 
 

@@ -90,6 +90,7 @@ class _Memory(msgspec.Struct):
     now: int
     tail: int
     told: int
+    up_at: int = 0
 
 
 class SimVenue:
@@ -120,6 +121,7 @@ class SimVenue:
         self._now = 0  # the latest moment anybody spoke of
         self._tail = 0  # no report leaves before the one planned last
         self._told = 0  # the timestamp of the last report handed out
+        self._up_at = 0  # down after a crash until then
 
     def submit(self, now: Nanos, orders: OrdersPlaced) -> None:
         """Take a batch; ids seen before are ignored, so that submitting twice is submitting once.
@@ -236,6 +238,7 @@ class SimVenue:
                 now=self._now,
                 tail=self._tail,
                 told=self._told,
+                up_at=self._up_at,
             )
         )
 
@@ -250,6 +253,7 @@ class SimVenue:
         self._heard, self._count = memory.heard, memory.count
         self._clock, self._now = memory.clock, memory.now
         self._tail, self._told = memory.tail, memory.told
+        self._up_at = memory.up_at
 
     def _plan(self, ts: int, what: str, columns: tuple[bytes, ...] = (), reason: str = "") -> None:
         self._count += 1
@@ -275,6 +279,11 @@ class SimVenue:
 
     def _arrive(self, due: _Due) -> None:
         ids, instrument, lots, limit = (unpack(column) for column in due.columns)
+        if due.ts >= self._up_at and self.faults.strike("crash", ids[:1])[0]:
+            self._crash(due.ts)
+        if due.ts < self._up_at:
+            self._lose(self._up_at, ids, "crash")
+            return
         traded = np.isin(instrument, np.fromiter(self._markets, np.int64))
         self._lose(due.ts, ids[~traded], "no_market")
         self._lose(due.ts, ids[traded & (lots == 0)], "no_lots")
@@ -286,6 +295,15 @@ class SimVenue:
         for look in range(1, LOOKS + 1):
             self._plan(due.ts + life * look // LOOKS, LOOK)
         self._match(due.ts)
+
+    def _crash(self, ts: int) -> None:
+        """Go down: what rests here is forgotten and said to be gone on the return.
+
+        What was filled stays filled; its reports were on their way already.
+        """
+        self._up_at = ts + self.venue.model.crash_ns
+        self._lose(self._up_at, self._resting.ids, "crash")
+        self._resting = NOBODY
 
     def _match(self, ts: int) -> None:
         """Hold every live order against the book, in the order of arrival."""
