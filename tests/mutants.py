@@ -10,8 +10,8 @@ from mutate import Mutant
 UNITS = (
     ("    return -ppm_floor(-amount, rate)", "    return ppm_floor(amount, rate)"),
     ("        return amount * rate // PPM  #", "        return -(-amount * rate // PPM)  #"),
-    ("while root * root > value:", "while root * root >= value:"),
-    ("while (root + 1) * (root + 1) <= value:", "while (root + 1) * (root + 1) < value:"),
+    ("    while value // root < root:", "    while value // root + 1 < root:"),
+    ("    root = (root + value // root) // 2\n    while", "    root -= 1\n    while"),
 )
 VALUE = (
     ("return -lots * contract // price if", "return -(lots * contract // price) if"),
@@ -61,7 +61,6 @@ MARGIN = (
     ("plain = (facts.kind == LINEAR) & (facts.premium == 0)", "plain = facts.kind == LINEAR"),
     ("high == 0 or open_notional <= low or rate", "high == 0 or open_notional < low or rate"),
     ("    if high == 0 or", "    if"),
-    ("    if rate == base:\n        return due\n", ""),
     ("return max(due, ppm_ceil(size, rate) - kept)", "return max(due, ppm_ceil(size, rate))"),
     ("            crowd = open_lots\n", ""),
     (
@@ -72,7 +71,6 @@ MARGIN = (
 FILLS = (
     ("return down if down * whole == amount * part else down + 1", "return down"),
     ("if held == 0 or (held > 0) == (lots > 0):", "if held == 0 or (held > 0) != (lots > 0):"),
-    ("    if closed == abs(held):\n        released = cost\n", ""),
     ("    return -(released + received)", "    return released + received"),
     (
         "out[n] = -settled_value(facts, instrument[n], -lots[n]",
@@ -95,10 +93,6 @@ PENALTY = (
     ("        left += in_money(", "        left += 0 * in_money("),
 )
 PLAN = (
-    (
-        "if equity <= 0 or cure <= 0 or gap >= cure:",
-        "if equity <= 0 or cure <= 0 or gap > cure + 1:",
-    ),
     ("goal = ppm_ceil(required, target)", "goal = ppm_floor(required, target)"),
     ("share if share * cure == gap * PPM else share + 1", "share"),
     ("share if share * cure == gap * PPM else share + 1", "share + 1"),
@@ -205,7 +199,6 @@ BREAKER = (
     ("        if target >= rung and target > 0:", "        if target > rung:"),
     ("        if held >= rung > 0:", "        if held > rung > 0:"),
     ("if now - calm_since >= self.cooldown_ns:", "if now - calm_since > self.cooldown_ns:"),
-    ("return max(lower, target), now", "return lower, now"),
     ("if s.level() < rung), default=0)", "if s.level() < rung - 9), default=0)"),
     ("if s.level() <= rung]", "if s.level() < rung]"),
     ("max(self.deviation_min, isqrt(", "min(self.deviation_min, isqrt("),
@@ -366,7 +359,6 @@ LEDGER = (
     ),
 )
 ANSWERS = (
-    ("good = (slot >= 0) & (lots != 0)", "good = slot >= 0"),
     ("abs(int(lots[k])) > abs(rest)", "abs(int(lots[k])) >= abs(rest)"),
     ("if rest * int(lots[k]) <= 0 or", "if"),
     ("            left[int(slot[k])] = rest - int(lots[k])\n", "            pass\n"),

@@ -26,8 +26,18 @@ from desk import (
 )
 from tidegate.domain.book import EXTERNAL, move
 from tidegate.domain.errors import ConfigInvalid
-from tidegate.domain.units import PPB, PPM, SECOND
-from tidegate.kernels import allocate, deleverage, depth, fills, margin, penalty, plan, profile
+from tidegate.domain.units import PPB, PPM, SECOND, isqrt, unbounded
+from tidegate.kernels import (
+    allocate,
+    deleverage,
+    depth,
+    fills,
+    margin,
+    penalty,
+    plan,
+    profile,
+    value,
+)
 from tidegate.safeguards.breaker import NEVER, Alarms, LadderBreaker, Rung, Step
 from tidegate.safeguards.margin import MarginModel, Requirement, Tier
 from tidegate.safeguards.oracle import Action, OracleGuard, Quality, Seen, Source, weighted_median
@@ -45,6 +55,20 @@ table = pytest.mark.parametrize
 
 def tiers(*rows: tuple[int, int, int]) -> tuple[Tier, ...]:
     return tuple(Tier(floor=f * PPM, maintenance=m, initial=i) for f, m, i in rows)
+
+
+@table("root", [1, 2**26 + 1, 2**31 - 1, 10**33 + 7, 3**80, 2**120 + 1])
+def test_a_root_is_exact_on_both_sides_of_a_square(root):
+    """The float it starts from is not, beyond 2**53."""
+    for square, found in ((root**2 - 1, root - 1), (root**2, root), (root**2 + 1, root)):
+        assert unbounded(isqrt)(square) == found
+
+
+@table(("lots", "worth", "size"), [(3, 10, 10), (1, 3, 4), (-1, -4, 4), (2, 6, 7), (0, 0, 0)])
+def test_a_third_of_a_tick_is_rounded_against_the_holder(lots, worth, size):
+    """Three units a lot at a price of ten: worth less, and counted as more."""
+    assert value.settled(value.SPOT, 1, 3, 0, lots, 10) == worth
+    assert value.size_of(value.SPOT, 1, 3, 0, lots, 10) == size
 
 
 # Who is liquidatable --------------------------------------------------------------------------
@@ -107,6 +131,38 @@ def test_owed_cash_needs_cover_rounded_up(cash, need):
     out = np.zeros(3, np.int64)
     margin.assess_account(book, facts_of(ONE, model), mark, U, -1, 0, 0, 0, 0, out)
     assert out.tolist() == [cash, need, need]
+
+
+@table(("which", "due"), [(margin.MAINTENANCE, 334), (margin.INITIAL, 500)], ids=["keep", "open"])
+def test_owed_cash_has_a_rate_to_keep_and_one_to_open(which, due):
+    model = MarginModel(cash_debt_maintenance=333_333, cash_debt_initial=500_000)
+    out = np.zeros(3, np.int64)
+    book = book_of(ONE, [-1_000], [])
+    margin.assess_account(book, facts_of(ONE, model), marks_of(100)[0], U, -1, 0, 0, 0, 0, out)
+    assert out[1 if which == margin.MAINTENANCE else 2] == due
+
+
+def test_crowding_leaves_a_whole_requirement_alone():
+    """A tier that asks for everything has nothing left to be raised."""
+    model = rules(flat(initial=PPM, maintenance=PPM, open_low=1, open_high=2))
+    facts = facts_of(ONE, model)
+    assert margin.position_initial(facts, 0, 10, 100, 10**6) == 1_000_000
+
+
+@table(("lots", "rate"), [(1_000_000, 1), (1_000_001, 2)])
+def test_the_size_premium_rounds_an_irrational_root_up(lots, rate):
+    """sqrt(1,000,000) is 1,000 thousandths of a ppm; one lot more is a little above."""
+    assert margin.premium_rate(0, 1, lots) == rate
+
+
+@table(("lots", "paid"), [(1, -3), (-1, 4), (3, -10), (-3, 10)])
+def test_a_trade_in_coins_is_paid_against_whoever_trades(lots, paid):
+    """Ten units a lot at a price of three: the buyer receives 3.33 rounded down."""
+    venue = venue_of(coin(), inverse(contract=10))
+    out = column(0)
+    facts = facts_of(venue, rules(HALF, COIN=flat()))
+    fills.paid_at(facts, column(1), column(lots), column(3), out)
+    assert out[0] == paid
 
 
 def test_the_system_is_never_margined():
@@ -844,6 +900,29 @@ LADDER = LadderBreaker(
     hysteresis=800_000,
     cooldown_ns=60,
 )
+
+
+def test_a_count_has_no_hysteresis():
+    """Four of five doubtful prices are not five, though four alarms of five would still hold."""
+    ladder = LadderBreaker(steps=(Step(rung="caution", doubtful=5, drawdown=5),))
+    for raised, held in (
+        ({"doubtful": 4}, False),
+        ({"drawdown": 4}, True),
+        ({"doubtful": 5}, True),
+    ):
+        _, calm, _, _ = ladder.climb(alarms(**raised), rung=1, calm_since=-1, now=7)
+        assert (calm == -1) == held
+
+
+def test_the_alarm_that_holds_a_rung_is_the_one_that_reaches_it():
+    """Another one is near a higher rung: it does not hold this one."""
+    found = LADDER.climb(alarms(distressed=1_000, deviations=1_900), rung=1, calm_since=-1, now=5)
+    assert found == (1, -1, "deviations", 1_900)
+    ladder = msgspec.structs.replace(
+        LADDER, steps=(Step(rung="caution", distressed=1_000), Step(rung="halt", drawdown=2_000))
+    )
+    found = ladder.climb(alarms(distressed=1_000, drawdown=1_700), rung=1, calm_since=-1, now=5)
+    assert found == (1, -1, "distressed", 1_000)
 
 
 def alarms(**raised):

@@ -932,6 +932,17 @@ def test_the_throttle_releases_a_share_of_depth_a_window(seconds, first, second)
     assert sum(n for _, _, n, _ in orders(d.tick(seconds))) == second
 
 
+def test_the_bucket_holds_what_two_steps_released():
+    """Two accounts fall one after the other, at one time: nothing has drained between them."""
+    planner = StagedPlanner(depth_share=PPM, depth_reach=50_000, window_ns=10 * SECOND)
+    d = Desk(ONE, margin=rules(HALF), planner=planner)
+    d.depth([(98, 10)])
+    d.users([0, 75_000], [(0, 0, 4, 100), (1, 0, 3, 100)])
+    (first,) = d.of(ThrottleMoved, d.price(100))
+    (second,) = d.of(ThrottleMoved, d.price(99))
+    assert (first.spent, second.spent) == (4, 7)
+
+
 def test_orders_wait_for_slots():
     """Without a slot nothing is ordered, staged or charged to the throttle."""
     venue = venue_of(perp(), limits=replaced(LIMITS, orders_max=2))
@@ -1146,6 +1157,36 @@ def test_the_smallest_deficits_stand_behind_the_fund():
     assert rows_of(receipt, "bankrupt", "closed") == [(U + 1, -5)]
 
 
+def test_the_deepest_is_closed_first():
+    planner = StagedPlanner(unknown_depth=10**9, depth_share=PPM)
+    waterfall = Waterfall(deleverage="queue", deleverage_when="bankrupt")
+    d = Desk(ONE, margin=rules(HALF), waterfall=waterfall, planner=planner)
+    d.users([0, -10_000, 10**6], [(0, 0, 5, 110), (1, 0, 5, 110), (2, 0, -10, 130)])
+    (receipt,) = d.of(Deleveraged, d.price(100))
+    assert rows_of(receipt, "bankrupt") == [(U + 1,), (U,)]
+
+
+def test_half_of_an_odd_deficit_is_rounded_up():
+    d, effects = bankrupt(100_001, winners=((5, 10**6),))
+    (receipt,) = d.of(Deleveraged, effects)
+    assert receipt.deficit == 50_001
+
+
+def test_whom_the_fund_spares_needs_no_profit():
+    """Winners give up what the fund leaves, which is nothing: a profit of one tick will do."""
+    waterfall = Waterfall(
+        tranches=(Tranche(name="fund", initial=10**6),),
+        deleverage="queue",
+        deleverage_when="bankrupt",
+        fund_pays_first=True,
+    )
+    d = Desk(ONE, margin=rules(HALF), waterfall=waterfall)
+    d.users([0, 10**6], [(0, 0, 10, 110), (1, 0, -10, 101)])
+    (receipt,) = d.of(Deleveraged, d.price(100))
+    assert rows_of(receipt, "account", "forgone") == [(U + 1, 0)]
+    assert receipt.fund_paid == receipt.deficit == 100_000
+
+
 @table(
     ("fund", "first", "received", "forgone"),
     [
@@ -1270,3 +1311,29 @@ def test_facts_of_a_venue_are_a_states_own():
     assert d.state.facts.penalty[0] == 7
     assert d.stack.facts.penalty[0] == 0
     assert not np.shares_memory(d.state.facts.penalty, d.stack.facts.penalty)
+
+
+def test_a_move_is_judged_by_what_was_normal_before_it():
+    """10 % in a second after a calm: 200 times the floor, which the move itself must not raise."""
+    d = Desk(venue_of(perp()), margin=rules(flat()))
+    d.price(100)
+    (moved,) = d.of(VolatilityMoved, d.later(1).price(110))
+    assert moved.deviations == 100_000 * PPM // LadderBreaker().deviation_min
+    assert moved.variance > 0
+
+
+def test_who_is_met_by_an_opposite_close_is_not_waiting():
+    d = Desk(venue_of(perp()), margin=rules(flat()), planner=StagedPlanner(netting=True))
+    d.users([1, 1], [(0, 0, 10, 100), (1, 0, -10, 100)])
+    (staged,) = d.of(StagesTaken, d.price(100))
+    assert staged.waiting == 0
+
+
+def test_two_sources_that_disagree_are_both_heard():
+    """Nobody can say which of them is wrong: the wider doubt of the two counts."""
+    oracle = OracleGuard(outlier_max=50_000)
+    d = Desk(venue_of(perp(), sources=("a", "b")), margin=rules(flat()), oracle=oracle)
+    d.price(1_000)
+    d.price(2_000, source=1, confidence=700)
+    assert d.state.quality[0] == Quality.DOUBTFUL
+    assert (d.state.low[0], d.state.high[0]) == (300, 2_700)

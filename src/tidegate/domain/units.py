@@ -151,15 +151,15 @@ def muldiv_up(amount: int, factor: int, whole: int) -> int:
 def isqrt(value: int) -> int:
     """Return the integer square root of ``value`` >= 0, rounded down; compiled, below 2**62.
 
-    The float root is a first guess only; Newton's step brings it near, the loops make it exact.
+    The float root is a first guess only; one step of Newton's from anywhere ends at or above the
+    answer, and further ones go down to it.
     """
     root = int(np.sqrt(float(value)))
-    for _ in range(2 if root > 2**26 else 0):
+    if root == 0:
+        return 0
+    root = (root + value // root) // 2
+    while value // root < root:
         root = (root + value // root) // 2
-    while root * root > value:
-        root -= 1
-    while (root + 1) * (root + 1) <= value:
-        root += 1
     return root
 
 

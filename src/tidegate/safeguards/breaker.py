@@ -138,7 +138,7 @@ class LadderBreaker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             return rung, now, "calm", value
         if now - calm_since >= self.cooldown_ns:
             lower = max((s.level() for s in self.steps if s.level() < rung), default=0)
-            return max(lower, target), now, "calm", value
+            return lower, now, "calm", value
         return rung, calm_since, "calm", value
 
     def at(self, rung: int) -> Step:
