@@ -23,6 +23,8 @@ def premium_rate(base: int, premium: int, lots: int) -> int:
     Source: Drift v2 `math/margin.rs`, max(r, 0.8 r + imf sqrt(q)); ours counts lots where theirs
     counts base units of 1e-9, and rounds up.
     """
+    if premium and abs(lots) > 10**18 // (premium * premium):
+        return PPM  # the root alone is 100 %; its square might not be in range
     square = abs(lots) * premium * premium
     root = isqrt(square)
     if root * root < square:
