@@ -1,6 +1,7 @@
 """What an adapter is: a table of rules, each from a vector's inputs to what our code answers."""
 
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -26,3 +27,8 @@ def column(*numbers: int) -> NDArray[Any]:
     out = np.empty(len(numbers), object)
     out[:] = [int(n) for n in numbers]
     return out
+
+
+def scaled(number: float | str, scale: int) -> int:
+    """Return a decimal number as an integer of ``scale``: exact, or rounded to the nearest."""
+    return round(Fraction(repr(number) if isinstance(number, float) else number) * scale)

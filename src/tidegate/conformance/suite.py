@@ -84,7 +84,18 @@ def vectors_in(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                     found=f"{vector['id']!r}, also in {seen[vector['id']]}",
                 )
             seen[vector["id"]] = path.name
-            yield path.name, vector
+            yield path.name, _with_series(vector, folder / "data")
+
+
+def _with_series(vector: dict[str, Any], data: Path) -> dict[str, Any]:
+    """Return ``vector`` with the numbers of every series that its inputs name, ``NAME.csv``."""
+    named = {k: v for k, v in vector["inputs"].items() if isinstance(v, str) and v[-4:] == ".csv"}
+    read = {
+        k: [float(line) for line in (data / v).read_text(encoding="utf-8").splitlines()[1:] if line]
+        for k, v in named.items()
+        if (data / v).is_file()
+    }
+    return {**vector, "inputs": {**vector["inputs"], **read}} if read else vector
 
 
 def _vectors_of(path: Path) -> list[dict[str, Any]]:

@@ -155,11 +155,16 @@ class LiquidationReported(Event, frozen=True, kw_only=True):
 
 
 class OrdersFilled(Event, frozen=True, kw_only=True):
-    """The venue executed parts of our orders: one row a fill, at most one price each."""
+    """The venue executed parts of our orders: one row a fill, at most one price each.
+
+    ``left`` is what the order still has open after the fill, as the venue counts (LeavesQty of
+    FIX): with it a fill that is told twice is known for what it is. Empty: the venue does not say.
+    """
 
     order: bytes  # [fills] order ids
     lots: bytes  # [fills] signed as ordered
     price: bytes  # [fills] Ticks
+    left: bytes = b""  # [fills] lots, signed as ordered
 
 
 class OrdersExpired(Event, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from tidegate.domain.book import FIRST_USER, Book
 from tidegate.domain.facts import Facts
 from tidegate.domain.instrument import Kind
 from tidegate.domain.units import I64, PPM
+from tidegate.kernels.groups import initial_extra_total
 from tidegate.kernels.margin import initial_total
 
 
@@ -23,11 +24,12 @@ def notionals(facts: Facts, instrument: I64, lots: I64, price: I64) -> F64:
     return np.where(facts.kind[instrument] == Kind.INVERSE, size * facts.face[instrument], linear)
 
 
-def initial_rate(book: Book, facts: Facts, mark: I64) -> float | None:
+def initial_rate(book: Book, facts: Facts, mark: I64, *, grouped: bool = False) -> float | None:
     """Return the initial requirement of everybody over everything that is open.
 
     Open is every position and every debt; a balance that is held is collateral, and asks only for
-    its haircut. None while somebody holds what has no price yet, or while nothing is open.
+    its haircut. With ``grouped``, tiers are those of owner groups. None while somebody holds what
+    has no price yet, or while nothing is open.
     """
     rows = slice(0, book.high)
     lots, instrument = book.lots[rows], book.instrument[rows].astype(np.int64)
@@ -37,6 +39,8 @@ def initial_rate(book: Book, facts: Facts, mark: I64) -> float | None:
         return None
     ours &= (facts.kind[instrument] != Kind.SPOT) | (lots < 0)
     open_, required = float(size[ours].sum()), float(initial_total(book, facts, mark))
+    if grouped:
+        required += float(initial_extra_total(book, facts, mark))
     if facts.cash_debt[1]:
         owed = -float(np.minimum(book.cash[FIRST_USER : book.accounts], 0).sum())
         open_, required = open_ + owed, required + owed * float(facts.cash_debt[1]) / PPM

@@ -10,7 +10,6 @@ from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from tidegate.domain.effects import OrdersPlaced
 from tidegate.domain.events import (
@@ -323,19 +322,15 @@ class SimVenue:
         if some.size == 0:
             return
         rest = live.lots - filled
-        self._fills(ts, live.ids[some], filled[some], price[some], rest[some] == 0)
+        self._fills(ts, live.ids[some], filled[some], price[some], rest[some])
         self._resting = live._replace(lots=rest).where(np.flatnonzero(rest))
 
-    def _fills(self, ts: int, ids: I64, lots: I64, price: I64, complete: NDArray[np.bool_]) -> None:
+    def _fills(self, ts: int, ids: I64, lots: I64, price: I64, left: I64) -> None:
         late = self.venue.model.delay_ns if self.faults.strike("delay", ids[:1])[0] else 0
-        event = OrdersFilled(ts=Nanos(ts), order=pack(ids), lots=pack(lots), price=pack(price))
-        self._report(event, late)
-        # Without fill ids nobody could tell a repeated part from a second one; only what completes
-        # an order is reported twice.
-        twice = np.flatnonzero(self.faults.strike("duplicate", ids) & complete)
+        self._report(_filled(ts, ids, lots, price, left), late)
+        twice = np.flatnonzero(self.faults.strike("duplicate", ids))
         if twice.size:
-            order, repeated, at = (pack(column[twice]) for column in (ids, lots, price))
-            copy = OrdersFilled(ts=Nanos(ts), order=order, lots=repeated, price=at)
+            copy = _filled(ts, *(column[twice] for column in (ids, lots, price, left)))
             self._send(self._tail + self.venue.model.latency_ns, copy)
 
     def _report(self, event: Input, late: int = 0) -> None:
@@ -346,3 +341,10 @@ class SimVenue:
     def _send(self, ts: int, event: Input) -> None:
         self._count += 1
         heapq.heappush(self._outbox, _Report(ts, self._count, event))
+
+
+def _filled(ts: int, ids: I64, lots: I64, price: I64, left: I64) -> OrdersFilled:
+    """Return the report of these fills, with what each order has left after it."""
+    return OrdersFilled(
+        ts=Nanos(ts), order=pack(ids), lots=pack(lots), price=pack(price), left=pack(left)
+    )

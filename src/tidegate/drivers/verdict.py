@@ -278,7 +278,8 @@ class Meter:
         now = self._now or 0
         if self._rated_at is not None and now - self._rated_at < EFFICIENCY_EVERY and not force:
             return
-        rate = initial_rate(state.book, state.facts, self._mark)
+        grouped = self._stack.declaration.margin.group_tiers
+        rate = initial_rate(state.book, state.facts, self._mark, grouped=grouped)
         if rate is None:
             return
         self._rated_at = now

@@ -1,6 +1,9 @@
 """What the venue answered: fills become trades and penalties, expiries free what was in flight."""
 
+from typing import NamedTuple
+
 import numpy as np
+from numpy.typing import NDArray
 
 from tidegate.domain.book import FUND
 from tidegate.domain.effects import Decision, OrdersReduced, PostedBatch, Rejected
@@ -17,25 +20,19 @@ from tidegate.safeguards.stack import Stack
 def on_fills(state: State, event: OrdersFilled, stack: Stack) -> list[Decision]:
     """Book executions of our orders; what is unknown, doubled or too much is refused by row."""
     sizes = (len(event.order), len(event.lots), len(event.price))
-    if len(set(sizes)) > 1 or not is_column(event.order):
-        return [Rejected(code="columns_differ", detail=f"columns of {sizes} bytes")]
+    told = len(event.left) if event.left else sizes[0]
+    if len({*sizes, told}) > 1 or not is_column(event.order):
+        return [Rejected(code="columns_differ", detail=f"columns of {(*sizes, told)} bytes")]
     order, lots, price = unpack(event.order), unpack(event.lots), unpack(event.price)
     slot = np.array([order_slot(state.orders, int(o)) for o in order], np.int64)
     row = state.orders.row[np.maximum(slot, 0)]
     instrument = state.book.instrument[row].astype(np.int64)
-    good = _known_and_within(state, slot, lots)
-    good &= price >= stack.facts.price_min[instrument]
-    good &= price <= stack.facts.price_max[instrument]
-    effects: list[Decision] = []
-    if not good.all():
-        bad = np.flatnonzero(~good)
-        first = int(bad[0])
-        effects.append(
-            Rejected(
-                code="order_is_unknown",
-                detail=f"{bad.size} of {order.size} fills, the first of order {int(order[first])}",
-            )
-        )
+    priced = price >= stack.facts.price_min[instrument]
+    priced &= price <= stack.facts.price_max[instrument]
+    after = unpack(event.left) if event.left else None
+    found = sorted_out(state, slot, lots, after, priced)
+    effects = _refused(order, found)
+    good = found.gone != 0
     if not good.any():
         return effects
     order, lots, price, slot, instrument = (
@@ -45,6 +42,7 @@ def on_fills(state: State, event: OrdersFilled, stack: Stack) -> list[Decision]:
         slot[good],
         instrument[good],
     )
+    gone = found.gone[good]
     account = state.book.account[row[good]].astype(np.int64)
     trades = trades_at(state, account, instrument, lots, price)
     effects += book_trades(state, trades, "fill")
@@ -52,23 +50,61 @@ def on_fills(state: State, event: OrdersFilled, stack: Stack) -> list[Decision]:
     left = state.orders.lots[slot].copy()
     closed = np.zeros(order.size, np.int64)
     for k in range(order.size):  # several fills of one order close it once, with the last
-        left[slot == slot[k]] -= lots[k]
+        left[slot == slot[k]] -= gone[k]
         closed[k] = left[k] == 0
-    effects.append(OrdersReduced(order=pack(order), lots=pack(lots), closed=pack(closed)))
+    effects.append(OrdersReduced(order=pack(order), lots=pack(gone), closed=pack(closed)))
     return effects
 
 
-def _known_and_within(state: State, slot: I64, lots: I64) -> I64:
-    """Return which fills belong to a live order and do not exceed what is left of it."""
-    good = (slot >= 0) & (lots != 0)
+class Sorted(NamedTuple):
+    """What each fill is: by how many lots its order shrinks (0: refused), and what is odd."""
+
+    gone: I64  # [fills] signed as ordered
+    twice: NDArray[np.bool_]  # [fills] what it tells has been counted already
+    missing: I64  # [fills] lots that were filled before it and never told
+
+
+def sorted_out(
+    state: State, slot: I64, lots: I64, after: I64 | None, priced: NDArray[np.bool_]
+) -> Sorted:
+    """Return which fills are booked: those of a live order that do not exceed what is left of it.
+
+    Where the venue says what an order has left after a fill, that number tells the fill apart: one
+    that leaves no less than what we know to be left has been counted, or was overtaken by a later
+    one that was; one that leaves less than it explains shows that a report is missing: what it
+    tells is booked, and the lots in between are no longer open.
+    """
+    out = Sorted(np.zeros_like(lots), np.zeros(lots.size, np.bool_), np.zeros_like(lots))
     left: dict[int, int] = {}
-    for k in np.flatnonzero(good).tolist():
+    for k in np.flatnonzero((slot >= 0) & (lots != 0)).tolist():
         rest = left.setdefault(int(slot[k]), int(state.orders.lots[slot[k]]))
-        if rest * int(lots[k]) <= 0 or abs(int(lots[k])) > abs(rest):
-            good[k] = False
-        else:
-            left[int(slot[k])] = rest - int(lots[k])
-    return good
+        side, size = (1 if rest > 0 else -1), int(lots[k])
+        then = rest - size if after is None else int(after[k])
+        gone = (rest - then) * side
+        if size * side > 0 and then * side >= 0 and gone <= 0:
+            out.twice[k] = after is not None
+        elif size * side > 0 and then * side >= 0 and gone >= size * side and priced[k]:
+            out.gone[k], out.missing[k] = gone * side, gone * side - size
+            left[int(slot[k])] = then
+    return out
+
+
+def _refused(order: I64, found: Sorted) -> list[Decision]:
+    """Return one refusal for each kind of odd fill, which speaks for all of its kind."""
+    odd = {
+        "order_is_unknown": (found.gone == 0) & ~found.twice,
+        "fill_is_a_duplicate": found.twice,
+        "fills_are_missing": found.missing != 0,
+    }
+    return [
+        Rejected(
+            code=code,
+            detail=f"{int(rows.sum())} of {order.size} fills, the first of order "
+            f"{int(order[int(np.flatnonzero(rows)[0])])}",
+        )
+        for code, rows in odd.items()
+        if rows.any()
+    ]
 
 
 def _penalised(

@@ -1,5 +1,6 @@
 """Puts what a trail remembers into words: orders, plans, rungs, marks, in the venue's decimals."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from tidegate.domain.effects import (
     MarkMoved,
     ObservationKept,
     OrdersPlaced,
+    OrdersReduced,
     PositionsMoved,
     PostedBatch,
     StagesTaken,
@@ -76,11 +78,17 @@ class Teller:
         """Return what the venue answered to the account's orders in this record."""
         event = touch.record.event
         assert isinstance(event, (OrdersFilled, OrdersExpired))
-        number = unpack(event.order).tolist()
+        booked = Counter(
+            order
+            for effect in touch.record.effects
+            if isinstance(effect, OrdersReduced)
+            for order in unpack(effect.order).tolist()
+        )
         said: list[str] = []
-        for n, order in enumerate(number):
+        for n, order in enumerate(unpack(event.order).tolist()):
             origin = trail.origins.get(order)
-            if origin is None:
+            booked[order] -= 1  # what was refused, a report told twice, comes after what was not
+            if origin is None or booked[order] < 0:
                 continue
             when = f"of order {order}, placed at seq {origin.record.seq:,}"
             i = _instrument_of(origin, order)

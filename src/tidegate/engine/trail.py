@@ -20,6 +20,7 @@ from tidegate.domain.effects import (
     MarkMoved,
     ObservationKept,
     OrdersPlaced,
+    OrdersReduced,
     PositionsMoved,
     Posted,
     PostedBatch,
@@ -117,7 +118,6 @@ class Trail:
             self._number(record)
         for effect in record.effects:
             self._book(effect)
-        self._shrink(record.event)
 
     def _copy(self) -> Standing:
         now = self._now
@@ -201,24 +201,21 @@ class Trail:
                     open=int(lots[n]),
                 )
 
-    def _shrink(self, event: Input) -> None:
-        rows = self._mine(event)
-        if not isinstance(event, (OrdersFilled, OrdersExpired)):
-            return
-        number = unpack(event.order)
-        filled = unpack(event.lots) if isinstance(event, OrdersFilled) else None
-        for n in rows:
-            order = self.orders.get(int(number[n]))
+    def _shrink(self, effect: OrdersReduced) -> None:
+        for number, lots in zip(unpack(effect.order), unpack(effect.lots), strict=True):
+            order = self.orders.get(int(number))
             if order is None:
                 continue
-            left = order.open - int(filled[n]) if filled is not None else 0
-            if left and left * order.lots > 0:
+            left = order.open - int(lots)
+            if left:
                 self.orders[order.number] = replace(order, open=left)
             else:
                 del self.orders[order.number]
 
     def _book(self, effect: Decision) -> None:
         match effect:
+            case OrdersReduced():
+                self._shrink(effect)
             case PositionsMoved():
                 mine = unpack(effect.account) == self.account
                 if mine.any():

@@ -8,20 +8,12 @@ import numpy as np
 from tidegate.domain.book import FIRST_USER, Book
 from tidegate.domain.facts import Facts
 from tidegate.domain.units import I64, PPM, PPM_DIRECT, isqrt, kernel, muldiv, ppm_ceil
+from tidegate.kernels.tiers import crowded_rate, due_in_tier, tier_at
 from tidegate.kernels.value import LINEAR, SPOT, in_money, notional, settled_value, worth
 
 
 MAINTENANCE, INITIAL = 0, 1
 UNKNOWN = 2**61  # a slack that no move of a price uses up
-
-
-@kernel
-def tier_at(start: int, end: int, floor: I64, size: int) -> int:
-    """Return the tier of a notional of ``size``; a floor belongs to its own tier."""
-    tier = start
-    while tier + 1 < end and size >= floor[tier + 1]:
-        tier += 1
-    return tier
 
 
 @kernel
@@ -31,6 +23,8 @@ def premium_rate(base: int, premium: int, lots: int) -> int:
     Source: Drift v2 `math/margin.rs`, max(r, 0.8 r + imf sqrt(q)); ours counts lots where theirs
     counts base units of 1e-9, and rounds up.
     """
+    if premium and abs(lots) > 10**18 // (premium * premium):
+        return PPM  # the root alone is 100 %; its square might not be in range
     square = abs(lots) * premium * premium
     root = isqrt(square)
     if root * root < square:
@@ -50,7 +44,7 @@ def tiered(
     Source: the brackets that Binance and Hyperliquid publish.
     """
     tier = tier_at(start, end, floor, size)
-    due = ppm_ceil(size, rate[tier]) - cum[tier]
+    due = due_in_tier(size, rate[tier], cum[tier], PPM)
     if premium:
         due = max(due, ppm_ceil(size, premium_rate(rate[start], premium, lots)))
     return due
@@ -173,12 +167,7 @@ def open_interest_rate(facts: Facts, i: int, open_notional: int, rate: int) -> i
     dYdX v4 `x/perpetuals/types/liquidity_tier.go`: base + floor((1 - base) * (OI - low) / (high -
     low)), open interest after the trade; an upper cap of zero disables it.
     """
-    low, high = facts.open_low[i], facts.open_high[i]
-    if high == 0 or open_notional <= low or rate >= PPM:
-        return rate
-    if open_notional >= high:
-        return PPM
-    return rate + muldiv(open_notional - low, PPM - rate, high - low)
+    return crowded_rate(rate, open_notional, facts.open_low[i], facts.open_high[i], PPM)
 
 
 @kernel

@@ -12,6 +12,7 @@ from tidegate.domain.facts import Facts
 from tidegate.domain.instrument import KIND, Inverse, Kind, Linear, Spot
 from tidegate.domain.units import I64, MONEY_MAX, PPM, Money, Ppm
 from tidegate.domain.venue import Venue
+from tidegate.kernels.groups import add_account_extra, add_group_extra, hurts_a_sibling
 from tidegate.kernels.margin import assess_account, spare_unpriced, sweep
 
 
@@ -119,6 +120,7 @@ class MarginModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """
 
     kind: str = "tiered"
+    group_tiers: bool = False  # tiers of all accounts of one owner together, not one by one
     instruments: dict[str, Requirement] = {}  # by symbol; "*" for all others
     cash_debt_initial: Ppm = Ppm(0)
     cash_debt_maintenance: Ppm = Ppm(0)
@@ -192,6 +194,8 @@ class MarginModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             equity=np.zeros(n, np.int64), required=np.zeros(n, np.int64), best=np.zeros(n, np.int64)
         )
         sweep(book, facts, mark, low, high, health.equity, health.required, health.best)
+        if self.group_tiers:
+            add_group_extra(book, facts, mark, low, high, health.required, health.best)
         needed = (book.long_open > 0) | (book.short_open > 0)
         needed[facts.coin[needed & (facts.coin >= 0)]] = True
         if (needed & (mark == 0)).any():
@@ -230,6 +234,12 @@ class MarginModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         before, after = np.zeros(3, np.int64), np.zeros(3, np.int64)
         assess_account(book, facts, mark, account, instrument, 0, 0, 0, crowd, before)
         assess_account(book, facts, mark, account, instrument, lots, cost, cash, crowd, after)
+        if self.group_tiers:
+            trade = instrument, lots, crowd
+            add_account_extra(book, facts, mark, account, -1, instrument, 0, crowd, before)
+            add_account_extra(book, facts, mark, account, account, *trade, after)
+            if instrument >= 0 and hurts_a_sibling(book, facts, mark, account, *trade):
+                return "sibling_below_maintenance"
         old_equity, old_required = int(before[0]), int(before[1])
         equity, required = int(after[0]), int(after[1])
         initial = -(-int(after[2]) * scale // PPM)
@@ -245,6 +255,8 @@ class MarginModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def describe(self) -> list[str]:
         """Return the policy in plain language."""
         said: list[str] = []
+        if self.group_tiers:
+            said.append("margin: tiers apply to all accounts of one owner together, side by side")
         for symbol, rule in self.instruments.items():
             name = "every other instrument" if symbol == "*" else symbol
             parts = [

@@ -334,6 +334,10 @@ def settled(batches: Sequence[OrdersPlaced], heard: Sequence[Input]) -> None:
                 left[order] -= n
                 if not left[order]:
                     del left[order]
+            if event.left:  # after its last fill of this report, an order has what it says left
+                last = dict(zip(unpack(event.order), unpack(event.left), strict=True))
+                for order, rest in last.items():
+                    assert rest == left.get(order, 0), f"order {order}: not what it has left"
         elif isinstance(event, OrdersExpired):
             for order in unpack(event.order).tolist():
                 assert order in left, f"order {order} expired and was not open"
