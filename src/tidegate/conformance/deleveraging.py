@@ -95,7 +95,7 @@ def ranked_queue(of: Inputs) -> Found:
 
 def sequence(of: Inputs) -> Found:
     """BitMEX and Bybit: profit share times effective leverage of a linear contract."""
-    side: int = {"long": 1, "short": -1}.get(of["side"], of["side"])
+    side = int({"long": 1, "short": -1}.get(of["side"], of["side"]) or 0)
     lots = Fraction(of.get("qty", 1))
     entry, mark = (Fraction(str(of[name])) for name in ("entry", "mark"))
     bankruptcy = Fraction(str(of.get("bankruptcy", of.get("bankruptcy_price"))))
