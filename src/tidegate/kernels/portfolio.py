@@ -106,13 +106,13 @@ def queue_scores(
 def by_chance(seed: int, account: I64, out: I64) -> None:
     """Write a number of each account that only ``seed`` decides; the same seed, the same numbers.
 
-    Four steps of the minimal standard generator (Park and Miller), in 47 bits.
+    Six rounds of ``x * x + x * F + seed`` modulo a prime below 2**31, so that nothing wraps.
     """
     start = seed % CHANCE_PRIME
     for n in range(account.size):
-        x = (start + account[n] * CHANCE_FACTOR) % CHANCE_PRIME + 1
-        for _ in range(4):
-            x = (x * CHANCE_FACTOR + start) % CHANCE_PRIME
+        x = (start * 3 + account[n] * CHANCE_FACTOR + 1) % CHANCE_PRIME
+        for _ in range(6):
+            x = (x * x + x * CHANCE_FACTOR + start) % CHANCE_PRIME
         out[n] = x
 
 
