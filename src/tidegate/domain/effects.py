@@ -12,7 +12,7 @@ from tidegate.domain.payers import (
     BurdenMoved,
     CapacityMoved,
     ClaimsMoved,
-    DeficitSeen,
+    DeficitWatched,
     DeleveragingCompared,
     EarlyMoved,
     LastMarketKept,
@@ -279,7 +279,7 @@ Decision: TypeAlias = (
     | DeleveragingCompared
     | BurdenMoved
     | EarlyMoved
-    | DeficitSeen
+    | DeficitWatched
     | CapacityMoved
     | StakeMoved
     | UnstakeKept

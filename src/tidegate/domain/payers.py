@@ -40,10 +40,11 @@ class EarlyMoved(Decided, frozen=True, kw_only=True):
     fund: Money
 
 
-class DeficitSeen(Decided, frozen=True, kw_only=True):
-    """Somebody owed more than they had at this moment: the clock of the withdrawal gate."""
+class DeficitWatched(Decided, frozen=True, kw_only=True):
+    """The withdrawal gate's clock: whether somebody owes more than they have, and seen when."""
 
-    at: Nanos
+    at: Nanos  # the last time a deficit was open
+    open: int
 
 
 class CapacityMoved(Decided, frozen=True, kw_only=True):

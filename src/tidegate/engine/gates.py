@@ -6,25 +6,28 @@ from tidegate.domain.book import FIRST_USER, Health
 from tidegate.domain.effects import Decision, DeficitFound, PostedBatch, Rejected
 from tidegate.domain.events import Deposited, Withdrawn
 from tidegate.domain.instrument import CASH, Kind
-from tidegate.domain.payers import CapacityMoved, ClaimsMoved, DeficitSeen
+from tidegate.domain.payers import CapacityMoved, ClaimsMoved, DeficitWatched
 from tidegate.domain.units import I64, PPM, Money, Nanos, pack
 from tidegate.engine.ledger import account_rows, on_deposit, on_withdrawal, rejected
-from tidegate.engine.paying import CAPACITY, CAPACITY_AT, DEFICIT_AT
+from tidegate.engine.paying import CAPACITY, CAPACITY_AT, DEFICIT_AT, OPEN
 from tidegate.engine.state import State
 from tidegate.kernels.allocate import largest_remainder
 from tidegate.kernels.value import worth
 from tidegate.safeguards.stack import Stack
 
 
-def deficit_seen(health: Health, paid: list[Decision], now: int, stack: Stack) -> list[Decision]:
-    """Return the mark on the gate's clock when a deficit is open, or was paid in this step."""
+def deficit_watched(
+    state: State, health: Health, paid: list[Decision], now: int, stack: Stack
+) -> list[Decision]:
+    """Return what the gate's clock learns of this sweep: a deficit is open, or no longer is."""
     if not stack.declaration.withdrawals.watches:
         return []
     users = slice(FIRST_USER, None)
     bankrupt = (health.equity[users] < 0) & (health.best[users] <= 0)
     if bankrupt.any() or any(isinstance(e, DeficitFound) for e in paid):
-        return [DeficitSeen(at=Nanos(now))]
-    return []
+        return [DeficitWatched(at=Nanos(now), open=1)]
+    last = int(state.paying.moment[DEFICIT_AT])
+    return [DeficitWatched(at=Nanos(last), open=0)] if state.paying.moment[OPEN] else []
 
 
 def on_gated_withdrawal(state: State, event: Withdrawn, stack: Stack) -> list[Decision]:
@@ -33,8 +36,8 @@ def on_gated_withdrawal(state: State, event: Withdrawn, stack: Stack) -> list[De
     gate = stack.declaration.withdrawals
     if event.settled or any(isinstance(e, Rejected) for e in effects):
         return effects
-    seen = int(state.paying.moment[DEFICIT_AT])
-    closed = gate.closed(now=event.ts, seen=seen, open_now=0 <= seen == state.now)
+    seen, still = int(state.paying.moment[DEFICIT_AT]), bool(state.paying.moment[OPEN])
+    closed = gate.closed(now=event.ts, seen=seen, still=still)
     if closed and gate.deficit == "refuse":
         return rejected("withdrawals_closed", f"a deficit was seen {event.ts - seen} ns ago")
     if gate.hold_profit and (refusal := _profit_refusal(state, event, stack)):

@@ -12,7 +12,7 @@ from tidegate.domain.payers import (
     CapacityMoved,
     ClaimsMoved,
     Decided,
-    DeficitSeen,
+    DeficitWatched,
     EarlyMoved,
     LastMarketKept,
     StakeMoved,
@@ -21,7 +21,7 @@ from tidegate.domain.payers import (
 from tidegate.domain.units import I64, PPM, unpack
 
 
-EARLY, DEFICIT_AT, CAPACITY, CAPACITY_AT = range(4)  # cells of `Paying.moment`
+EARLY, OPEN, DEFICIT_AT, CAPACITY, CAPACITY_AT = range(5)  # cells of `Paying.moment`
 NEVER = -1
 
 
@@ -29,7 +29,7 @@ NEVER = -1
 class Paying:
     """Columns of accounts and of the venue. Each is part of the state once it is not neutral."""
 
-    moment: I64  # [4] early deleveraging on, last deficit, capacity to withdraw and its time
+    moment: I64  # [5] early deleveraging on; a deficit open, last seen; capacity and its time
     burden: I64  # [accounts_max] ppm, weight in the online rule; one million is new
     market: I64  # [accounts_max] instrument left last by force; -1: none
     shares: I64  # [accounts_max, TRANCHES_MAX] of the fund's tranches
@@ -40,7 +40,7 @@ class Paying:
     def empty(cls, accounts_max: int) -> Self:
         """Return the memory of a venue to which nothing has happened."""
         return cls(
-            moment=np.array([0, NEVER, NEVER, NEVER], np.int64),
+            moment=np.array([0, 0, NEVER, NEVER, NEVER], np.int64),
             burden=np.full(accounts_max, PPM, np.int64),
             market=np.full(accounts_max, NEVER, np.int64),
             shares=np.zeros((accounts_max, TRANCHES_MAX), np.int64),
@@ -80,8 +80,8 @@ class Paying:
                 self.burden[unpack(effect.account)] = unpack(effect.weight)
             case EarlyMoved():
                 self.moment[EARLY] = effect.active
-            case DeficitSeen():
-                self.moment[DEFICIT_AT] = effect.at
+            case DeficitWatched():
+                self.moment[OPEN], self.moment[DEFICIT_AT] = effect.open, effect.at
             case CapacityMoved():
                 self.moment[CAPACITY], self.moment[CAPACITY_AT] = effect.capacity, effect.at
             case StakeMoved():

@@ -1,7 +1,7 @@
 """Staking into the fund: shares of a tranche, a delay before they are paid, gains forfeited."""
 
 from tidegate.domain.book import FUND
-from tidegate.domain.effects import Decision, Posted
+from tidegate.domain.effects import Decision, PeakMoved, Posted
 from tidegate.domain.events import FundStaked, Unstaked, UnstakeRequested
 from tidegate.domain.instrument import CASH
 from tidegate.domain.payers import StakeMoved, UnstakeKept
@@ -98,6 +98,10 @@ def on_unstaked(state: State, event: Unstaked, stack: Stack) -> list[Decision]:
         UnstakeKept(account=a, tranche=k, shares=0, value=Money(0), at=Nanos(event.ts)),
     ]
     if value:
-        paid = Posted(debit=FUND + k, credit=a, asset=CASH, amount=Amount(value), reason="unstake")
-        effects.insert(0, paid)
+        # What leaves by agreement is no loss: the fund's peak falls with it.
+        peak = Money(max(0, state.fund_peak - value))
+        effects += [
+            Posted(debit=FUND + k, credit=a, asset=CASH, amount=Amount(value), reason="unstake"),
+            PeakMoved(peak=peak, at=Nanos(state.fund_peak_at)),
+        ]
     return effects

@@ -33,7 +33,7 @@ from tidegate.domain.units import Nanos
 from tidegate.engine.answers import on_expiry, on_fills
 from tidegate.engine.deficits import settle
 from tidegate.engine.evolve import evolve
-from tidegate.engine.gates import deficit_seen, on_claimed_deposit, on_gated_withdrawal
+from tidegate.engine.gates import deficit_watched, on_claimed_deposit, on_gated_withdrawal
 from tidegate.engine.invariants import check
 from tidegate.engine.ledger import (
     on_funding,
@@ -152,7 +152,7 @@ def protect(state: State, view: View, now: Nanos, stack: Stack) -> list[Decision
     """Margin, breaker, waterfall, planner, route: the sentence this package exists to say."""
     watched = watch(state, view, now, stack)
     paid = settle(state, view, watched.health, watched.rung, stack, now)
-    seen = deficit_seen(watched.health, paid, now, stack)
+    seen = deficit_watched(state, watched.health, paid, now, stack)
     orders = liquidate(state, view, watched.health, watched.rung, now, stack)
     return [*watched.effects, *paid, *seen, *orders]
 

@@ -68,9 +68,9 @@ class WithdrawalGate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         """Return the gate with its capacity at the scale of a recording."""
         return msgspec.structs.replace(self, capacity_min=Money(venue.scaled(self.capacity_min)))
 
-    def closed(self, *, now: int, seen: int, open_now: bool) -> bool:
-        """Return whether a deficit is open, or was seen less than ``gate_ns`` ago."""
-        return self.watches and (open_now or gated(now, seen, self.gate_ns))
+    def closed(self, *, now: int, seen: int, still: bool) -> bool:
+        """Return whether a deficit is ``still`` open, or was seen less than ``gate_ns`` ago."""
+        return self.watches and (still or gated(now, seen, self.gate_ns))
 
     def capacity(self, *, value: int, held: int, since: int, now: int) -> Money:
         """Return what may be withdrawn now: ``held`` at ``since`` (-1: never), refilled.
