@@ -8,6 +8,17 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from tidegate.domain.payers import (
+    BurdenMoved,
+    CapacityMoved,
+    ClaimsMoved,
+    DeficitWatched,
+    DeleveragingCompared,
+    EarlyMoved,
+    LastMarketKept,
+    StakeMoved,
+    UnstakeKept,
+)
 from tidegate.domain.units import Amount, Money, Nanos, Ppm, Ticks
 
 
@@ -265,6 +276,15 @@ Decision: TypeAlias = (
     | PeakMoved
     | SignalKept
     | ParameterMoved
+    | DeleveragingCompared
+    | BurdenMoved
+    | EarlyMoved
+    | DeficitWatched
+    | CapacityMoved
+    | StakeMoved
+    | UnstakeKept
+    | ClaimsMoved
+    | LastMarketKept
 )
 
 # Every reason a `Posted`, `PostedBatch` or `PositionsMoved` may carry.
@@ -286,4 +306,7 @@ REASONS: Final = (
     "socialised",
     "bad_debt",
     "reported",
+    "stake",
+    "unstake",
+    "repaid",
 )

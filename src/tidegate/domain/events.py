@@ -174,6 +174,29 @@ class OrdersExpired(Event, frozen=True, kw_only=True):
     reason: str
 
 
+class FundStaked(Event, frozen=True, kw_only=True):
+    """An account puts cash into a tranche of the fund, for shares of it."""
+
+    account: int
+    tranche: int
+    amount: Money
+
+
+class UnstakeRequested(Event, frozen=True, kw_only=True):
+    """An account wants ``shares`` of a tranche back after the delay; 0: it no longer does."""
+
+    account: int
+    tranche: int
+    shares: int
+
+
+class Unstaked(Event, frozen=True, kw_only=True):
+    """The delay is over, and an account asks to be paid what it wanted back."""
+
+    account: int
+    tranche: int
+
+
 Input: TypeAlias = (
     BookImported
     | AccountOpened
@@ -191,6 +214,9 @@ Input: TypeAlias = (
     | LiquidationReported
     | OrdersFilled
     | OrdersExpired
+    | FundStaked
+    | UnstakeRequested
+    | Unstaked
 )
 
 ENDOGENOUS: Final = (OrdersFilled, OrdersExpired)

@@ -110,22 +110,25 @@ def _refused(order: I64, found: Sorted) -> list[Decision]:
 def _penalised(
     state: State, stack: Stack, account: I64, instrument: I64, lots: I64, paid: I64
 ) -> list[Decision]:
-    """Return the penalties: into the first tranche, never more than the account still has."""
+    """Return the penalties: into each market's tranche, never more than the account still has."""
     amount = np.zeros(account.size, np.int64)
     penalties(state.book, state.facts, state.mark, account, instrument, lots, paid, amount)
     share = stack.declaration.waterfall.penalty_share
     amount = np.array([a * share // PPM for a in amount.tolist()], np.int64)
     if not amount.any() or not stack.declaration.waterfall.tranches:
         return []
-    owed = amount > 0
+    place = stack.declaration.waterfall.fed(tuple(i.symbol for i in stack.venue.instruments))
+    tranche = np.array(place, np.int64)[instrument]
     return [
         PostedBatch(
-            counter=FUND,
+            counter=FUND + k,
             asset=CASH,
             account=pack(account[owed]),
             amount=pack(-amount[owed]),
             reason="penalty",
         )
+        for k in np.unique(tranche[amount > 0]).tolist()
+        for owed in ((amount > 0) & (tranche == k),)
     ]
 
 

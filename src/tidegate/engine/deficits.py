@@ -7,13 +7,16 @@ import numpy as np
 from tidegate.domain.book import FIRST_USER, FUND, TREASURY, Health
 from tidegate.domain.effects import Decision, DeficitFound, Deleveraged, Posted, PostedBatch
 from tidegate.domain.instrument import CASH, Kind
+from tidegate.domain.payers import ClaimsMoved
 from tidegate.domain.units import I64, PPM, Amount, Money, Ticks, pack, unpack
 from tidegate.engine.booking import Trades, book_trades, trades_at
 from tidegate.engine.liquidation import capacity
 from tidegate.engine.market import View
 from tidegate.engine.state import State
+from tidegate.engine.turns import Turns, early, market_of, pair_up, settle_pairs
 from tidegate.kernels.allocate import largest_remainder
 from tidegate.kernels.deleverage import proportional
+from tidegate.kernels.portfolio import open_lots
 from tidegate.kernels.value import notional
 from tidegate.safeguards.breaker import Rung
 from tidegate.safeguards.oracle import Action
@@ -47,34 +50,52 @@ class Purse:
         money = [int(state.book.cash[FUND + k]) for k in range(len(waterfall.tranches))]
         return cls(waterfall=waterfall, money=money, lost=state.lost)
 
-    def offer(self, deficit: int) -> list[int]:
-        """Return what each tranche would pay of ``deficit``."""
-        return self.waterfall.draws(deficit, balance=self.money, lost=self.lost)
+    def offer(self, deficit: int, market: str) -> list[int]:
+        """Return what each tranche would pay of a ``deficit`` that one market left."""
+        return self.waterfall.draws(deficit, balance=self.money, lost=self.lost, market=market)
 
-    def draw(self, deficit: int) -> list[int]:
+    def draw(self, deficit: int, market: str) -> list[int]:
         """Take from the tranches what they offer for ``deficit``; return it by tranche."""
-        paid = self.offer(deficit)
+        paid = self.offer(deficit, market)
         self.money = [m - p for m, p in zip(self.money, paid, strict=True)]
         return paid
 
 
-def settle(state: State, view: View, health: Health, rung: int, stack: Stack) -> list[Decision]:
+def settle(
+    state: State, view: View, health: Health, rung: int, stack: Stack, now: int = -1
+) -> list[Decision]:
     """Pay what bare accounts owe, then deleverage against the bankrupt the fund will not carry.
 
     ``health.best`` of every account closed here is raised to zero, so that the planner leaves it.
     """
     purse = Purse.of(state, stack)
-    effects = _pay_deficits(state, health, purse)
+    effects = _pay_deficits(state, health, purse, stack)
     waterfall = stack.declaration.waterfall
+    at_once, turned = early(state, max(now, state.now), stack)
+    effects += turned
     if waterfall.deleverage == "none" or rung >= Rung.HALT:
         return effects
-    accounts = _to_deleverage(state, view, health, rung, sum(purse.money), stack)
+    fund = 0 if at_once else sum(purse.money)
+    accounts = _to_deleverage(state, view, health, rung, fund, stack)
     if not accounts.size:
         return effects
-    closed: list[Trades] = []
-    for pool in _pools(state, view, health, accounts, stack):
-        lack = int(pool.deficit.sum())
-        left = lack - sum(purse.offer(lack)) if waterfall.fund_pays_first else lack
+    return effects + _deleverage(state, view, health, accounts, purse, stack)
+
+
+def _deleverage(
+    state: State, view: View, health: Health, accounts: I64, purse: Purse, stack: Stack
+) -> list[Decision]:
+    """Close out bankrupt ``accounts`` pool by pool; return receipts, payments and trades."""
+    waterfall, effects, closed = stack.declaration.waterfall, list[Decision](), list[Trades]()
+    pools, turns = _pools(state, view, health, accounts, stack), Turns.of(state, view, stack)
+    keys = [(p.instrument, p.side, int(p.lots.sum()), int(p.deficit.sum())) for p in pools]
+    for at, pool in enumerate(pools):
+        market = stack.venue.instruments[pool.instrument].symbol
+        lack, lots = int(pool.deficit.sum()), int(pool.lots.sum())
+        left = lack - sum(purse.offer(lack, market)) if waterfall.fund_pays_first else lack
+        left = left * waterfall.haircut // PPM
+        legs = pair_up(turns, health, keys, at) if waterfall.hedges == "paired" else {}
+        asked = -(-lots * waterfall.close_share // PPM)
         closing = waterfall.closing(
             state.book,
             state.facts,
@@ -82,16 +103,21 @@ def settle(state: State, view: View, health: Health, rung: int, stack: Stack) ->
             mark=view.mark,
             instrument=pool.instrument,
             side=pool.side,
-            lots=int(pool.lots.sum()),
-            deficit=left,
+            lots=asked,
+            deficit=-(-left * asked // lots),
+            turn=turns.turn,
         )
         if closing.row.size:
-            trades, receipt, payments = _close(state, view, pool, closing, left, purse)
+            trades, receipt, payments = _close(state, view, pool, closing, left, purse, market)
             closed.append(trades)
             effects += [receipt, *payments]
+            effects += turns.compared(closing, pool.instrument, pool.side)
+            settle_pairs(turns, closing, pool.instrument, legs)
+            turns.after(closing, pool.instrument, pool.side)
             purse.lost += receipt.deficit if receipt.fund_paid else 0
             health.best[state.book.account[pool.row]] = 0
             np.subtract.at(health.equity, unpack(receipt.account), unpack(receipt.forgone))
+    effects += turns.burdens()
     if closed:
         columns = [
             np.concatenate([getattr(t, name) for t in closed])
@@ -101,7 +127,7 @@ def settle(state: State, view: View, health: Health, rung: int, stack: Stack) ->
     return effects
 
 
-def _pay_deficits(state: State, health: Health, purse: Purse) -> list[Decision]:
+def _pay_deficits(state: State, health: Health, purse: Purse, stack: Stack) -> list[Decision]:
     """Return the payments for accounts that own nothing any more and owe cash."""
     waterfall, book = purse.waterfall, state.book
     effects: list[Decision] = []
@@ -109,10 +135,12 @@ def _pay_deficits(state: State, health: Health, purse: Purse) -> list[Decision]:
     debtors = np.flatnonzero((book.cash[:n] < 0) & (book.head[:n] < 0))
     for account in debtors[debtors >= FIRST_USER].tolist():
         deficit = -int(book.cash[account])
-        paid = purse.draw(deficit)
+        i, market = market_of(state, account, stack)
+        paid = purse.draw(deficit, market)
         purse.lost += deficit
         rest = deficit - sum(paid)
-        payers, shares = waterfall.shares(rest, health, book.cash)
+        crowd = open_lots(book, i, n) if waterfall.socialise == "open_interest" else None
+        payers, shares = waterfall.shares(rest, health, book.cash, crowd)
         shared = int(shares.sum())
         effects.append(
             DeficitFound(
@@ -133,6 +161,8 @@ def _pay_deficits(state: State, health: Health, purse: Purse) -> list[Decision]:
         ]
         if shared:
             effects.append(_batch(account, payers, -shares, "socialised"))
+            if waterfall.claims:
+                effects.append(ClaimsMoved(debtor=account, payer=pack(payers), amount=pack(shares)))
             health.equity[payers] -= shares
             health.best[payers] -= shares
     return effects
@@ -225,7 +255,13 @@ def _pools(state: State, view: View, health: Health, accounts: I64, stack: Stack
 
 
 def _close(
-    state: State, view: View, pool: Pool, closing: Closing, left: int, purse: Purse
+    state: State,
+    view: View,
+    pool: Pool,
+    closing: Closing,
+    left: int,
+    purse: Purse,
+    market: str,
 ) -> tuple[Trades, Deleveraged, list[Decision]]:
     """Return the trades that close a pool against its winners, the receipt, and its payments.
 
@@ -254,7 +290,7 @@ def _close(
     payments: list[Decision] = []
     paid = 0
     if purse.waterfall.fund_pays_first:
-        for k, amount in enumerate(purse.draw(int(lack.sum()))):
+        for k, amount in enumerate(purse.draw(int(lack.sum()), market)):
             share = np.zeros(lack.size, np.int64)
             largest_remainder(amount, lack, share)
             lack -= share

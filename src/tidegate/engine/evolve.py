@@ -27,6 +27,7 @@ from tidegate.domain.effects import (
 )
 from tidegate.domain.errors import CapacityExceeded
 from tidegate.domain.orders import place_all, reduce_all
+from tidegate.domain.payers import Decided
 from tidegate.domain.units import unpack
 from tidegate.engine.state import LEVELS_MAX, State
 
@@ -70,6 +71,8 @@ def evolve(state: State, effect: Decision) -> None:
             state.signal_at[effect.slot] = effect.at
         case ParameterMoved():
             getattr(state.facts, effect.column)[effect.row] = effect.value
+        case Decided():
+            state.paying.evolve(effect)
         case _:
             pass  # Rejected, HealthMoved: words, not deeds
 

@@ -14,6 +14,7 @@ from tidegate.domain.events import (
     Deposited,
     DepthObserved,
     FundingPaid,
+    FundStaked,
     Input,
     InterestAccrued,
     LiquidationReported,
@@ -24,15 +25,17 @@ from tidegate.domain.events import (
     SignalObserved,
     Traded,
     Transferred,
+    Unstaked,
+    UnstakeRequested,
     Withdrawn,
 )
 from tidegate.domain.units import Nanos
 from tidegate.engine.answers import on_expiry, on_fills
 from tidegate.engine.deficits import settle
 from tidegate.engine.evolve import evolve
+from tidegate.engine.gates import deficit_watched, on_claimed_deposit, on_gated_withdrawal
 from tidegate.engine.invariants import check
 from tidegate.engine.ledger import (
-    on_deposit,
     on_funding,
     on_import,
     on_interest,
@@ -40,12 +43,13 @@ from tidegate.engine.ledger import (
     on_reported,
     on_trade,
     on_transfer,
-    on_withdrawal,
 )
 from tidegate.engine.liquidation import liquidate
 from tidegate.engine.market import View, grow_stale, measure_depth, observe, roll_windows
 from tidegate.engine.room import room_for
+from tidegate.engine.stakes import on_stake, on_unstake_request, on_unstaked
 from tidegate.engine.state import State
+from tidegate.engine.turns import last_markets
 from tidegate.engine.watch import watch
 from tidegate.safeguards.stack import Stack, parameter_cell, parameter_max
 
@@ -53,7 +57,17 @@ from tidegate.safeguards.stack import Stack, parameter_cell, parameter_max
 NANOS_MAX = 2**62  # the year 2116: no sum of two times can wrap
 
 # What is asked of us may be refused; what already happened can only be booked.
-REQUESTS = (BookImported, Deposited, Withdrawn, Transferred, Traded, LiquidationReported)
+REQUESTS = (
+    BookImported,
+    Deposited,
+    Withdrawn,
+    Transferred,
+    Traded,
+    LiquidationReported,
+    FundStaked,
+    UnstakeRequested,
+    Unstaked,
+)
 
 
 def step(state: State, event: Input, stack: Stack) -> list[Decision]:
@@ -83,6 +97,7 @@ def decide(state: State, event: Input, stack: Stack) -> list[Decision]:
     if event.ts > NANOS_MAX:
         return [Rejected(code="time_out_of_range", detail=f"{event.ts} after {NANOS_MAX}")]
     effects = respond(state, event, stack)
+    effects += last_markets(effects, stack)
     room = room_for(state, effects, stack)
     if room.beyond and isinstance(event, REQUESTS):
         return [Rejected(code="amount_exceeds_limit", detail=room.beyond)]
@@ -136,9 +151,10 @@ def on_clock(state: State, event: ClockTicked, stack: Stack) -> list[Decision]:
 def protect(state: State, view: View, now: Nanos, stack: Stack) -> list[Decision]:
     """Margin, breaker, waterfall, planner, route: the sentence this package exists to say."""
     watched = watch(state, view, now, stack)
-    paid = settle(state, view, watched.health, watched.rung, stack)
+    paid = settle(state, view, watched.health, watched.rung, stack, now)
+    seen = deficit_watched(state, watched.health, paid, now, stack)
     orders = liquidate(state, view, watched.health, watched.rung, now, stack)
-    return [*watched.effects, *paid, *orders]
+    return [*watched.effects, *paid, *seen, *orders]
 
 
 def on_signal(state: State, event: SignalObserved, stack: Stack) -> list[Decision]:
@@ -173,9 +189,9 @@ def on_account(state: State, event: Input, stack: Stack) -> list[Decision]:
         case AccountOpened():
             return on_open(state, event, stack)
         case Deposited():
-            return on_deposit(state, event, stack)
+            return on_claimed_deposit(state, event, stack)
         case Withdrawn():
-            return on_withdrawal(state, event, stack)
+            return on_gated_withdrawal(state, event, stack)
         case Transferred():
             return on_transfer(state, event, stack)
         case Traded():
@@ -186,6 +202,12 @@ def on_account(state: State, event: Input, stack: Stack) -> list[Decision]:
             return on_interest(state, event, stack)
         case LiquidationReported():
             return on_reported(state, event, stack)
+        case FundStaked():
+            return on_stake(state, event, stack)
+        case UnstakeRequested():
+            return on_unstake_request(state, event, stack)
+        case Unstaked():
+            return on_unstaked(state, event, stack)
         case _:
             raise AssertionError(event)
 

@@ -21,6 +21,7 @@ from tidegate.domain.effects import (
     StagesTaken,
 )
 from tidegate.domain.events import ClockTicked, OrdersExpired, OrdersFilled, PriceObserved
+from tidegate.domain.payers import DeleveragingCompared
 from tidegate.domain.units import PPM, unpack
 from tidegate.engine.reading import (
     clock_text,
@@ -113,6 +114,8 @@ class Teller:
                     said += self._moved(effect, account)
                 case Deleveraged():
                     said += self._deleveraged(effect, account)
+                case DeleveragingCompared():
+                    said += self._compared(effect, account)
                 case DeficitFound() if effect.account == account:
                     said.append(line("deficit", self._deficit(effect)))
                 case PostedBatch(reason="socialised") if effect.counter != account:
@@ -187,6 +190,27 @@ class Teller:
                 line("bankrupt", f"{self.size(i, lots)} closed against winners {at}"),
                 line("why", f"{lack}; {winners.size:,} winners took the other side"),
             ]
+        return said
+
+    def _compared(self, effect: DeleveragingCompared, account: int) -> list[str]:
+        i, said = effect.instrument, list[str]()
+        neutral, hedged = unpack(effect.neutral).tolist(), unpack(effect.hedged).tolist()
+        for n in np.flatnonzero(unpack(effect.account) == account).tolist():
+            following = (
+                f"{self.name(effect.next_account)} (number {effect.next_rank}) would have been next"
+                if effect.next_account >= 0
+                else "nobody would have been next"
+            )
+            said.append(
+                line(
+                    "instead",
+                    f"pro rata would have closed {self.size(i, neutral[n])} of it and touched "
+                    f"{effect.neutral_accounts:,} accounts; {following}",
+                )
+            )
+            if hedged[n]:
+                text = f"{self.size(i, hedged[n])} of it was the hedge of another position"
+                said.append(line("hedge", text))
         return said
 
     def _deficit(self, effect: DeficitFound) -> str:

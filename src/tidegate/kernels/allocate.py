@@ -5,7 +5,7 @@
 
 import numpy as np
 
-from tidegate.domain.units import I64, PPM, kernel, muldiv
+from tidegate.domain.units import I64, PPM, kernel, muldiv, muldiv_up
 
 
 RATIO_MAX = 1_000_000_000  # a ratio of 1,000, in ppm
@@ -81,3 +81,90 @@ def in_order(total: int, order: I64, cap: I64, out: I64) -> int:
         if left == 0:
             break
     return left
+
+
+@kernel
+def min_max_lots(budget: int, loss: I64, capacity: I64, cap: I64, scale: int, out: I64) -> int:
+    """Take lots so that the largest burden is least; return that burden at ``scale``, or -1.
+
+    A lot of a row costs it ``loss``, and k lots burden it by ``k * loss / capacity``, rounded up at
+    ``scale``. ``out`` holds all lots up to the least burden at which at least ``budget`` is raised,
+    so they may raise more; -1 (and all caps taken) where even all of them raise less.
+
+    Source
+    ------
+    Chitra and others, arXiv:2602.15182, program (8), with the sum relaxed to at least the budget.
+    """
+    full = np.empty_like(cap)
+    raised = 0
+    for n in range(cap.size):
+        able = cap[n] > 0 and capacity[n] > 0
+        out[n] = cap[n] if able else 0
+        full[n] = muldiv_up(cap[n] * loss[n], scale, capacity[n]) if able else 0
+        raised += out[n] * loss[n]
+    if raised < budget:
+        return -1
+    low, high = -1, 0
+    for n in range(cap.size):
+        high = max(high, full[n])
+    while high - low > 1:
+        burden = (low + high) // 2
+        raised = 0
+        for n in range(cap.size):
+            raised += loss[n] * _lots_within(burden, full[n], loss[n], capacity[n], cap[n], scale)
+        if raised >= budget:
+            high = burden
+        else:
+            low = burden
+    for n in range(cap.size):
+        out[n] = _lots_within(high, full[n], loss[n], capacity[n], cap[n], scale)
+    return high
+
+
+@kernel
+def _lots_within(burden: int, full: int, loss: int, capacity: int, cap: int, scale: int) -> int:
+    """Return the lots of a row that burden it by no more than ``burden``."""
+    if cap <= 0 or capacity <= 0:
+        return 0
+    return cap if full <= burden else muldiv(burden, capacity, loss * scale)
+
+
+@kernel
+def min_max_exact(total: int, capacity: I64, cap: I64, scale: int, out: I64) -> int:
+    """Take ``total`` lots so that the largest ``lots / capacity`` is least; return the rest.
+
+    As `min_max_lots` with a loss of one a lot; of the lots that all reach the largest burden the
+    first rows' are taken, as many as are still needed.
+    """
+    ones = np.empty_like(cap)
+    ones[:] = 1
+    burden = min_max_lots(total, ones, capacity, cap, scale, out)
+    taken = out.sum()
+    if burden < 0:
+        return total - taken
+    for n in range(cap.size - 1, -1, -1):
+        if taken == total:
+            break
+        full = muldiv_up(cap[n], scale, capacity[n]) if cap[n] > 0 and capacity[n] > 0 else 0
+        below = 0
+        if burden > 0:
+            below = _lots_within(burden - 1, full, 1, capacity[n], cap[n], scale)
+        back = min(taken - total, out[n] - below)
+        out[n] -= back
+        taken -= back
+    return 0
+
+
+@kernel
+def risk_factor(leverage: int, above: int, power: int, scale: int) -> int:
+    """Return ``leverage * max(0, leverage - above) ** power`` at ``scale``, rounded down.
+
+    Source
+    ------
+    Chitra, Autodeleveraging, risk-aware pro rata: a share in proportion to w * l * g(l), with g the
+    identity (power 1), a power of it, or the excess over a threshold.
+    """
+    factor = leverage
+    for _ in range(power):
+        factor = factor * max(0, leverage - above) // scale
+    return factor

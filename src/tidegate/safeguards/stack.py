@@ -22,6 +22,7 @@ from tidegate.safeguards.planner import StagedPlanner
 from tidegate.safeguards.routes import AnyRoute, BookRoute
 from tidegate.safeguards.signals import SignalGate
 from tidegate.safeguards.waterfall import Waterfall
+from tidegate.safeguards.withdrawals import WithdrawalGate
 
 
 T = TypeVar("T")
@@ -57,6 +58,7 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     planner: StagedPlanner = StagedPlanner()
     route: AnyRoute = BookRoute()
     waterfall: Waterfall = Waterfall()
+    withdrawals: WithdrawalGate = WithdrawalGate()
     signals: SignalGate = SignalGate()
 
     @property
@@ -79,6 +81,7 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             *self.planner.describe(),
             *self.route.describe(),
             *self.waterfall.describe(),
+            *self.withdrawals.describe(),
             *self.signals.describe(),
         ]
 
@@ -169,6 +172,7 @@ class Stack:
             declaration,
             planner=declaration.planner.scaled(venue),
             waterfall=declaration.waterfall.scaled(venue),
+            withdrawals=declaration.withdrawals.scaled(venue),
         )
         facts = declaration.margin.columns(venue)
         cash_max = _cash_max(facts, venue)
