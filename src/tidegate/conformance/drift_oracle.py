@@ -79,7 +79,8 @@ def action_gate(of: Inputs) -> Found:
 def twap_sample_clamp(of: Inputs) -> Found:
     """Return the sample that an average takes."""
     price, average = fixed(of["new_price"]), fixed(of["last_twap"])
-    return {"clamped": plain(_sample_held(price, average, int(of["clamp_denominator"] or 0)))}
+    denominator = int(of["clamp_denominator"] or 0)
+    return {"clamped": plain(_sample_held(price, average, min(denominator, 1), denominator))}
 
 
 RULES: Final[dict[str, Rule]] = {

@@ -24,6 +24,15 @@ NOT_POSITIVE: Final = 6
 
 
 @kernel
+def times(price: int, average: int) -> int:
+    """Return how many times the smaller of two the larger one is, a whole number rounded down.
+
+    Source: Drift protocol v2, `math/oracle.rs`: of a price and its average.
+    """
+    return max(price, average) // max(min(price, average), 1)
+
+
+@kernel
 def validity(
     price: int,
     width: int,
@@ -46,7 +55,7 @@ def validity(
     """
     if price <= 0:
         return NOT_POSITIVE
-    if max(price, average) // max(min(price, average), 1) > ratio_max:
+    if times(price, average) > ratio_max:
         return VOLATILE
     if width * scale // price > width_max * multiplier:
         return UNCERTAIN
@@ -73,14 +82,14 @@ def diverges(price: int, average: int, rate: int, scale: int) -> int:
 
 
 @kernel
-def sample_held(price: int, average: int, share: int) -> int:
-    """Return the sample that an average takes: within ``1 / share`` of itself; 0: as it is.
+def sample_held(price: int, average: int, rate: int, scale: int) -> int:
+    """Return the sample that an average takes: within ``rate / scale`` of itself; 0: as it is.
 
     Source: Drift protocol v2, `math/amm.rs`, sanitize_new_price.
     """
-    if not share or not average:
+    if not rate or not average:
         return price
-    room = average // share
+    room = muldiv(average, rate, scale)
     return min(max(price, average - room), average + room)
 
 
