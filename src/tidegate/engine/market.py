@@ -184,8 +184,9 @@ def _moved(state: State, stack: Stack, i: int, seen: list[Seen], now: int) -> li
         and belief.high == m.high[i]
         and belief.quality == m.quality[i]
     )
-    # An unchanged mark is still news once its age matters or its basis is being smoothed.
-    if same and not (guard.age_max_ns or guard.smoothing_ns or guard.average_ns):
+    # An unchanged mark is still news once its age matters or something is averaged over time.
+    averaged = guard.smoothing_ns or guard.average_ns or guard.stable.growth
+    if same and not (guard.age_max_ns or averaged or stack.declaration.bands.instruments):
         return []
     return _mark_effects(state, stack, i, belief, now, pending=0, pending_at=0)
 

@@ -136,9 +136,13 @@ class _Banded:
         if self.fresh or emptied:
             self._note(rings)
         held = self._centred(held, rings)
-        at_band = bool(held.low) and not held.low < self.price < held.high
         phase, since = limit_state(
-            held.phase, held.since, int(at_band), self.now, self.bands.limit_ns, self.bands.pause_ns
+            held.phase,
+            held.since,
+            int(self._touches(held.reference)),
+            self.now,
+            self.bands.limit_ns,
+            self.bands.pause_ns,
         )
         reason = "limit" if phase == PAUSED else ("at_band" if phase == LIMIT else "followed")
         held = held._replace(phase=int(phase), since=int(since))
@@ -220,6 +224,14 @@ class _Banded:
                 low, high = max(low, floor, 1), min(high or ceiling, ceiling)
         low = max(low, 1) if high else 0
         return held._replace(reference=reference, reference_at=at, low=low, high=high)
+
+    def _touches(self, reference: int) -> bool:
+        """Return whether the price is at the band around its reference, or beyond it.
+
+        The rolling band is not asked: a move beyond that pauses, and one exactly to it is free.
+        """
+        low, high = band(reference, self.rule.width, PPM)
+        return bool(self.rule.width) and not low < self.price < high
 
     def _changed(self, held: Held, reason: str) -> list[Decision]:
         told = self.effects and isinstance(self.effects[0], BandMoved)
