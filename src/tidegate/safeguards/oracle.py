@@ -269,12 +269,9 @@ class OracleGuard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         usual = average // 1024
         if mark and usual and self._absurd(target, usual):
             return self._unbelievable(mark, index, basis, average, target, elapsed)
-        price = target
-        if self.step_max and mark:
-            room = max(1, mark * self.step_max // PPM)
-            if abs(target - mark) > room:
-                reason = reason or "step_exceeds_limit"
-                price = mark + room if target > mark else mark - room
+        price = self._stepped(mark, target)
+        if price != target:
+            reason = reason or "step_exceeds_limit"
         price = max(1, price)
         # Truth lies between what we carry and what is said: the interval covers both.
         said = [price, target, *(s.price for s in (voters if torn else kept))]
@@ -333,6 +330,13 @@ class OracleGuard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         prices = [s.price for s in kept]
         apart = (max(prices) - min(prices)) * PPM > index * self.outlier_max
         return 2 * len(kept) <= len(voters) or (len(voters) < 3 and apart)
+
+    def _stepped(self, mark: int, target: int) -> int:
+        """Return how far one observation carries the mark towards ``target``."""
+        if not (self.step_max and mark):
+            return target
+        room = max(1, mark * self.step_max // PPM)
+        return min(max(target, mark - room), mark + room)
 
     def _absurd(self, price: int, usual: int) -> bool:
         """Return whether a price is so many times its average, or its average it, as to be none.
