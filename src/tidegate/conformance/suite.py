@@ -15,7 +15,7 @@ from tidegate.conformance.adapter import Rule, Unsupported
 from tidegate.domain.errors import VectorsInvalid
 
 
-NOT_ADAPTERS: Final = frozenset({"adapter", "suite"})
+NOT_ADAPTERS: Final = frozenset({"adapter", "decimals", "suite"})
 NEEDED: Final = ("id", "peer", "rule", "inputs", "expected", "tolerance")
 
 

@@ -237,6 +237,7 @@ def _pools(state: State, view: View, health: Health, accounts: I64, stack: Stack
             i = int(book.instrument[row])
             prices = {i, int(state.facts.coin[i])} - {CASH}
             good = all(oracle.admits(Action.DELEVERAGE, int(view.quality[p])) for p in prices)
+            good = good and not any(view.shut[p] for p in prices)
             if int(book.in_flight[row]) or not good:
                 continue
             lots = int(book.lots[row])

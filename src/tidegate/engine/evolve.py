@@ -5,11 +5,13 @@ import numpy as np
 from tidegate.domain.book import ACCOUNTS, move_all, post_all
 from tidegate.domain.effects import (
     AccountsOpened,
+    BandMoved,
     BreakerMoved,
     Decision,
     DeficitFound,
     Deleveraged,
     DepthMoved,
+    MarketMoved,
     MarkMoved,
     ObservationKept,
     OrdersPlaced,
@@ -19,8 +21,11 @@ from tidegate.domain.effects import (
     PositionsMoved,
     Posted,
     PostedBatch,
+    PriceNoted,
     ProfileMoved,
+    RungHeld,
     SignalKept,
+    StableMoved,
     StagesTaken,
     ThrottleMoved,
     VolatilityMoved,
@@ -28,6 +33,15 @@ from tidegate.domain.effects import (
 from tidegate.domain.errors import CapacityExceeded
 from tidegate.domain.orders import place_all, reduce_all
 from tidegate.domain.payers import Decided
+from tidegate.domain.restraint import (
+    ANCHOR,
+    ANCHORED_AT,
+    CEILING,
+    CEILING_UNTIL,
+    LEVEL,
+    PAUSED_UNTIL,
+    RUNG_SINCE,
+)
 from tidegate.domain.units import unpack
 from tidegate.engine.state import LEVELS_MAX, State
 
@@ -69,6 +83,10 @@ def evolve(state: State, effect: Decision) -> None:
         case SignalKept():
             state.signal[effect.slot] = effect.value
             state.signal_at[effect.slot] = effect.at
+        case PriceNoted() | BandMoved() | MarketMoved() | StableMoved() | RungHeld():
+            _restrain(state, effect)
+        case ParameterMoved(column="pause"):
+            state.restraint.pause[effect.row] = effect.value
         case ParameterMoved():
             getattr(state.facts, effect.column)[effect.row] = effect.value
         case Decided():
@@ -114,6 +132,31 @@ def _move_market(state: State, effect: Decision) -> None:
                 m.depth_lots[i, side, :n] = unpack(lots)[:n]
         case ProfileMoved(instrument=i):
             m.near[i] = effect.near
+        case _:
+            raise AssertionError(effect)
+
+
+def _restrain(state: State, effect: Decision) -> None:
+    r = state.restraint
+    match effect:
+        case PriceNoted(instrument=i, ring=ring, cell=cell):
+            r.ring_at[i, ring, cell], r.ring_seen[i, ring, cell] = effect.at, effect.count
+            r.ring_low[i, ring, cell], r.ring_high[i, ring, cell] = effect.low, effect.high
+            r.ring_total[i, ring, cell] = effect.total
+        case BandMoved(instrument=i):
+            r.reference[i], r.reference_at[i] = effect.reference, effect.reference_at
+            r.low[i], r.high[i] = effect.low, effect.high
+            r.phase[i], r.since[i], r.until[i] = effect.phase, effect.since, effect.until
+            if effect.emptied:
+                r.ring_seen[i] = 0
+        case MarketMoved():
+            r.market[[LEVEL, ANCHOR]] = effect.level, effect.anchor
+            r.market[[ANCHORED_AT, PAUSED_UNTIL]] = effect.anchored_at, effect.until
+        case StableMoved(instrument=i):
+            r.stable[i], r.delays[i] = unpack(effect.cells), unpack(effect.delays)
+        case RungHeld():
+            r.market[[RUNG_SINCE, CEILING]] = effect.since, effect.ceiling
+            r.market[CEILING_UNTIL] = effect.until
         case _:
             raise AssertionError(effect)
 

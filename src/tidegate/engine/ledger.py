@@ -35,6 +35,8 @@ from tidegate.domain.events import (
 from tidegate.domain.instrument import CASH, Kind
 from tidegate.domain.units import PPB, Amount, pack, unpack
 from tidegate.engine.booking import Trades, book_trades, settlement, trades_at
+from tidegate.engine.restraint import action_refusal, payout_refusal, trade_refusal
+from tidegate.engine.stable import initial_marks
 from tidegate.engine.state import State
 from tidegate.kernels.fills import funding_due, interest_due
 from tidegate.safeguards.breaker import Rung
@@ -156,12 +158,14 @@ def balance_max(stack: Stack, asset: int) -> int:
 
 
 def on_deposit(state: State, event: Deposited, stack: Stack) -> list[Decision]:
-    """Credit an account from the world outside; never gated, a deposit can only help."""
+    """Credit an account from the world outside; gated by its own flag only: it can only help."""
     a, asset, amount = event.account, event.asset, event.amount
     if refusal := account_refusal(state, a) or asset_refusal(stack, asset):
         return refusal
     if amount <= 0:
         return rejected("amount_must_be_positive", f"deposit of {amount}")
+    if refusal := action_refusal(state, asset, "deposit"):
+        return refusal
     if balance(state, a, asset) + amount > balance_max(stack, asset):
         return rejected("amount_exceeds_limit", f"deposit of {amount} to account {a}")
     row = row_of(state.book, a, asset) if asset != CASH else -1
@@ -189,18 +193,22 @@ def on_withdrawal(state: State, event: Withdrawn, stack: Stack) -> list[Decision
 def _withdrawal_refusal(state: State, event: Withdrawn, stack: Stack) -> list[Decision]:
     account, asset, amount = event.account, event.asset, event.amount
     declaration = stack.declaration
+    borrows = balance(state, account, asset) < amount
+    for action in ("withdraw", "borrow") if borrows else ("withdraw",):
+        if refusal := action_refusal(state, asset, action):
+            return refusal
     if asset != CASH:
         row = row_of(state.book, account, asset)
         if row >= 0 and state.book.in_flight[row]:
             return rejected("liquidation_in_flight", f"account {account}, asset {asset}")
-    if balance(state, account, asset) < amount and not _borrowable(state, asset):
+    if borrows and not _borrowable(state, asset):
         return rejected("asset_not_borrowable", f"account {account}, {amount} of asset {asset}")
     if refusal := _price_refusal(state, account, asset, stack):
         return refusal
     why = declaration.margin.allows(
         state.book,
         state.facts,
-        mark=state.mark,
+        mark=initial_marks(state, account, asset, -amount, stack),
         account=account,
         instrument=asset,
         lots=-amount if asset != CASH else 0,
@@ -224,6 +232,8 @@ def _debt_refusal(
     paid = int(trades_at(state, np.array([account], np.int64), one, lots, price).paid[0])
     for asset, moved in ((i, change), (CASH, -paid)):
         after = balance(state, account, asset) + moved
+        if moved < 0 and after < 0 and (refusal := action_refusal(state, asset, "borrow")):
+            return refusal
         if moved < 0 and after < 0 and not _borrowable(state, asset):
             return rejected("asset_not_borrowable", f"account {account}, {-after} of asset {asset}")
     return []
@@ -245,7 +255,10 @@ def _priced_by(state: State, account: int, also: int) -> list[int]:
 
 def _price_refusal(state: State, account: int, asset: int, stack: Stack) -> list[Decision]:
     """Refuse to pay out against any price, the asset's own included, that is not good enough."""
-    for i in _priced_by(state, account, asset):
+    priced = _priced_by(state, account, asset)
+    if refusal := payout_refusal(state, priced):
+        return refusal
+    for i in priced:
         if not stack.declaration.oracle.admits(Action.WITHDRAW, int(state.quality[i])):
             return rejected("price_not_good_enough", f"account {account} against instrument {i}")
     return []
@@ -278,7 +291,7 @@ def on_transfer(state: State, event: Transferred, stack: Stack) -> list[Decision
     why = stack.declaration.margin.allows(
         state.book,
         state.facts,
-        mark=state.mark,
+        mark=initial_marks(state, source, CASH, 0, stack),
         account=source,
         instrument=-1,
         lots=0,
@@ -347,6 +360,8 @@ def _trade_refusal(
         return rejected("amount_exceeds_limit", f"position of {after} lots in instrument {i}")
     if event.settled:
         return []
+    if refusal := trade_refusal(state, i, event.price, event.ts, reduces=reduces):
+        return refusal
     if not reduces and not declaration.oracle.admits(Action.OPEN, int(state.quality[i])):
         return rejected("price_not_good_enough", f"opening in instrument {i}")
     if not reduces and (
@@ -372,7 +387,7 @@ def _trade_refusal(
     why = declaration.margin.allows(
         state.book,
         state.facts,
-        mark=state.mark,
+        mark=initial_marks(state, account, i, change, stack),
         account=account,
         instrument=i,
         lots=change,

@@ -33,7 +33,7 @@ def liquidate(
         state.facts,
         health,
         mark=view.mark,
-        gate=gate_column(view.quality, declaration.oracle.liquidate_at_worst),
+        gate=gate_column(view.quality, declaration.oracle.liquidate_at_worst) * (1 - view.closed),
         staged_at=state.staged_at,
         now=Nanos(now),
         room_sell=rooms[0],
@@ -95,7 +95,9 @@ def capacity(state: State, view: View, rung: int, i: int, side: int, stack: Stac
     On the auction rung forced sales leave the order book alone: only netting remains.
     """
     planner, breaker, m = stack.declaration.planner, stack.declaration.breaker, state.market
-    pace = Ppm(0) if rung >= Rung.AUCTION_ONLY else breaker.at(rung).pace
+    pace = breaker.at(rung).pace if view.pace is None else Ppm(int(view.pace[i]))
+    if rung >= Rung.AUCTION_ONLY:
+        pace = Ppm(0)
     mark = int(view.mark[i])
     depth = executable(
         m.depth_price[i, side],
@@ -194,6 +196,10 @@ def _ordered(
     limit = route.limits(
         state.book, state.facts, health, mark=view.mark, row=row, ordered=ordered, band=band
     )
+    i = state.book.instrument[row]
+    floor, ceiling = view.floor[i], view.ceiling[i]  # a band binds forced orders too
+    limit = np.where((ordered < 0) & (floor > 0), np.maximum(limit, floor), limit)
+    limit = np.where((ordered > 0) & (ceiling > 0), np.minimum(limit, ceiling), limit)
     return [
         OrdersPlaced(
             first=state.seq << SHIFT,

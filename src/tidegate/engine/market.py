@@ -1,20 +1,25 @@
 """From observations to marks: the oracle guard's memory, volatility, and measured depth."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tidegate.domain.effects import (
+    BandMoved,
     Decision,
     DepthMoved,
+    MarketMoved,
     MarkMoved,
     ObservationKept,
     Rejected,
     VolatilityMoved,
 )
 from tidegate.domain.events import DepthObserved, PriceObserved
+from tidegate.domain.restraint import ACTIONS, PAUSED_UNTIL
 from tidegate.domain.units import I64, MONEY_MAX, Money, Nanos, Ppm, Ticks, is_column, pack, unpack
 from tidegate.engine.state import LEVELS_MAX, State
+from tidegate.kernels.bands_limit import PAUSED
 from tidegate.safeguards.oracle import Belief, Quality, Seen
 from tidegate.safeguards.stack import Stack
 
@@ -29,11 +34,18 @@ class View:
     quality: I64
     deviations: I64
     moved: int  # the instrument whose mark moved, -1 for none
+    pending: I64  # Ticks that wait for the oracle's delay; 0: none
+    floor: I64  # Ticks, ends of the price band; 0: none
+    ceiling: I64
+    closed: I64  # 1 where nothing forced may trade
+    shut: I64  # 1 where nobody may be deleveraged
+    pace: I64 | None = None  # ppm per instrument; None: the rung's own
 
     @classmethod
     def of(cls, state: State) -> "View":
         """Return the market as it was left."""
-        m = state.market
+        m, r = state.market, state.restraint
+        paused = (r.phase == PAUSED) | bool(r.market[PAUSED_UNTIL])
         return cls(
             mark=m.mark,
             low=m.low,
@@ -41,21 +53,63 @@ class View:
             quality=m.quality,
             deviations=m.deviations,
             moved=-1,
+            pending=m.pending,
+            floor=r.low,
+            ceiling=r.high,
+            closed=_stopped(state, paused, "liquidate"),
+            shut=_stopped(state, paused, "deleverage"),
         )
 
     def after(self, effects: list[Decision]) -> "View":
         """Return this view with the marks and deviations of ``effects`` applied, on copies."""
         mark, low, high = self.mark.copy(), self.low.copy(), self.high.copy()
         quality, deviations, moved = self.quality.copy(), self.deviations.copy(), self.moved
+        pending = self.pending.copy()
         for e in effects:
             if isinstance(e, MarkMoved):
                 i = moved = e.instrument
                 mark[i], low[i], high[i], quality[i] = e.price, e.low, e.high, e.quality
+                pending[i] = e.pending
             elif isinstance(e, VolatilityMoved):
                 deviations[e.instrument] = e.deviations
-        return View(
-            mark=mark, low=low, high=high, quality=quality, deviations=deviations, moved=moved
+        return replace(
+            self,
+            mark=mark,
+            low=low,
+            high=high,
+            quality=quality,
+            deviations=deviations,
+            moved=moved,
+            pending=pending,
         )
+
+    def held(self, state: State, effects: list[Decision]) -> "View":
+        """Return this view with the bands and pauses of ``effects`` applied, on copies."""
+        if not any(isinstance(e, BandMoved | MarketMoved) for e in effects):
+            return self
+        r = state.restraint
+        floor, ceiling, phase = self.floor.copy(), self.ceiling.copy(), r.phase.copy()
+        until = int(r.market[PAUSED_UNTIL])
+        for e in effects:
+            if isinstance(e, BandMoved):
+                i = e.instrument
+                floor[i], ceiling[i], phase[i] = e.low, e.high, e.phase
+            elif isinstance(e, MarketMoved):
+                until = e.until
+        paused = (phase == PAUSED) | bool(until)
+        return replace(
+            self,
+            floor=floor,
+            ceiling=ceiling,
+            closed=_stopped(state, paused, "liquidate"),
+            shut=_stopped(state, paused, "deleverage"),
+        )
+
+
+def _stopped(state: State, paused: NDArray[np.bool_], action: str) -> I64:
+    """Return 1 where an instrument is paused, or ``action`` in it by a dated change."""
+    flags = state.restraint.pause[ACTIONS.index(action) :: len(ACTIONS)]
+    return (paused | (flags[: paused.size] > 0)).astype(np.int64)  # the last row is cash
 
 
 def observe(state: State, event: PriceObserved, stack: Stack) -> list[Decision]:
@@ -130,8 +184,9 @@ def _moved(state: State, stack: Stack, i: int, seen: list[Seen], now: int) -> li
         and belief.high == m.high[i]
         and belief.quality == m.quality[i]
     )
-    # An unchanged mark is still news once its age matters or its basis is being smoothed.
-    if same and not (guard.age_max_ns or guard.smoothing_ns or guard.average_ns):
+    # An unchanged mark is still news once its age matters or something is averaged over time.
+    averaged = guard.smoothing_ns or guard.average_ns or guard.stable.growth
+    if same and not (guard.age_max_ns or averaged or stack.declaration.bands.instruments):
         return []
     return _mark_effects(state, stack, i, belief, now, pending=0, pending_at=0)
 
@@ -217,9 +272,13 @@ def grow_stale(state: State, now: int, stack: Stack) -> list[Decision]:
         return []
     effects: list[Decision] = []
     for i in np.flatnonzero(m.mark).tolist():
-        if now - int(m.marked_at[i]) <= guard.age_max_ns or m.quality[i] >= Quality.STALE:
+        quality = guard.aged(now - int(m.marked_at[i]))
+        if quality <= m.quality[i]:
             continue
+        stale = quality == Quality.STALE
         low, high = guard.widened(int(m.mark[i]))
+        if not stale:  # its own interval, if it had one, and the stale one's
+            low, high = min(low, int(m.low[i])), max(high, int(m.high[i]))
         effects.append(
             MarkMoved(
                 instrument=i,
@@ -230,10 +289,10 @@ def grow_stale(state: State, now: int, stack: Stack) -> list[Decision]:
                 basis=int(m.basis[i]),
                 pending=Ticks(int(m.pending[i])),
                 pending_at=Nanos(int(m.pending_at[i])),
-                quality=int(Quality.STALE),
+                quality=quality,
                 at=Nanos(int(m.marked_at[i])),
                 average=int(m.average[i]),
-                reason="no_fresh_source",
+                reason="no_fresh_source" if stale else "price_is_ageing",
             )
         )
     return effects

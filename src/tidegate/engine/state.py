@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tidegate.domain.book import EXTERNAL, FUND, Book
 from tidegate.domain.facts import Facts
 from tidegate.domain.orders import Orders
+from tidegate.domain.restraint import Restraint
 from tidegate.domain.units import I64
 from tidegate.engine.paying import Paying
 from tidegate.safeguards.oracle import Quality
@@ -81,6 +82,7 @@ class State:
     signal: I64  # [signals] last clamped value
     signal_at: I64  # [signals] -1: never
     paying: Paying
+    restraint: Restraint
     names: list[str] = field(default_factory=list[str])
     rung: int = 0
     calm_since: int = -1
@@ -109,6 +111,7 @@ class State:
             signal=np.array([b.neutral for b in declaration.signals.bounds], np.int64),
             signal_at=np.full(slots, -1, np.int64),
             paying=Paying.empty(venue.limits.accounts_max),
+            restraint=Restraint.empty(n),
             fund_peak=declaration.waterfall.fund(book),
         )
 
@@ -154,6 +157,9 @@ class State:
         yield "signal", self.signal
         yield "signal_at", self.signal_at
         yield from self.paying.columns(accounts)
+        if self.restraint.stirred():
+            for name, column in self.restraint._asdict().items():
+                yield f"restraint.{name}", column
 
     def scalars(self) -> dict[str, int]:
         """Return every scalar by name."""
@@ -194,6 +200,7 @@ class State:
             ("facts", state.facts),
             ("market", state.market),
             ("orders", state.orders),
+            ("restraint", state.restraint),
         ):
             homes |= {f"{group}.{name}": column for name, column in held._asdict().items()}
         for name, (kind, shape, raw) in columns.items():

@@ -4,6 +4,7 @@ This is the only file that knows the order of things.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from tidegate.domain.effects import Decision, ParameterMoved, Rejected, SignalKept
 from tidegate.domain.errors import CapacityExceeded
@@ -46,6 +47,7 @@ from tidegate.engine.ledger import (
 )
 from tidegate.engine.liquidation import liquidate
 from tidegate.engine.market import View, grow_stale, measure_depth, observe, roll_windows
+from tidegate.engine.restraint import restrain
 from tidegate.engine.room import room_for
 from tidegate.engine.stakes import on_stake, on_unstake_request, on_unstaked
 from tidegate.engine.state import State
@@ -139,18 +141,22 @@ def on_price(state: State, event: PriceObserved, stack: Stack) -> list[Decision]
     view = View.of(state).after(seen)
     if view.moved < 0:
         return seen
-    return seen + protect(state, view, event.ts, stack)
+    held = restrain(state, view, event.ts, stack)
+    return seen + held + protect(state, view.held(state, held), event.ts, stack)
 
 
 def on_clock(state: State, event: ClockTicked, stack: Stack) -> list[Decision]:
     """Let prices grow stale, windows roll and stages come due."""
     aged = grow_stale(state, event.ts, stack) + roll_windows(state, event.ts, stack)
-    return aged + protect(state, View.of(state).after(aged), event.ts, stack)
+    view = View.of(state).after(aged)
+    held = restrain(state, view, event.ts, stack)
+    return aged + held + protect(state, view.held(state, held), event.ts, stack)
 
 
 def protect(state: State, view: View, now: Nanos, stack: Stack) -> list[Decision]:
     """Margin, breaker, waterfall, planner, route: the sentence this package exists to say."""
     watched = watch(state, view, now, stack)
+    view = replace(view, pace=watched.pace)
     paid = settle(state, view, watched.health, watched.rung, stack, now)
     seen = deficit_watched(state, watched.health, paid, now, stack)
     orders = liquidate(state, view, watched.health, watched.rung, now, stack)

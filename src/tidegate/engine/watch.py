@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from msgspec import structs
 
 from tidegate.domain.book import FIRST_USER, Health
 from tidegate.domain.effects import (
@@ -11,8 +12,10 @@ from tidegate.domain.effects import (
     HealthMoved,
     PeakMoved,
     ProfileMoved,
+    RungHeld,
 )
-from tidegate.domain.units import I64, Money, Nanos, Ppm, pack, share_floor
+from tidegate.domain.restraint import CEILING, CEILING_UNTIL, RUNG_SINCE
+from tidegate.domain.units import I64, PPM, Money, Nanos, Ppm, pack, share_floor
 from tidegate.engine.market import View
 from tidegate.engine.state import State
 from tidegate.kernels.depth import depth_buckets
@@ -32,6 +35,7 @@ class Watched:
     health: Health
     rung: int
     effects: list[Decision]
+    pace: I64 | None = None  # ppm per instrument; None: the rung's own
 
 
 def watch(state: State, view: View, now: int, stack: Stack) -> Watched:
@@ -59,13 +63,60 @@ def watch(state: State, view: View, now: int, stack: Stack) -> Watched:
         branching=max(int(near.max(initial=0)), signal_now(state, BRANCHING_SIGNAL, now, stack)),
         drawdown=share_floor(peak - fund, peak) if peak > 0 else 0,
         doubtful=int(((view.quality != Quality.GOOD) & (view.quality != Quality.NONE)).sum()),
+        drop=held_back(view),
     )
     rung, calm, reason, value = stack.declaration.breaker.climb(
         alarms, rung=state.rung, calm_since=state.calm_since, now=now
     )
+    if stack.declaration.breaker.halt_max_ns:
+        rung, reason, held = patience(state, rung, reason, now, stack)
+        effects += held
     if rung != state.rung or calm != state.calm_since:
         effects.append(BreakerMoved(rung=rung, calm_since=Nanos(calm), reason=reason, value=value))
-    return Watched(health=health, rung=rung, effects=effects)
+    pace = smooth_pace(view, alarms, near, stack) if stack.declaration.breaker.smooth else None
+    return Watched(health=health, rung=rung, effects=effects, pace=pace)
+
+
+def held_back(view: View) -> Ppm:
+    """Return the largest fall that the oracle's delay still holds back, in ppm of the mark.
+
+    Source: MakerDAO ClipperMom, which trips on the next price of the delayed oracle.
+    """
+    waits = (view.pending > 0) & (view.pending < view.mark)
+    if not waits.any():
+        return Ppm(0)
+    marks, said = view.mark[waits].tolist(), view.pending[waits].tolist()
+    return Ppm(max((m - p) * PPM // m for m, p in zip(marks, said, strict=True)))
+
+
+def patience(
+    state: State, rung: int, reason: str, now: int, stack: Stack
+) -> tuple[int, str, list[Decision]]:
+    """Return the rung after the longest time that a halt may last, and what is remembered."""
+    m = state.restraint.market
+    before = (int(m[RUNG_SINCE]), int(m[CEILING]), int(m[CEILING_UNTIL]))
+    since, ceiling, until = before
+    rung, since, ceiling, until, expired = stack.declaration.breaker.expired(
+        rung, was=state.rung, since=since, ceiling=ceiling, until=until, now=now
+    )
+    after = (since, ceiling, until)
+    held: list[Decision] = []
+    if after != before:
+        held.append(RungHeld(since=Nanos(since), ceiling=ceiling, until=Nanos(until)))
+    return rung, "expired" if expired else reason, held
+
+
+def smooth_pace(view: View, alarms: Alarms, near: I64, stack: Stack) -> I64:
+    """Return the pace of each instrument: by its own move and branching, and the venue's rest."""
+    return np.array(
+        [
+            stack.declaration.breaker.pace(
+                structs.replace(alarms, deviations=int(view.deviations[i]), branching=int(near[i]))
+            )
+            for i in range(view.mark.size)
+        ],
+        np.int64,
+    )
 
 
 def health_moved(health: Health) -> tuple[HealthMoved, Ppm]:

@@ -20,7 +20,7 @@ class Rung(IntEnum):
 
 
 NEVER = 2**62
-THRESHOLDS = ("deviations", "distressed", "branching", "drawdown", "doubtful")
+THRESHOLDS = ("deviations", "distressed", "branching", "drawdown", "doubtful", "drop")
 
 
 class Alarms(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +31,7 @@ class Alarms(msgspec.Struct, frozen=True, kw_only=True):
     branching: int  # near branching ratio, the worst instrument or the spectral radius
     drawdown: int  # of the insurance fund from its peak
     doubtful: int  # instruments whose price is not good
+    drop: int = 0  # worst fall that a delayed oracle still holds back
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,6 +43,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     branching: int = NEVER
     drawdown: int = NEVER
     doubtful: int = NEVER
+    drop: int = NEVER
     initial_scale: Ppm = Ppm(PPM)  # initial margin is multiplied by this
     pace: Ppm = Ppm(PPM)  # share of the liquidation budget
     band: Ppm = Ppm(0)  # forced orders stay within this of the mark; 0: no band
@@ -76,6 +78,8 @@ class LadderBreaker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     window_ns: Nanos = Nanos(60_000_000_000)  # a move is measured against a price this old
     memory_ns: Nanos = Nanos(3_600_000_000_000)  # time constant of normal volatility
     deviation_min: Ppm = Ppm(500)  # normal volatility is never taken to be below this per window
+    smooth: bool = False  # the pace follows the alarms between the rungs, without a visible level
+    halt_max_ns: Nanos = Nanos(0)  # auction_only and halt expire after this; 0: never
 
     def __post_init__(self) -> None:
         """Refuse a ladder that is out of order, or loosens as it rises."""
@@ -94,7 +98,7 @@ class LadderBreaker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             )
         for lower, upper in zip(self.steps, self.steps[1:], strict=False):
             _refuse_looser(lower, upper)
-        refuse_negative("breaker", self, "cooldown_ns", "deviation_min")
+        refuse_negative("breaker", self, "cooldown_ns", "deviation_min", "halt_max_ns")
         if min(self.window_ns, self.memory_ns) < 1:
             raise ConfigInvalid(
                 where="breaker",
@@ -141,6 +145,47 @@ class LadderBreaker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             return lower, now, "calm", value
         return rung, calm_since, "calm", value
 
+    def expired(
+        self, rung: int, *, was: int, since: int, ceiling: int, until: int, now: int
+    ) -> tuple[int, int, int, int, bool]:
+        """Return (rung, since, ceiling, until, expired): ``rung`` after the patience is over.
+
+        While nothing forced is sold, distress cannot fall: a halt that distress tripped would hold
+        itself. Having stood on auction_only or above for ``halt_max_ns``, the ladder comes down one
+        rung, and may not climb beyond it for as long again. ``since`` is when it last came there.
+        """
+        if until and now >= until:
+            ceiling, until = int(Rung.HALT), 0
+        stuck = was >= Rung.AUCTION_ONLY and now - since >= self.halt_max_ns
+        if stuck and rung >= was:
+            lower = max((s.level() for s in self.steps if s.level() < was), default=0)
+            return lower, now, lower, now + self.halt_max_ns, True
+        if until:
+            rung = min(rung, ceiling)
+        if rung >= Rung.AUCTION_ONLY > was:
+            since = now
+        return rung, since, ceiling if until else 0, until, False
+
+    def pace(self, alarms: Alarms) -> Ppm:
+        """Return the pace between the rungs: for each alarm a line through their paces, the least.
+
+        It falls from full pace at no alarm at all through each rung's pace at its threshold, and
+        stays there beyond the last: nowhere a step that traders could see and race to.
+        """
+        least = PPM
+        for name in THRESHOLDS:
+            value, line, pace = getattr(alarms, name), 0, PPM
+            for step in self.steps:
+                upper = getattr(step, name)
+                if upper >= NEVER or upper <= line:
+                    continue
+                if value < upper:
+                    pace -= (pace - step.pace) * max(value - line, 0) // (upper - line)
+                    break
+                line, pace = upper, step.pace
+            least = min(least, pace)
+        return Ppm(least)
+
     def at(self, rung: int) -> Step:
         """Return what holds on ``rung``; rungs without a step do nothing of their own."""
         standing = [s for s in self.steps if s.level() <= rung]
@@ -181,6 +226,7 @@ class LadderBreaker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             "branching": ("a branching ratio of {:g}", 1e6),
             "drawdown": ("a fund drawdown of {:g} %", 1e4),
             "doubtful": ("{:g} doubtful prices", 1),
+            "drop": ("a fall of {:g} % that the oracle still delays", 1e4),
         }
         for s in self.steps:
             when = [
@@ -194,6 +240,13 @@ class LadderBreaker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             if s.band:
                 does.append(f"holds forced orders within {s.band / 1e4:g} % of the mark")
             said.append(f"breaker, {s.rung}: at " + " or ".join(when) + "; " + ", ".join(does))
+        if self.smooth:
+            said.append("breaker: between the rungs the pace follows the alarms without a step")
+        if self.halt_max_ns:
+            said.append(
+                f"breaker: auction_only and halt end after {self.halt_max_ns / 1e9:g} s at most, "
+                "and for as long again do not return"
+            )
         said.append(
             f"breaker: comes down one rung after {self.cooldown_ns / 1e9:g} s below "
             f"{self.hysteresis / 1e4:g} % of the thresholds; {self.reserved / 1e4:g} % of depth is "

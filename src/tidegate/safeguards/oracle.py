@@ -6,6 +6,7 @@ import msgspec
 
 from tidegate.domain.errors import ConfigInvalid, refuse_negative
 from tidegate.domain.units import PPM, Nanos, Ppm, Ticks
+from tidegate.kernels.aggregate import sample_held, times
 
 
 class Quality(IntEnum):
@@ -67,6 +68,37 @@ class Belief(msgspec.Struct, frozen=True, kw_only=True):
     average: int = 0  # time-weighted average of the price, in 1/1024 ticks
 
 
+class StablePrice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A price for collateral that follows the mark only so fast. Neutral: none is kept.
+
+    Before an account takes on risk, what it holds counts at the lower of mark and stable price and
+    what it owes at the higher; liquidation uses the mark. Source: Mango v4, `stable_price.rs`.
+    """
+
+    growth: Ppm = Ppm(0)  # most that it moves in a second; 0: no stable price
+    delay_growth: Ppm = Ppm(60_000)  # most that the delayed price moves from interval to interval
+    interval_s: int = 3_600  # the delayed price is an average of this long, a day of them ago
+    rest_s: int = 10  # a mark sooner after the last one is passed over
+    reach_s: int = 600  # and none counts for more time than this
+    positions: bool = False  # positions are judged at it too, not only assets
+
+    def __post_init__(self) -> None:
+        """Refuse speeds and intervals that would freeze it or let it jump."""
+        refuse_negative("oracle.stable", self, "growth", "delay_growth", "rest_s")
+        if self.growth * self.reach_s > PPM or self.delay_growth > PPM:
+            raise ConfigInvalid(
+                where="oracle.stable.growth",
+                what="growth x reach_s and delay_growth must be <= 1_000_000: no jump to zero",
+                found=f"{self.growth * self.reach_s:_} and {self.delay_growth:_}",
+            )
+        if not max(self.rest_s, 1) <= self.reach_s <= self.interval_s <= 86_400:
+            raise ConfigInvalid(
+                where="oracle.stable",
+                what="must satisfy 1 <= rest_s <= reach_s <= interval_s <= 86_400",
+                found=f"{self.rest_s}, {self.reach_s}, {self.interval_s}",
+            )
+
+
 class OracleGuard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Turn what sources say into a mark with an interval and a quality. Neutral: believe anything.
 
@@ -87,11 +119,15 @@ class OracleGuard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     average_ns: Nanos = Nanos(0)  # time constant of the price's own average; 0: none is kept
     average_max: Ppm = Ppm(0)  # further from that average: doubtful down to it; 0: not looked at
     stale_band: Ppm = Ppm(0)  # half-width given to a stale mark
+    sample_max: Ppm = Ppm(0)  # a price enters the average within this of it; 0: as it is
+    volatile_ratio: int = 0  # this many times its average or more is no price; 0: not looked at
+    age_doubtful_ns: Nanos = Nanos(0)  # older than this a mark is doubtful, before it is stale
     delay_ns: Nanos = Nanos(0)  # an observation becomes the mark only after this long
     liquidate_at_worst: int = int(Quality.DOUBTFUL)
     deleverage_at_worst: int = int(Quality.GOOD)
     withdraw_at_worst: int = int(Quality.GOOD)
     open_at_worst: int = int(Quality.DOUBTFUL)
+    stable: StablePrice = StablePrice()
 
     def __post_init__(self) -> None:
         """Refuse gates and limits that contradict each other."""
@@ -108,7 +144,11 @@ class OracleGuard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             "average_max",
             "stale_band",
             "delay_ns",
+            "sample_max",
+            "volatile_ratio",
+            "age_doubtful_ns",
         )
+        self._refuse_degrees()
         names = [s.name for s in self.sources]
         if len(set(names)) < len(names):
             raise ConfigInvalid(where="oracle.sources", what="names must differ", found=repr(names))
@@ -133,6 +173,27 @@ class OracleGuard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if self.sources_min < 1:
             raise ConfigInvalid(
                 where="oracle.sources_min", what="must be >= 1", found=str(self.sources_min)
+            )
+
+    def _refuse_degrees(self) -> None:
+        """Refuse degrees of trust that rest on something the guard does not keep."""
+        if (self.sample_max or self.volatile_ratio) and not self.average_ns:
+            raise ConfigInvalid(
+                where="oracle.sample_max" if self.sample_max else "oracle.volatile_ratio",
+                what="needs an average: average_ns must be positive",
+                found=f"average_ns = {self.average_ns:_}",
+            )
+        if self.volatile_ratio == 1:
+            raise ConfigInvalid(
+                where="oracle.volatile_ratio",
+                what="must be 0 or at least 2: every price is once its average",
+                found="1",
+            )
+        if self.age_doubtful_ns and not self.age_doubtful_ns < self.age_max_ns:
+            raise ConfigInvalid(
+                where="oracle.age_doubtful_ns",
+                what="must lie below age_max_ns: a mark is doubtful before it is stale",
+                found=f"{self.age_doubtful_ns:_} and {self.age_max_ns:_}",
             )
 
     def admits(self, action: Action, quality: int) -> bool:
@@ -205,18 +266,17 @@ class OracleGuard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         width = max(s.confidence for s in kept)
         if self.confidence_max and width * PPM > target * self.confidence_max:
             reason = reason or "confidence_is_wide"
-        price = target
-        if self.step_max and mark:
-            room = max(1, mark * self.step_max // PPM)
-            if abs(target - mark) > room:
-                reason = reason or "step_exceeds_limit"
-                price = mark + room if target > mark else mark - room
+        usual = average // 1024
+        if mark and usual and self._absurd(target, usual):
+            return self._unbelievable(mark, index, basis, average, target, elapsed)
+        price = self._stepped(mark, target)
+        if price != target:
+            reason = reason or "step_exceeds_limit"
         price = max(1, price)
         # Truth lies between what we carry and what is said: the interval covers both.
         said = [price, target, *(s.price for s in (voters if torn else kept))]
         if degraded and mark:
             said.append(mark)  # the venue's own price alone never moves the believed interval away
-        usual = average // 1024
         if self.average_max and usual and abs(target - usual) > usual * self.average_max // PPM:
             # A spike: whoever would be safe at the price of the last minutes is left alone.
             reason = reason or "price_diverges_from_average"
@@ -234,6 +294,13 @@ class OracleGuard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             reason=reason,
             average=self._averaged(average, target, elapsed),
         )
+
+    def aged(self, age: int) -> int:
+        """Return the best quality that a mark of this age can still have."""
+        if self.age_max_ns and age > self.age_max_ns:
+            return int(Quality.STALE)
+        doubtful = self.age_doubtful_ns and age > self.age_doubtful_ns
+        return int(Quality.DOUBTFUL if doubtful else Quality.GOOD)
 
     def widened(self, mark: int) -> tuple[int, int]:
         """Return the interval of a stale mark."""
@@ -264,12 +331,47 @@ class OracleGuard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         apart = (max(prices) - min(prices)) * PPM > index * self.outlier_max
         return 2 * len(kept) <= len(voters) or (len(voters) < 3 and apart)
 
+    def _stepped(self, mark: int, target: int) -> int:
+        """Return how far one observation carries the mark towards ``target``."""
+        if not (self.step_max and mark):
+            return target
+        room = max(1, mark * self.step_max // PPM)
+        return min(max(target, mark - room), mark + room)
+
+    def _absurd(self, price: int, usual: int) -> bool:
+        """Return whether a price is so many times its average, or its average it, as to be none.
+
+        Source: Drift v2 `math/oracle.rs`: the ratio is a whole number, rounded down.
+        """
+        return 0 < self.volatile_ratio <= int(times(price, usual))
+
+    def _unbelievable(
+        self, mark: int, index: int, basis: int, average: int, target: int, elapsed: int
+    ) -> Belief:
+        """Return the belief that nothing usable was said: the last mark, as if stale.
+
+        The average still follows (by at most ``sample_max`` a step), so that a price that stays is
+        believed in the end.
+        """
+        low, high = self.widened(mark)
+        return Belief(
+            price=mark,
+            low=low,
+            high=high,
+            index=index,
+            basis=basis,
+            quality=int(Quality.STALE),
+            reason="price_is_volatile",
+            average=self._averaged(average, target, elapsed),
+        )
+
     def _averaged(self, average: int, price: int, elapsed: int) -> int:
         if not self.average_ns:
             return 0
         if not average:
             return price * 1024
-        return average + (price * 1024 - average) * elapsed // (self.average_ns + elapsed)
+        sample = int(sample_held(price * 1024, average, self.sample_max, PPM))
+        return average + (sample - average) * elapsed // (self.average_ns + elapsed)
 
     def _smooth(self, basis: int, gap: int, elapsed: int) -> int:
         # First-order: alpha = elapsed / (tau + elapsed), the implicit form, stable at any step.
@@ -302,6 +404,20 @@ class OracleGuard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             said.append(
                 f"oracle: further than {self.average_max / 1e4:g} % from its "
                 f"{self.average_ns / 1e9:g} s average a price liquidates only who is unsafe at both"
+            )
+        if self.sample_max:
+            said.append(f"oracle: one price enters its average within {self.sample_max / 1e4:g} %")
+        if self.volatile_ratio:
+            said.append(
+                f"oracle: {self.volatile_ratio} times its average, or a {self.volatile_ratio}th of "
+                "it, is no price: the last mark is kept as if stale"
+            )
+        if self.age_doubtful_ns:
+            said.append(f"oracle: doubtful from {self.age_doubtful_ns / 1e9:g} s of silence on")
+        if self.stable.growth:
+            said.append(
+                f"oracle: before taking risk, holdings count at most at a stable price that moves "
+                f"{self.stable.growth / 1e4:g} % a second, and debts at least at it"
             )
         if self.delay_ns:
             said.append(f"oracle: a price takes effect {self.delay_ns / 1e9:g} s later")

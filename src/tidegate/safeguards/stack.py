@@ -13,12 +13,14 @@ import numpy as np
 
 from tidegate.domain.errors import ConfigInvalid
 from tidegate.domain.facts import MUTABLE, Facts
+from tidegate.domain.restraint import ACTIONS, pause_row
 from tidegate.domain.units import I64, MONEY_MAX, PPM
 from tidegate.domain.venue import Venue
 from tidegate.safeguards.breaker import LadderBreaker
 from tidegate.safeguards.margin import MarginModel
 from tidegate.safeguards.oracle import OracleGuard
 from tidegate.safeguards.planner import StagedPlanner
+from tidegate.safeguards.price_bands import PriceBands
 from tidegate.safeguards.routes import AnyRoute, BookRoute
 from tidegate.safeguards.signals import SignalGate
 from tidegate.safeguards.waterfall import Waterfall
@@ -54,6 +56,7 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     oracle: OracleGuard = OracleGuard()
     margin: MarginModel = MarginModel()
     breaker: LadderBreaker = LadderBreaker()
+    bands: PriceBands = PriceBands()
     profile: Profile = Profile()
     planner: StagedPlanner = StagedPlanner()
     route: AnyRoute = BookRoute()
@@ -78,6 +81,7 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             *self.oracle.describe(),
             *self.margin.describe(),
             *self.breaker.describe(),
+            *self.bands.describe(),
             *self.planner.describe(),
             *self.route.describe(),
             *self.waterfall.describe(),
@@ -164,6 +168,7 @@ class Stack:
                 what=f"at least one must be a source of the venue, {list(venue.sources)}",
                 found=repr(named),
             )
+        declaration.bands.refuse_unknown([i.symbol for i in venue.instruments])
         source_of = tuple(
             (named.index(s) if s in named else -1) if named else n
             for n, s in enumerate(venue.sources)
@@ -232,6 +237,8 @@ def parameter_max(stack: Stack, column: str, row: int) -> int:
     match column:
         case "penalty":
             return PPM
+        case "pause":
+            return 1
         case "debt_maintenance" | "debt_initial":
             return max(PPM, int(facts.debt_maintenance[row]), int(facts.debt_initial[row]))
         case "cash_debt":
@@ -245,10 +252,12 @@ def parameter_max(stack: Stack, column: str, row: int) -> int:
 def parameter_cell(facts: Facts, venue: Venue, name: str) -> tuple[str, int] | None:
     """Return the (column, row) a dated parameter change may write, or None for an unknown name.
 
-    Names are ``COLUMN.SYMBOL`` for the columns of `MUTABLE`, and ``cash_debt.maintenance`` and
-    ``cash_debt.initial``.
+    Names are ``COLUMN.SYMBOL`` for the columns of `MUTABLE`, ``cash_debt.maintenance`` and
+    ``cash_debt.initial``, and ``pause.ACTION.SYMBOL``, where the symbol ``cash`` is cash.
     """
     column, _, rest = name.partition(".")
+    if column == "pause":
+        return _pause_cell(venue, rest)
     if column == "cash_debt" and rest in {"maintenance", "initial"}:
         return column, ("maintenance", "initial").index(rest)
     symbols = [i.symbol for i in venue.instruments]
@@ -256,6 +265,14 @@ def parameter_cell(facts: Facts, venue: Venue, name: str) -> tuple[str, int] | N
         assert hasattr(facts, column)
         return column, symbols.index(rest)
     return None
+
+
+def _pause_cell(venue: Venue, rest: str) -> tuple[str, int] | None:
+    action, _, symbol = rest.partition(".")
+    symbols = [*(i.symbol for i in venue.instruments), "cash"]
+    if action not in ACTIONS or symbol not in symbols:
+        return None
+    return "pause", pause_row(symbols.index(symbol), action)
 
 
 def copied(facts: Facts) -> Facts:
