@@ -132,7 +132,8 @@ def discrete_blocks(of: Inputs) -> Found:
 
 def power_law(of: Inputs) -> Found:
     """Return the trades under a decay (1 + d)^-exponent, or exp(-rho d) where rho is given."""
-    times = np.arange(of["N"] + 1) * (float(of["T"]) / int(of["N"]))
+    horizon, intervals = float(of["T"]), int(of["N"])
+    times = np.array([horizon * n / intervals for n in range(intervals + 1)], np.float64)
     size = of.get("X0", of.get("X"))
     exponent = of.get("exponent", of.get("gamma"))
     if size is None or (exponent is None and "rho" not in of):

@@ -19,8 +19,11 @@ from tidegate.safeguards.breaker import LadderBreaker
 from tidegate.safeguards.margin import MarginModel
 from tidegate.safeguards.oracle import OracleGuard
 from tidegate.safeguards.planner import StagedPlanner
+from tidegate.safeguards.rate import OptimalRate
 from tidegate.safeguards.routes import AnyRoute, BookRoute
 from tidegate.safeguards.signals import SignalGate
+from tidegate.safeguards.slices import Slicing
+from tidegate.safeguards.throttle import AnyThrottle, FundThrottle, NoThrottle
 from tidegate.safeguards.waterfall import Waterfall
 
 
@@ -55,6 +58,9 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     breaker: LadderBreaker = LadderBreaker()
     profile: Profile = Profile()
     planner: StagedPlanner = StagedPlanner()
+    throttle: AnyThrottle = NoThrottle()
+    rate: OptimalRate = OptimalRate()
+    slices: Slicing = Slicing()
     route: AnyRoute = BookRoute()
     waterfall: Waterfall = Waterfall()
     signals: SignalGate = SignalGate()
@@ -77,6 +83,9 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             *self.margin.describe(),
             *self.breaker.describe(),
             *self.planner.describe(),
+            *(self.throttle.describe() if self.throttle.active else ()),
+            *(self.rate.describe() if self.rate.active else ()),
+            *(self.slices.describe() if self.slices.active else ()),
             *self.route.describe(),
             *self.waterfall.describe(),
             *self.signals.describe(),
@@ -168,6 +177,8 @@ class Stack:
         bound = msgspec.structs.replace(
             declaration,
             planner=declaration.planner.scaled(venue),
+            throttle=_throttle(declaration, venue),
+            rate=declaration.rate.scaled(venue),
             waterfall=declaration.waterfall.scaled(venue),
         )
         facts = declaration.margin.columns(venue)
@@ -194,6 +205,27 @@ class Stack:
     def name(self) -> str:
         """The declaration's name."""
         return self.declaration.name
+
+
+def _throttle(declaration: SafeguardStack, venue: Venue) -> AnyThrottle:
+    """Return the throttle at the venue's scale; raise ConfigInvalid where it cannot work there."""
+    throttle = declaration.throttle
+    symbols = [i.symbol for i in venue.instruments]
+    unknown = sorted(set(getattr(throttle, "lots", {})) - set(symbols))
+    if unknown:
+        raise ConfigInvalid(
+            where="throttle.lots",
+            what=f"must name instruments of the venue, {symbols}",
+            found=repr(unknown),
+        )
+    if isinstance(throttle, FundThrottle) and not declaration.waterfall.tranches:
+        raise ConfigInvalid(
+            where="throttle.kind",
+            what='"fund" needs a fund to follow',
+            found="no waterfall.tranches",
+            hint="declare a tranche, or take another kind of throttle",
+        )
+    return throttle.scaled(venue)
 
 
 def _cash_max(facts: Facts, venue: Venue) -> int:

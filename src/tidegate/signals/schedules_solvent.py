@@ -83,9 +83,8 @@ def solvency_constrained(
         return Solvent(ANY, 0.0, even, even.at_risk(z), capacity)
     if least > budget:
         return Solvent(INFEASIBLE, _aversion(fastest, tau, market), fastest, least, capacity)
-    if place <= slow:
-        found = slow
-    else:
+    found = slow
+    if place > slow:
         found = float(optimize.brentq(excess, slow, place, xtol=TOLERANCE))
     chosen = schedule_at(found)
     return Solvent(CONSTRAINED, _aversion(chosen, tau, market), chosen, chosen.at_risk(z), capacity)
