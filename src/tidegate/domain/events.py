@@ -138,6 +138,29 @@ class SignalObserved(Event, frozen=True, kw_only=True):
     confidence: Ppm = Ppm(1_000_000)
 
 
+class ScheduleObserved(Event, frozen=True, kw_only=True):
+    """A solver outside the core says how fast one instrument and side may be sold.
+
+    ``slices`` are lots per ``interval``, the first from now on; ``regime`` is one of
+    `domain.pace.REGIMES`. Clamped before it acts: it can only slow a stack down.
+    """
+
+    instrument: int
+    side: int  # 0: forced sales, 1: forced purchases
+    slices: bytes
+    interval: Nanos
+    regime: str
+    model: str
+    version: str
+    confidence: Ppm = Ppm(1_000_000)
+
+
+class SeedDrawn(Event, frozen=True, kw_only=True):
+    """A seed of 32 bytes for the sizes and times of slices, drawn where watchers cannot see it."""
+
+    seed: bytes
+
+
 class ClockTicked(Event, frozen=True, kw_only=True):
     """Time passed and nothing else happened."""
 
@@ -210,6 +233,8 @@ Input: TypeAlias = (
     | InterestAccrued
     | ParameterChanged
     | SignalObserved
+    | ScheduleObserved
+    | SeedDrawn
     | ClockTicked
     | LiquidationReported
     | OrdersFilled

@@ -12,6 +12,7 @@ from tidegate.domain.units import I64, PPM, Amount, Money, Ticks, pack, unpack
 from tidegate.engine.booking import Trades, book_trades, trades_at
 from tidegate.engine.liquidation import capacity
 from tidegate.engine.market import View
+from tidegate.engine.pace import deficit_for
 from tidegate.engine.state import State
 from tidegate.engine.turns import Turns, early, market_of, pair_up, settle_pairs
 from tidegate.kernels.allocate import largest_remainder
@@ -189,12 +190,14 @@ def _to_deleverage(
     if stack.declaration.waterfall.deleverage_when == "fund_exhausted":
         risked = fund * stack.declaration.waterfall.fund_share // PPM
         carried = int((np.cumsum(-health.equity[order]) <= risked).sum())
-        unsold = _unsold(state, view, rung, order[:carried], stack)
+        unsold = _unsold(state, view, rung, order[:carried], stack, deficit_for(health, stack))
         order = np.concatenate([unsold, order[carried:]])
     return order[::-1]
 
 
-def _unsold(state: State, view: View, rung: int, accounts: I64, stack: Stack) -> I64:
+def _unsold(
+    state: State, view: View, rung: int, accounts: I64, stack: Stack, deficit: Money
+) -> I64:
     """Return those of ``accounts`` whose positions one window of the throttle could not sell."""
     room: dict[tuple[int, int], int] = {}
     unsold: list[int] = []
@@ -207,7 +210,7 @@ def _unsold(state: State, view: View, rung: int, accounts: I64, stack: Stack) ->
             row = int(state.book.follow[row])
         for key in wants:
             if key not in room:
-                room[key] = capacity(state, view, rung, *key, stack)
+                room[key] = capacity(state, view, rung, *key, stack, deficit)
         if any(lots > room[key] for key, lots in wants.items()):
             unsold.append(account)
             continue

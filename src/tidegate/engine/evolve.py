@@ -43,6 +43,7 @@ from tidegate.domain.restraint import (
     RUNG_SINCE,
 )
 from tidegate.domain.units import unpack
+from tidegate.engine.pace_kept import PACING, keep_pace
 from tidegate.engine.state import LEVELS_MAX, State
 
 
@@ -70,6 +71,8 @@ def evolve(state: State, effect: Decision) -> None:
         case ThrottleMoved(instrument=i, side=side):
             state.market.spent[i, side] = effect.spent
             state.market.spent_at[i, side] = effect.at
+        case _ if isinstance(effect, PACING):
+            keep_pace(state, effect)
         case AccountsOpened():
             _open_accounts(state, effect)
         case BreakerMoved():

@@ -1,5 +1,7 @@
 """From health to orders: stages, netting, the throttle and the route."""
 
+from math import isqrt
+
 import numpy as np
 
 from tidegate.domain.book import Health
@@ -9,14 +11,21 @@ from tidegate.domain.effects import (
     StagesTaken,
     ThrottleMoved,
 )
-from tidegate.domain.units import I64, Nanos, Ppm, pack
+from tidegate.domain.units import I64, PPM, SECOND, Money, Nanos, Ppm, pack
 from tidegate.engine.booking import book_trades, trades_at
-from tidegate.engine.market import View, worth_of_lot
+from tidegate.engine.market import View, sellable, worth_of_lot
+from tidegate.engine.pace import (
+    deficit_for,
+    depth_within,
+    releasable,
+    released,
+    window_capacity,
+)
+from tidegate.engine.slicing import slices_due, slices_taken
 from tidegate.engine.state import SHIFT, State
-from tidegate.kernels.depth import executable
 from tidegate.safeguards.breaker import Rung
 from tidegate.safeguards.planner import Plan
-from tidegate.safeguards.stack import Stack, gate_column
+from tidegate.safeguards.stack import Stack
 
 
 def liquidate(
@@ -27,23 +36,17 @@ def liquidate(
         return []
     declaration = stack.declaration
     step = declaration.breaker.at(rung)
-    rooms, spent = throttle(state, view, rung, now, stack)
-    plan = declaration.planner.plan(
-        state.book,
-        state.facts,
-        health,
-        mark=view.mark,
-        gate=gate_column(view.quality, declaration.oracle.liquidate_at_worst) * (1 - view.closed),
-        staged_at=state.staged_at,
-        now=Nanos(now),
-        room_sell=rooms[0],
-        room_buy=rooms[1],
-    )
+    rooms, spent = throttle(state, view, health, rung, now, stack)
+    plan, effects = planned(state, view, health, rooms, now, stack)
     if plan is not None:
         plan = _within_slots(state, plan)
     if plan is None:
-        return []
-    effects: list[Decision] = [_stages(state, plan, health, now), *_netted(state, view, plan)]
+        return effects
+    if declaration.slices.active:
+        effects.append(slices_taken(state, plan, now))
+    else:
+        effects.append(_stages(state, plan, health, now))
+    effects += _netted(state, view, plan)
     effects += _ordered(state, view, plan, health, now, step.band, stack)
     used = _ordered_lots(state, plan, view.mark.size)
     if declaration.planner.depth_share:
@@ -54,7 +57,49 @@ def liquidate(
             for side in range(2)
             for i in np.flatnonzero(used[side]).tolist()
         ]
-    return effects
+    return effects + released(used, now, stack)
+
+
+def planned(
+    state: State, view: View, health: Health, rooms: list[I64], now: int, stack: Stack
+) -> tuple[Plan | None, list[Decision]]:
+    """Return what of everybody's stages, or of their slices, fits into the rooms."""
+    planner = stack.declaration.planner
+    depth, sigma = ranked_by(state, view, stack)
+    if stack.declaration.slices.active:
+        due = slices_due(state, view, health, now, stack, depth=depth, sigma=sigma)
+        plan = planner.fitted(state.book, due.wants, *rooms) if due.wants else None
+        return plan, due.effects
+    plan = planner.plan(
+        state.book,
+        state.facts,
+        health,
+        mark=view.mark,
+        gate=sellable(view, stack),
+        staged_at=state.staged_at,
+        now=Nanos(now),
+        room_sell=rooms[0],
+        room_buy=rooms[1],
+        depth=depth,
+        sigma=sigma,
+    )
+    return plan, []
+
+
+def ranked_by(state: State, view: View, stack: Stack) -> tuple[I64 | None, I64 | None]:
+    """Return the depth and the moves of prices that the planner's priority asks for."""
+    planner, n = stack.declaration.planner, view.mark.size
+    if planner.priority == "branching":
+        depth = [
+            [depth_within(state, view, i, side, planner.depth_reach) for side in range(2)]
+            for i in range(n)
+        ]
+        return np.array(depth, np.int64), None
+    if planner.priority == "deficit":
+        variance = state.market.variance.tolist()
+        moves = [isqrt(v * planner.window_ns // SECOND) for v in variance]
+        return None, np.array([min(m, PPM) for m in moves], np.int64)
+    return None, None
 
 
 def _within_slots(state: State, plan: Plan) -> Plan | None:
@@ -89,55 +134,70 @@ def _ordered_lots(state: State, plan: Plan, instruments: int) -> list[I64]:
     return out
 
 
-def capacity(state: State, view: View, rung: int, i: int, side: int, stack: Stack) -> int:
+def capacity(
+    state: State,
+    view: View,
+    rung: int,
+    i: int,
+    side: int,
+    stack: Stack,
+    deficit: Money = Money(0),  # noqa: B008 - a number
+) -> int:
     """Return the lots of ``i`` that one window may release on a side (0 sells, 1 buys).
 
-    On the auction rung forced sales leave the order book alone: only netting remains.
+    On the auction rung forced sales leave the order book alone: only netting remains. ``deficit``
+    is that of the open bankrupt, for a throttle that follows the fund.
     """
+    bucket = bucket_capacity(state, view, rung, i, side, stack)
+    pace = pace_at(view, rung, i, stack)
+    return min(bucket, window_capacity(state, view, i, side, deficit, pace, stack))
+
+
+def pace_at(view: View, rung: int, i: int, stack: Stack) -> Ppm:
+    """Return the share of the budget in ``i``: the smooth one where the breaker has set one."""
+    return stack.declaration.breaker.at(rung).pace if view.pace is None else Ppm(int(view.pace[i]))
+
+
+def bucket_capacity(state: State, view: View, rung: int, i: int, side: int, stack: Stack) -> int:
+    """Return what the leaky bucket over measured depth holds; without one only the pace remains."""
     planner, breaker, m = stack.declaration.planner, stack.declaration.breaker, state.market
-    pace = breaker.at(rung).pace if view.pace is None else Ppm(int(view.pace[i]))
-    if rung >= Rung.AUCTION_ONLY:
-        pace = Ppm(0)
-    mark = int(view.mark[i])
-    depth = executable(
-        m.depth_price[i, side],
-        m.depth_lots[i, side],
-        int(m.levels[i, side]),
-        mark,
-        planner.depth_reach,
-    )
+    pace = Ppm(0) if rung >= Rung.AUCTION_ONLY else pace_at(view, rung, i, stack)
+    depth = depth_within(state, view, i, side, planner.depth_reach)
     if planner.depth_share and not depth and m.levels[i].any():
         return 0  # the book was measured and holds nothing here: no other depth is assumed
     return planner.capacity(
-        depth_lots=int(depth),
-        lot_value=worth_of_lot(stack, i, mark),
+        depth_lots=depth,
+        lot_value=worth_of_lot(stack, i, int(view.mark[i])),
         pace=pace,
         reserved=breaker.reserved,
     )
 
 
 def throttle(
-    state: State, view: View, rung: int, now: int, stack: Stack
+    state: State, view: View, health: Health, rung: int, now: int, stack: Stack
 ) -> tuple[list[I64], list[list[int]]]:
     """Return the lots that may be ordered now per side and instrument, and the bucket's content.
 
-    Bounded by the drained bucket over measured depth, and by what is already in flight.
+    Bounded by the drained bucket over measured depth, by the throttle's window, by the schedule in
+    force, and by what is already in flight.
     """
     planner, m = stack.declaration.planner, state.market
-    n = view.mark.size
+    n, deficit = view.mark.size, deficit_for(health, stack)
     rooms = [np.zeros(n, np.int64) for _ in range(2)]
     held: list[list[int]] = [[0] * n for _ in range(2)]
     flight = in_flight(state, n)
     for i in range(n):
         lot_value = worth_of_lot(stack, i, int(view.mark[i]))
+        pace = pace_at(view, rung, i, stack)
         for side in range(2):
-            most = capacity(state, view, rung, i, side, stack)
+            most = bucket_capacity(state, view, rung, i, side, stack)
             spent = planner.drained(
                 spent=int(m.spent[i, side]),
                 capacity=most,
                 elapsed=now - int(m.spent_at[i, side]),
             )
             room = max(0, most - spent)
+            room = min(room, releasable(state, view, i, side, deficit, pace, now, stack))
             if planner.in_flight_max:
                 room = min(room, max(0, planner.in_flight_max // lot_value - int(flight[side][i])))
             held[side][i], rooms[side][i] = spent, room

@@ -21,7 +21,7 @@ from tidegate.domain.units import I64, MONEY_MAX, Money, Nanos, Ppm, Ticks, is_c
 from tidegate.engine.state import LEVELS_MAX, State
 from tidegate.kernels.bands_limit import PAUSED
 from tidegate.safeguards.oracle import Belief, Quality, Seen
-from tidegate.safeguards.stack import Stack
+from tidegate.safeguards.stack import Stack, gate_column
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +104,13 @@ class View:
             closed=_stopped(state, paused, "liquidate"),
             shut=_stopped(state, paused, "deleverage"),
         )
+
+
+def sellable(view: View, stack: Stack) -> I64:
+    """Return 1 where something forced may be sold: a price good enough for it, and no pause."""
+    return gate_column(view.quality, stack.declaration.oracle.liquidate_at_worst) * (
+        1 - view.closed
+    )
 
 
 def _stopped(state: State, paused: NDArray[np.bool_], action: str) -> I64:

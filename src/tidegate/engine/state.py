@@ -13,6 +13,7 @@ from tidegate.domain.book import EXTERNAL, FUND, Book
 from tidegate.domain.facts import Facts
 from tidegate.domain.orders import Orders
 from tidegate.domain.restraint import Restraint
+from tidegate.domain.pace import Pace
 from tidegate.domain.units import I64
 from tidegate.engine.paying import Paying
 from tidegate.safeguards.oracle import Quality
@@ -83,6 +84,7 @@ class State:
     signal_at: I64  # [signals] -1: never
     paying: Paying
     restraint: Restraint
+    pace: Pace
     names: list[str] = field(default_factory=list[str])
     rung: int = 0
     calm_since: int = -1
@@ -112,6 +114,7 @@ class State:
             signal_at=np.full(slots, -1, np.int64),
             paying=Paying.empty(venue.limits.accounts_max),
             restraint=Restraint.empty(n),
+            pace=Pace.empty(n, venue.limits.accounts_max, venue.limits.positions_max),
             fund_peak=declaration.waterfall.fund(book),
         )
 
@@ -160,6 +163,8 @@ class State:
         if self.restraint.stirred():
             for name, column in self.restraint._asdict().items():
                 yield f"restraint.{name}", column
+        for name in self.pace.used():
+            yield f"pace.{name}", getattr(self.pace, name)
 
     def scalars(self) -> dict[str, int]:
         """Return every scalar by name."""
@@ -201,6 +206,7 @@ class State:
             ("market", state.market),
             ("orders", state.orders),
             ("restraint", state.restraint),
+            ("pace", state.pace),
         ):
             homes |= {f"{group}.{name}": column for name, column in held._asdict().items()}
         for name, (kind, shape, raw) in columns.items():

@@ -23,6 +23,8 @@ from tidegate.domain.events import (
     OrdersFilled,
     ParameterChanged,
     PriceObserved,
+    ScheduleObserved,
+    SeedDrawn,
     SignalObserved,
     Traded,
     Transferred,
@@ -48,6 +50,7 @@ from tidegate.engine.ledger import (
 from tidegate.engine.liquidation import liquidate
 from tidegate.engine.market import View, grow_stale, measure_depth, observe, roll_windows
 from tidegate.engine.restraint import restrain
+from tidegate.engine.pace import on_schedule, on_seed
 from tidegate.engine.room import room_for
 from tidegate.engine.stakes import on_stake, on_unstake_request, on_unstaked
 from tidegate.engine.state import State
@@ -129,6 +132,10 @@ def respond(state: State, event: Input, stack: Stack) -> list[Decision]:
             return on_expiry(state, event, stack)
         case SignalObserved():
             return on_signal(state, event, stack)
+        case ScheduleObserved():
+            return on_schedule(event, stack)
+        case SeedDrawn():
+            return on_seed(event, stack)
         case ParameterChanged():
             return on_parameter(state, event, stack)
         case _:

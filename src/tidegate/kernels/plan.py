@@ -41,6 +41,21 @@ def close_share(equity: int, required: int, penalty: int, target: int, most: int
 
 
 @kernel
+def level_of(equity: int, required: int, fraction: int, below: I64, most: I64) -> int:
+    """Return the most of an account that one stage closes: soft, partial, full as health falls.
+
+    ``below`` falls level by level; equity of exactly ``below`` of maintenance belongs to the level
+    above it. Compared by division rounded down, so that no product wraps.
+    """
+    out = fraction
+    have = ratio_ppm(equity, required)
+    for n in range(below.size):
+        if equity <= 0 or have < below[n]:
+            out = most[n]
+    return out
+
+
+@kernel
 def has_derivative(book: Book, facts: Facts, mark: I64, gate: I64, account: int) -> bool:
     """Return whether the account holds anything but balances that could be closed now."""
     row = np.int64(book.head[account])
@@ -121,6 +136,8 @@ def wanted(
     fraction: int,
     whole_below: int,
     first_stage: int,
+    level_below: I64,
+    level_fraction: I64,
     row_out: I64,
     want_out: I64,
     share_out: I64,
@@ -128,9 +145,11 @@ def wanted(
     """Write the rows to close and by how many lots (signed as a trade); return how many.
 
     ``fraction`` caps the share of one stage and ``first_stage`` that of accounts larger than
-    ``whole_below`` of maintained notional (0: no such rule). What would remain below the
-    instrument's dust is taken along. Balances are sold only once no derivative is left, and only
-    where something is owed. ``gate`` is 1 where the instrument's price may liquidate.
+    ``whole_below`` of maintained notional (0: no such rule). Levels replace ``fraction`` for who
+    has less than ``level_below`` ppm of its maintenance: the last that applies counts. What would
+    remain below the instrument's dust is taken along. Balances are sold only once no derivative is
+    left, and only where something is owed. ``gate`` is 1 where the instrument's price may
+    liquidate.
     """
     n = 0
     for account in accounts:
@@ -142,9 +161,9 @@ def wanted(
             size += worth
             penalty += ppm_ceil(worth, facts.penalty[i])
             row = np.int64(book.follow[row])
-        most = fraction
+        most = level_of(equity[account], required[account], fraction, level_below, level_fraction)
         if whole_below and size > whole_below:
-            most = min(fraction, first_stage)
+            most = min(most, first_stage)
         share = close_share(equity[account], required[account], penalty, target, most)
         if share == 0:
             continue

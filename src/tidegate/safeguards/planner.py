@@ -1,7 +1,8 @@
 """How much to liquidate now: stages, netting, and a throttle that follows executable depth."""
 
 from dataclasses import dataclass
-from typing import Self
+from itertools import pairwise
+from typing import NamedTuple, Self
 
 import msgspec
 import numpy as np
@@ -12,9 +13,25 @@ from tidegate.domain.facts import Facts
 from tidegate.domain.units import I64, PPM, Money, Nanos, Ppm
 from tidegate.domain.venue import Venue
 from tidegate.kernels.plan import net_and_cap, stage_candidates, urgency, wanted
+from tidegate.kernels.priority import branching_line, deficit_line
 
 
-PRIORITIES = {"deepest": 0, "largest": 1, "oldest": 2, "savable": 3}
+PRIORITIES = {"deepest": 0, "largest": 1, "oldest": 2, "savable": 3, "branching": 4, "deficit": 5}
+
+
+class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Below ``below`` ppm of its maintenance an account closes at most ``fraction`` in a stage."""
+
+    below: Ppm
+    fraction: Ppm
+
+
+class Wants(NamedTuple):
+    """What a stage would close, one row a position, in the order of service."""
+
+    row: I64  # [n] position rows
+    want: I64  # [n] signed lots
+    share: I64  # [n] ppm of the account
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +58,7 @@ class StagedPlanner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     first_stage: Ppm = Ppm(PPM)  # ... close at most this much per stage
     netting: bool = False  # meet opposite closes at the mark before any sale
     priority: str = "deepest"
+    levels: tuple[Level, ...] = ()  # soft, partial, full: what replaces `close_fraction`
     depth_share: Ppm = Ppm(0)  # share of executable depth released per window; 0: no throttle
     depth_reach: Ppm = Ppm(10_000)  # executable: resting within this of the mark
     window_ns: Nanos = Nanos(10_000_000_000)  # a full bucket drains in this time
@@ -74,6 +92,7 @@ class StagedPlanner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                 what=f"must be one of {sorted(PRIORITIES)}",
                 found=repr(self.priority),
             )
+        _refuse_levels(self.levels)
         if self.target and self.target < PPM:
             raise ConfigInvalid(
                 where="planner.target",
@@ -107,33 +126,40 @@ class StagedPlanner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             return 0
         return max(0, spent - capacity * elapsed // self.window_ns)
 
-    def plan(
+    def served(
         self,
+        accounts: I64,
         book: Book,
         facts: Facts,
         health: Health,
         *,
         mark: I64,
-        gate: I64,
         staged_at: I64,
-        now: Nanos,
-        room_sell: I64,
-        room_buy: I64,
-    ) -> Plan | None:
-        """Return this step's closes, or None when there are none. ``room_*`` is drawn down.
+        depth: I64 | None = None,
+        sigma: I64 | None = None,
+    ) -> I64:
+        """Return the accounts in the order of service, ties by row.
 
-        ``gate`` is 1 where prices may liquidate; rooms are lots per instrument.
+        ``depth`` is [instruments, 2] executable lots (sells, buys), for "branching"; ``sigma`` is
+        [instruments] ppm by which a price moves while one waits, for "deficit".
         """
-        if not (self.netting or room_sell.any() or room_buy.any()):
-            return None
-        accounts = stage_candidates(book, health.best, staged_at, now, self.interval_ns)
-        if not accounts.size:
-            return None
         line = np.zeros(accounts.size, np.int64)
-        urgency(
-            accounts, health.equity, health.required, staged_at, PRIORITIES[self.priority], line
-        )
-        accounts = accounts[np.argsort(line, kind="stable")]  # ties by row
+        if self.priority == "branching":
+            known = np.zeros((mark.size, 2), np.int64) if depth is None else depth
+            branching_line(book, accounts, known, line)
+        elif self.priority == "deficit":
+            moves = np.zeros(mark.size, np.int64) if sigma is None else sigma
+            deficit_line(book, facts, mark, accounts, health.equity, moves, line)
+        else:
+            urgency(
+                accounts, health.equity, health.required, staged_at, PRIORITIES[self.priority], line
+            )
+        return accounts[np.argsort(line, kind="stable")]
+
+    def wants(
+        self, book: Book, facts: Facts, health: Health, *, mark: I64, gate: I64, accounts: I64
+    ) -> Wants | None:
+        """Return what a new stage of these accounts closes, in their order; None for nothing."""
         n_rows = min(int(book.counts[1]), accounts.size * mark.size)
         row, want, share = (np.zeros(n_rows, np.int64) for _ in range(3))
         n = wanted(
@@ -148,14 +174,18 @@ class StagedPlanner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             self.close_fraction,
             self.whole_below,
             self.first_stage,
+            np.array([level.below for level in self.levels], np.int64),
+            np.array([level.fraction for level in self.levels], np.int64),
             row,
             want,
             share,
         )
-        if not n:
-            return None
-        row, want, share = row[:n], want[:n], share[:n]
-        netted, ordered = np.zeros(n, np.int64), np.zeros(n, np.int64)
+        return Wants(row[:n], want[:n], share[:n]) if n else None
+
+    def fitted(self, book: Book, wants: Wants, room_sell: I64, room_buy: I64) -> Plan | None:
+        """Return the part of ``wants`` that is netted or has room, which is drawn down."""
+        row, want, share = wants
+        netted, ordered = np.zeros(row.size, np.int64), np.zeros(row.size, np.int64)
         net_and_cap(book, row, want, int(self.netting), room_sell, room_buy, netted, ordered)
         waiting = int((netted + ordered != want).sum())
         keep = (netted != 0) | (ordered != 0)
@@ -169,6 +199,37 @@ class StagedPlanner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             waiting=waiting,
         )
 
+    def plan(
+        self,
+        book: Book,
+        facts: Facts,
+        health: Health,
+        *,
+        mark: I64,
+        gate: I64,
+        staged_at: I64,
+        now: Nanos,
+        room_sell: I64,
+        room_buy: I64,
+        depth: I64 | None = None,
+        sigma: I64 | None = None,
+    ) -> Plan | None:
+        """Return this step's closes, or None when there are none. ``room_*`` is drawn down.
+
+        ``gate`` is 1 where prices may liquidate; rooms are lots per instrument; ``depth`` and
+        ``sigma`` are those of `served`.
+        """
+        if not (self.netting or room_sell.any() or room_buy.any()):
+            return None
+        accounts = stage_candidates(book, health.best, staged_at, now, self.interval_ns)
+        if not accounts.size:
+            return None
+        accounts = self.served(
+            accounts, book, facts, health, mark=mark, staged_at=staged_at, depth=depth, sigma=sigma
+        )
+        wants = self.wants(book, facts, health, mark=mark, gate=gate, accounts=accounts)
+        return self.fitted(book, wants, room_sell, room_buy) if wants else None
+
     def describe(self) -> list[str]:
         """Return the policy in plain language."""
         said = [f"planner: {self.priority} accounts first"]
@@ -179,6 +240,11 @@ class StagedPlanner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             )
         else:
             said.append(f"planner: closes {self.close_fraction / 1e4:g} % of an account per stage")
+        said += [
+            f"planner: below {level.below / 1e4:g} % of its maintenance, at most "
+            f"{level.fraction / 1e4:g} %"
+            for level in self.levels
+        ]
         if self.whole_below:
             said.append(
                 f"planner: accounts above {self.whole_below / 1e6:,.0f} close at most "
@@ -196,3 +262,21 @@ class StagedPlanner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         else:
             said.append("planner: no throttle")
         return said
+
+
+def _refuse_levels(levels: tuple[Level, ...]) -> None:
+    """Raise ConfigInvalid where a sicker account would be closed by less than a healthier one."""
+    for level in levels:
+        if not 0 < level.below <= PPM or not 0 < level.fraction <= PPM:
+            raise ConfigInvalid(
+                where="planner.levels",
+                what="below and fraction must lie within 1..1_000_000",
+                found=f"{level.below:_} and {level.fraction:_}",
+            )
+    for upper, lower in pairwise(levels):
+        if lower.below >= upper.below or lower.fraction < upper.fraction:
+            raise ConfigInvalid(
+                where="planner.levels",
+                what="below must fall and fraction must not, level by level",
+                found=f"{upper.below:_}/{upper.fraction:_} then {lower.below:_}/{lower.fraction:_}",
+            )

@@ -21,8 +21,11 @@ from tidegate.safeguards.margin import MarginModel
 from tidegate.safeguards.oracle import OracleGuard
 from tidegate.safeguards.planner import StagedPlanner
 from tidegate.safeguards.price_bands import PriceBands
+from tidegate.safeguards.rate import OptimalRate
 from tidegate.safeguards.routes import AnyRoute, BookRoute
 from tidegate.safeguards.signals import SignalGate
+from tidegate.safeguards.slices import Slicing
+from tidegate.safeguards.throttle import AnyThrottle, FundThrottle, NoThrottle
 from tidegate.safeguards.waterfall import Waterfall
 from tidegate.safeguards.withdrawals import WithdrawalGate
 
@@ -59,6 +62,9 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     bands: PriceBands = PriceBands()
     profile: Profile = Profile()
     planner: StagedPlanner = StagedPlanner()
+    throttle: AnyThrottle = NoThrottle()
+    rate: OptimalRate = OptimalRate()
+    slices: Slicing = Slicing()
     route: AnyRoute = BookRoute()
     waterfall: Waterfall = Waterfall()
     withdrawals: WithdrawalGate = WithdrawalGate()
@@ -83,6 +89,9 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             *self.breaker.describe(),
             *self.bands.describe(),
             *self.planner.describe(),
+            *(self.throttle.describe() if self.throttle.active else ()),
+            *(self.rate.describe() if self.rate.active else ()),
+            *(self.slices.describe() if self.slices.active else ()),
             *self.route.describe(),
             *self.waterfall.describe(),
             *self.withdrawals.describe(),
@@ -176,6 +185,8 @@ class Stack:
         bound = msgspec.structs.replace(
             declaration,
             planner=declaration.planner.scaled(venue),
+            throttle=_throttle(declaration, venue),
+            rate=declaration.rate.scaled(venue),
             waterfall=declaration.waterfall.scaled(venue),
             withdrawals=declaration.withdrawals.scaled(venue),
         )
@@ -203,6 +214,27 @@ class Stack:
     def name(self) -> str:
         """The declaration's name."""
         return self.declaration.name
+
+
+def _throttle(declaration: SafeguardStack, venue: Venue) -> AnyThrottle:
+    """Return the throttle at the venue's scale; raise ConfigInvalid where it cannot work there."""
+    throttle = declaration.throttle
+    symbols = [i.symbol for i in venue.instruments]
+    unknown = sorted(set(getattr(throttle, "lots", {})) - set(symbols))
+    if unknown:
+        raise ConfigInvalid(
+            where="throttle.lots",
+            what=f"must name instruments of the venue, {symbols}",
+            found=repr(unknown),
+        )
+    if isinstance(throttle, FundThrottle) and not declaration.waterfall.tranches:
+        raise ConfigInvalid(
+            where="throttle.kind",
+            what='"fund" needs a fund to follow',
+            found="no waterfall.tranches",
+            hint="declare a tranche, or take another kind of throttle",
+        )
+    return throttle.scaled(venue)
 
 
 def _cash_max(facts: Facts, venue: Venue) -> int:
