@@ -1,6 +1,7 @@
 """What an adapter is: a table of rules, each from a vector's inputs to what our code answers."""
 
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,6 +20,12 @@ RAD = 10**45
 
 class Unsupported(Exception):
     """A case of a rule is not ours to answer; the text says why."""
+
+
+def scaled(value: Any, scale: int) -> int:
+    """Return a decimal number, as text or float, as an integer at ``scale``, nearest."""
+    exact = Fraction(str(value)) * scale
+    return (2 * exact.numerator + exact.denominator) // (2 * exact.denominator)
 
 
 def column(*numbers: int) -> NDArray[Any]:
