@@ -2,15 +2,13 @@
 
 import numpy as np
 
-from tidegate.domain.book import FUND
-from tidegate.domain.effects import Decision, OrdersReduced, PostedBatch, Rejected
+from tidegate.domain.effects import Decision, OrdersReduced, Rejected
 from tidegate.domain.events import OrdersExpired, OrdersFilled
-from tidegate.domain.instrument import CASH
 from tidegate.domain.orders import order_slot
-from tidegate.domain.units import I64, PPM, is_column, pack, unpack
+from tidegate.domain.units import I64, is_column, pack, unpack
 from tidegate.engine.booking import book_trades, trades_at
+from tidegate.engine.penalties import penalised
 from tidegate.engine.state import State
-from tidegate.kernels.penalty import penalties
 from tidegate.safeguards.stack import Stack
 
 
@@ -48,7 +46,7 @@ def on_fills(state: State, event: OrdersFilled, stack: Stack) -> list[Decision]:
     account = state.book.account[row[good]].astype(np.int64)
     trades = trades_at(state, account, instrument, lots, price)
     effects += book_trades(state, trades, "fill")
-    effects += _penalised(state, stack, account, instrument, lots, trades.paid)
+    effects += penalised(state, stack, account, instrument, lots, trades.paid)
     left = state.orders.lots[slot].copy()
     closed = np.zeros(order.size, np.int64)
     for k in range(order.size):  # several fills of one order close it once, with the last
@@ -69,28 +67,6 @@ def _known_and_within(state: State, slot: I64, lots: I64) -> I64:
         else:
             left[int(slot[k])] = rest - int(lots[k])
     return good
-
-
-def _penalised(
-    state: State, stack: Stack, account: I64, instrument: I64, lots: I64, paid: I64
-) -> list[Decision]:
-    """Return the penalties: into the first tranche, never more than the account still has."""
-    amount = np.zeros(account.size, np.int64)
-    penalties(state.book, state.facts, state.mark, account, instrument, lots, paid, amount)
-    share = stack.declaration.waterfall.penalty_share
-    amount = np.array([a * share // PPM for a in amount.tolist()], np.int64)
-    if not amount.any() or not stack.declaration.waterfall.tranches:
-        return []
-    owed = amount > 0
-    return [
-        PostedBatch(
-            counter=FUND,
-            asset=CASH,
-            account=pack(account[owed]),
-            amount=pack(-amount[owed]),
-            reason="penalty",
-        )
-    ]
 
 
 def on_expiry(state: State, event: OrdersExpired, stack: Stack) -> list[Decision]:

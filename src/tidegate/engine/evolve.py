@@ -6,6 +6,7 @@ from tidegate.domain.book import ACCOUNTS, move_all, post_all
 from tidegate.domain.effects import (
     AccountsOpened,
     BreakerMoved,
+    CeilingMoved,
     Decision,
     DeficitFound,
     Deleveraged,
@@ -70,8 +71,10 @@ def evolve(state: State, effect: Decision) -> None:
             state.signal_at[effect.slot] = effect.at
         case ParameterMoved():
             getattr(state.facts, effect.column)[effect.row] = effect.value
+        case CeilingMoved(slot=slot):
+            state.ceiling[slot], state.ceiling_at[slot] = effect.ceiling, effect.at
         case _:
-            pass  # Rejected, HealthMoved: words, not deeds
+            pass  # Rejected, HealthMoved, LimitsHeld, HealthBreached: words, not deeds
 
 
 def _posted(done: int, asked: int) -> None:

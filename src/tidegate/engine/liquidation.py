@@ -12,6 +12,7 @@ from tidegate.domain.effects import (
 from tidegate.domain.units import I64, Nanos, Ppm, pack
 from tidegate.engine.booking import book_trades, trades_at
 from tidegate.engine.market import View, worth_of_lot
+from tidegate.engine.never_worse import hold
 from tidegate.engine.state import SHIFT, State
 from tidegate.kernels.depth import executable
 from tidegate.safeguards.breaker import Rung
@@ -30,7 +31,7 @@ def liquidate(
     rooms, spent = throttle(state, view, rung, now, stack)
     plan = declaration.planner.plan(
         state.book,
-        state.facts,
+        declaration.penalty.planned(state.facts),
         health,
         mark=view.mark,
         gate=gate_column(view.quality, declaration.oracle.liquidate_at_worst),
@@ -194,6 +195,10 @@ def _ordered(
     limit = route.limits(
         state.book, state.facts, health, mark=view.mark, row=row, ordered=ordered, band=band
     )
+    held: list[Decision] = []
+    if stack.declaration.never_worse.limits:
+        limit, receipt = hold(state, view, plan, health, row, ordered, limit)
+        held.append(receipt)
     return [
         OrdersPlaced(
             first=state.seq << SHIFT,
@@ -204,5 +209,6 @@ def _ordered(
             limit=pack(limit),
             share=pack(plan.share[used]),
             at=Nanos(now),
-        )
+        ),
+        *held,
     ]

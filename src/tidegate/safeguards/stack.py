@@ -16,8 +16,11 @@ from tidegate.domain.facts import MUTABLE, Facts
 from tidegate.domain.units import I64, MONEY_MAX, PPM
 from tidegate.domain.venue import Venue
 from tidegate.safeguards.breaker import LadderBreaker
+from tidegate.safeguards.caps import Caps
 from tidegate.safeguards.margin import MarginModel
+from tidegate.safeguards.never_worse import NeverWorse
 from tidegate.safeguards.oracle import OracleGuard
+from tidegate.safeguards.penalty import AnyPenalty, FixedPenalty
 from tidegate.safeguards.planner import StagedPlanner
 from tidegate.safeguards.routes import AnyRoute, BookRoute
 from tidegate.safeguards.signals import SignalGate
@@ -58,6 +61,9 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     route: AnyRoute = BookRoute()
     waterfall: Waterfall = Waterfall()
     signals: SignalGate = SignalGate()
+    penalty: AnyPenalty = FixedPenalty()
+    never_worse: NeverWorse = NeverWorse()
+    caps: Caps = Caps()
 
     @property
     def digest(self) -> str:
@@ -80,6 +86,9 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             *self.route.describe(),
             *self.waterfall.describe(),
             *self.signals.describe(),
+            *self.penalty.describe(),
+            *self.never_worse.describe(),
+            *self.caps.describe(),
         ]
 
 
@@ -165,10 +174,12 @@ class Stack:
             (named.index(s) if s in named else -1) if named else n
             for n, s in enumerate(venue.sources)
         )
+        declaration.never_worse.fit(declaration.waterfall.deleverage)
         bound = msgspec.structs.replace(
             declaration,
             planner=declaration.planner.scaled(venue),
             waterfall=declaration.waterfall.scaled(venue),
+            caps=declaration.caps.bound(venue),
         )
         facts = declaration.margin.columns(venue)
         cash_max = _cash_max(facts, venue)
