@@ -10,9 +10,9 @@ from tidegate.domain.facts import Facts
 from tidegate.domain.units import I64, PPM, kernel, muldiv, muldiv_up, ppm_ceil, ppm_floor
 from tidegate.kernels.allocate import ratio_ppm
 from tidegate.kernels.bonus import discount_factor, linear_bonus
-from tidegate.kernels.margin import MAINTENANCE, requirement
-from tidegate.kernels.never_worse import no_worse, standing
-from tidegate.kernels.value import SPOT, in_money, notional, settled_value
+from tidegate.kernels.never_worse import no_worse
+from tidegate.kernels.sheet import judge, load, rounding_room, trade
+from tidegate.kernels.value import notional
 
 
 FIXED, LINEAR_HEALTH, HEALTH_PRICE, RISING = 0, 1, 2, 3  # kinds of penalty
@@ -70,17 +70,6 @@ def penalty_room(before: I64, after: I64, debt_rate: int) -> int:
 
 
 @kernel
-def _held(book: Book, account: int, i: int) -> int:
-    held = 0
-    row = np.int64(book.head[account])
-    while row >= 0:
-        if book.instrument[row] == i:
-            held = book.lots[row]
-        row = np.int64(book.follow[row])
-    return held
-
-
-@kernel
 def charge_fills(
     book: Book,
     facts: Facts,
@@ -102,48 +91,34 @@ def charge_fills(
 ) -> None:
     """Write each fill's penalty in Money, and whether the fill alone made its account worse.
 
+    Worse by more than rounding, that is.
+
     The rate is asked before the fill (`penalty_rate`). The penalty is at most ``kappa`` ppm of the
     equity the fill has left, and with ``guarded`` at most what leaves the account no worse than
     before the fill: a fill that makes it worse pays nothing. ``before`` and ``after`` [n, 3] are
     without the fill's own penalty. Fills of one account are taken one after another.
     """
     order = np.argsort(account, kind="mergesort")
-    none = lots[:0]
-    now, cash = np.zeros(3, np.int64), 0
-    first = 0
+    what, held, cost = np.zeros_like(mark), np.zeros_like(mark), np.zeros_like(mark)
+    purse, rows = np.zeros(1, np.int64), 0
     for k in range(order.size):
         n = order[k]
         i, a = np.int64(instrument[n]), account[n]
         if k == 0 or a != account[order[k - 1]]:
-            standing(book, facts, mark, none, a, -1, 0, 0, now)
-            first, cash = k, book.cash[a]
-        held = _held(book, a, i)
-        for m in range(first, k):
-            held += lots[order[m]] if instrument[order[m]] == i else 0
-        before[n], after[n] = now, now
-        gain = in_money(facts, mark, i, settled_value(facts, i, lots[n], mark[i]) - paid[n])
-        size, rest = notional(facts, i, held, mark[i]), notional(facts, i, held + lots[n], mark[i])
-        after[n, 0] += gain
-        after[n, 1] += requirement(facts, i, held + lots[n], rest, MAINTENANCE)
-        after[n, 1] -= requirement(facts, i, held, size, MAINTENANCE)
-        after[n, 2] += rest - size
-        if facts.kind[i] == SPOT:
-            after[n, 1] -= ppm_ceil(max(0, -cash), facts.cash_debt[0])
-            cash -= paid[n]
-            after[n, 1] += ppm_ceil(max(0, -cash), facts.cash_debt[0])
-        worse[n] = before[n, 0] > 0 and not no_worse(before[n], after[n])
-        rate = penalty_rate(
-            kind, facts.penalty[i], now[0], now[1], now[2], deviations[i], distress, rule
-        )
+            rows = load(book, a, what, held, cost, purse)
+        judge(facts, mark, what, held, cost, purse, rows, before[n])
+        rows = trade(facts, what, held, cost, purse, rows, i, lots[n], paid[n])
+        judge(facts, mark, what, held, cost, purse, rows, after[n])
+        have, need, size = before[n]
+        after[n, 0] += rounding_room(facts, mark, i)
+        worse[n] = have > 0 and not no_worse(before[n], after[n])
+        after[n, 0] -= rounding_room(facts, mark, i)
+        rate = penalty_rate(kind, facts.penalty[i], have, need, size, deviations[i], distress, rule)
         due = ppm_floor(notional(facts, i, lots[n], mark[i]), rate)
         most = ppm_floor(max(0, after[n, 0]), kappa)
-        debt_rate = facts.cash_debt[0] if cash < most else 0
         if guarded:
-            room = penalty_room(before[n], after[n], debt_rate) if before[n, 0] > 0 else 0
+            debt_rate = facts.cash_debt[0] if purse[0] < most else 0
+            room = penalty_room(before[n], after[n], debt_rate) if have > 0 else 0
             most = min(most, room)
         out[n] = max(0, min(due, most))
-        now[:] = after[n]
-        now[0] -= out[n]
-        now[1] -= ppm_ceil(max(0, -cash), facts.cash_debt[0])
-        cash -= out[n]
-        now[1] += ppm_ceil(max(0, -cash), facts.cash_debt[0])
+        purse[0] -= out[n]

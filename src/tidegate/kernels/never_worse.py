@@ -1,8 +1,8 @@
 """Whether a close leaves an account worse than before, and the last price at which it does not.
 
 Two measures, neither of which may fall: equity over maintenance (health), and equity over gross
-notional (for a loan: one minus its loan-to-value). What a close realises counts as equity wherever
-it is booked. Nobody without equity can be kept from becoming worse: such an account is not judged.
+notional (for a loan: one minus its loan-to-value). Nobody without equity can be kept from becoming
+worse: such an account is not judged.
 """
 
 # Indexing a column gives a scalar, which the checker takes for another column.
@@ -12,9 +12,8 @@ import numpy as np
 
 from tidegate.domain.book import Book
 from tidegate.domain.facts import Facts
-from tidegate.domain.units import I64, kernel, muldiv_up, ppm_ceil
-from tidegate.kernels.margin import MAINTENANCE, requirement
-from tidegate.kernels.value import SPOT, notional, settled_value, worth
+from tidegate.domain.units import I64, kernel, muldiv_up
+from tidegate.kernels.sheet import judge, load, paid_for, trade
 
 
 KEPT, TIGHTENED, INSOLVENT, HOPELESS = 0, 1, 2, 3  # what became of an order's limit
@@ -34,48 +33,6 @@ def keeps_ratio(equity: int, base: int, after: int, base_after: int) -> bool:
 
 
 @kernel
-def standing(
-    book: Book,
-    facts: Facts,
-    mark: I64,
-    shift: I64,
-    account: int,
-    instrument: int,
-    lots: int,
-    paid: int,
-    out: I64,
-) -> None:
-    """Write equity, maintenance and gross notional of an account after a trade; [3] Money.
-
-    The trade adds ``lots`` of ``instrument`` for ``paid`` (no lots: as it stands). ``shift`` [rows]
-    are lots that have been traded at the mark already; empty: none.
-    """
-    cash = book.cash[account]
-    out[0], out[1], out[2] = 0, 0, 0
-    row = np.int64(book.head[account])
-    while row >= 0:
-        i, held, cost = np.int64(book.instrument[row]), book.lots[row], book.cost[row]
-        moved = shift[row] if shift.size else 0
-        row = np.int64(book.follow[row])
-        gone = -settled_value(facts, i, -moved, mark[i]) if moved else 0
-        if i == instrument:
-            moved, gone = moved + lots, gone + paid
-        held += moved
-        if facts.kind[i] == SPOT:
-            cash -= gone
-        else:
-            cost += gone
-        if held or cost:
-            size = notional(facts, i, held, mark[i])
-            out[0] += worth(facts, mark, i, held, cost, mark[i])
-            out[1] += requirement(facts, i, held, size, MAINTENANCE)
-            out[2] += size
-    out[0] += cash
-    if cash < 0:
-        out[1] += ppm_ceil(-cash, facts.cash_debt[0])
-
-
-@kernel
 def no_worse(before: I64, after: I64) -> bool:
     """Return whether neither of the two measures of a solvent account has fallen."""
     return keeps_ratio(before[0], before[1], after[0], after[1]) and keeps_ratio(
@@ -84,20 +41,24 @@ def no_worse(before: I64, after: I64) -> bool:
 
 
 @kernel
-def _at(
-    book: Book,
+def _after(
     facts: Facts,
     mark: I64,
-    shift: I64,
-    account: int,
+    base: tuple[I64, I64, I64, I64],
+    tried: tuple[I64, I64, I64, I64],
+    n: int,
     i: int,
     lots: int,
     price: int,
     off: int,
     out: I64,
 ) -> None:
-    paid = -settled_value(facts, i, -lots, price)
-    standing(book, facts, mark, shift, account, i, lots, paid, out)
+    """Write the standing after a trade at ``price``, tried out on a copy of the paper."""
+    for k in range(4):
+        tried[k][:] = base[k]
+    paid = paid_for(facts, i, lots, price)
+    n = trade(facts, tried[0], tried[1], tried[2], tried[3], n, i, lots, paid)
+    judge(facts, mark, tried[0], tried[1], tried[2], tried[3], n, out)
     out[0] += off
 
 
@@ -118,36 +79,47 @@ def held_limits(
     """Move each order's limit towards the mark until a fill there leaves its account no worse.
 
     ``limit`` is changed in place, ``fate`` says what became of it, ``before`` and ``after`` [n, 3]
-    are the account now and after a fill at the limit. A better price helps monotonically, so the
-    last admissible tick is found by halving. Where even the mark is worse (a close that turns into
-    an owed balance) the limit is the mark: nobody is offered a discount. ``equity`` is the step's
-    own, after what was shared out before.
+    are the account now and after a fill at the limit. ``shift`` [rows] are lots that this step has
+    met at the mark already; empty: none. A better price helps monotonically, so the last admissible
+    tick is found by halving. Where even the mark is worse (a close that turns into an owed balance)
+    the limit is the mark: nobody is offered a discount. ``equity`` is the step's own, after what
+    was shared out before.
     """
-    none = shift[:0]
-    for n in range(row.size):
-        i, account, lots = np.int64(book.instrument[row[n]]), book.account[row[n]], ordered[n]
-        standing(book, facts, mark, none, account, -1, 0, 0, before[n])
-        off = equity[account] - before[n, 0]
-        standing(book, facts, mark, shift, account, -1, 0, 0, before[n])
-        before[n, 0] += off
-        fate[n] = KEPT
-        _at(book, facts, mark, shift, account, i, lots, limit[n], off, after[n])
-        if before[n, 0] <= 0:
-            fate[n] = INSOLVENT
+    one = np.zeros(1, np.int64)
+    base = (np.zeros_like(mark), np.zeros_like(mark), np.zeros_like(mark), one)
+    tried = (np.zeros_like(mark), np.zeros_like(mark), np.zeros_like(mark), one.copy())
+    for k in range(row.size):
+        i, account, lots = np.int64(book.instrument[row[k]]), book.account[row[k]], ordered[k]
+        n = load(book, account, base[0], base[1], base[2], base[3])
+        judge(facts, mark, base[0], base[1], base[2], base[3], n, before[k])
+        off = equity[account] - before[k, 0]
+        one_row = np.int64(book.head[account])
+        while one_row >= 0 and shift.size:
+            met, j = shift[one_row], np.int64(book.instrument[one_row])
+            if met:
+                paid = paid_for(facts, j, met, mark[j])
+                n = trade(facts, base[0], base[1], base[2], base[3], n, j, met, paid)
+            one_row = np.int64(book.follow[one_row])
+        judge(facts, mark, base[0], base[1], base[2], base[3], n, before[k])
+        before[k, 0] += off
+        fate[k] = KEPT
+        _after(facts, mark, base, tried, n, i, lots, limit[k], off, after[k])
+        if before[k, 0] <= 0:
+            fate[k] = INSOLVENT
             continue
-        if no_worse(before[n], after[n]):
+        if no_worse(before[k], after[k]):
             continue
-        good, bad = mark[i], limit[n]
-        _at(book, facts, mark, shift, account, i, lots, good, off, after[n])
-        if not no_worse(before[n], after[n]):
-            fate[n], limit[n] = HOPELESS, good
+        good, bad = mark[i], limit[k]
+        _after(facts, mark, base, tried, n, i, lots, good, off, after[k])
+        if not no_worse(before[k], after[k]):
+            fate[k], limit[k] = HOPELESS, good
             continue
         while abs(good - bad) > 1:
             middle = (good + bad) // 2
-            _at(book, facts, mark, shift, account, i, lots, middle, off, after[n])
-            if no_worse(before[n], after[n]):
+            _after(facts, mark, base, tried, n, i, lots, middle, off, after[k])
+            if no_worse(before[k], after[k]):
                 good = middle
             else:
                 bad = middle
-        fate[n], limit[n] = TIGHTENED, good
-        _at(book, facts, mark, shift, account, i, lots, good, off, after[n])
+        fate[k], limit[k] = TIGHTENED, good
+        _after(facts, mark, base, tried, n, i, lots, good, off, after[k])
