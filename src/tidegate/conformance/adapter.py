@@ -22,6 +22,12 @@ class Unsupported(Exception):
     """A case of a rule is not ours to answer; the text says why."""
 
 
+def scaled(value: Any, scale: int) -> int:
+    """Return a decimal number, as text or float, as an integer at ``scale``, nearest."""
+    exact = Fraction(str(value)) * scale
+    return (2 * exact.numerator + exact.denominator) // (2 * exact.denominator)
+
+
 def column(*numbers: int) -> NDArray[Any]:
     """Return a column of unbounded integers, for kernels that run uncompiled."""
     out = np.empty(len(numbers), object)

@@ -364,6 +364,43 @@ class ParameterMoved(Effect, frozen=True, kw_only=True):
     value: int
 
 
+class LimitsHeld(Effect, frozen=True, kw_only=True):
+    """The orders placed from ``first`` on cannot make their accounts worse; Money, one row each.
+
+    Equity, maintenance and gross notional before, and after a fill at the limit. ``fate``: 0 kept,
+    1 moved towards the mark, 2 of an insolvent account, 3 worse even at the mark, which it got.
+    """
+
+    first: int
+    fate: bytes
+    equity: bytes
+    required: bytes
+    notional: bytes
+    equity_after: bytes
+    required_after: bytes
+    notional_after: bytes
+
+
+class HealthBreached(Effect, frozen=True, kw_only=True):
+    """Fills left these accounts worse than they found them; no penalty was charged for that."""
+
+    account: bytes
+    equity: bytes
+    required: bytes
+    notional: bytes
+    equity_after: bytes
+    required_after: bytes
+    notional_after: bytes
+
+
+class CeilingMoved(Effect, frozen=True, kw_only=True):
+    """The expanding debt ceiling of one capped asset, in Money."""
+
+    slot: int
+    ceiling: Money
+    at: Nanos
+
+
 Decision: TypeAlias = (
     Rejected
     | AccountsOpened
@@ -406,6 +443,9 @@ Decision: TypeAlias = (
     | MarketMoved
     | StableMoved
     | RungHeld
+    | LimitsHeld
+    | HealthBreached
+    | CeilingMoved
 )
 
 # Every reason a `Posted`, `PostedBatch` or `PositionsMoved` may carry.

@@ -5,15 +5,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.domain.book import FUND
-from tidegate.domain.effects import Decision, OrdersReduced, PostedBatch, Rejected
+from tidegate.domain.effects import Decision, OrdersReduced, Rejected
 from tidegate.domain.events import OrdersExpired, OrdersFilled
-from tidegate.domain.instrument import CASH
 from tidegate.domain.orders import order_slot
-from tidegate.domain.units import I64, PPM, is_column, pack, unpack
+from tidegate.domain.units import I64, is_column, pack, unpack
 from tidegate.engine.booking import book_trades, trades_at
+from tidegate.engine.penalties import penalised
 from tidegate.engine.state import State
-from tidegate.kernels.penalty import penalties
 from tidegate.safeguards.stack import Stack
 
 
@@ -46,7 +44,7 @@ def on_fills(state: State, event: OrdersFilled, stack: Stack) -> list[Decision]:
     account = state.book.account[row[good]].astype(np.int64)
     trades = trades_at(state, account, instrument, lots, price)
     effects += book_trades(state, trades, "fill")
-    effects += _penalised(state, stack, account, instrument, lots, trades.paid)
+    effects += penalised(state, stack, account, instrument, lots, trades.paid)
     left = state.orders.lots[slot].copy()
     closed = np.zeros(order.size, np.int64)
     for k in range(order.size):  # several fills of one order close it once, with the last
@@ -104,31 +102,6 @@ def _refused(order: I64, found: Sorted) -> list[Decision]:
         )
         for code, rows in odd.items()
         if rows.any()
-    ]
-
-
-def _penalised(
-    state: State, stack: Stack, account: I64, instrument: I64, lots: I64, paid: I64
-) -> list[Decision]:
-    """Return the penalties: into each market's tranche, never more than the account still has."""
-    amount = np.zeros(account.size, np.int64)
-    penalties(state.book, state.facts, state.mark, account, instrument, lots, paid, amount)
-    share = stack.declaration.waterfall.penalty_share
-    amount = np.array([a * share // PPM for a in amount.tolist()], np.int64)
-    if not amount.any() or not stack.declaration.waterfall.tranches:
-        return []
-    place = stack.declaration.waterfall.fed(tuple(i.symbol for i in stack.venue.instruments))
-    tranche = np.array(place, np.int64)[instrument]
-    return [
-        PostedBatch(
-            counter=FUND + k,
-            asset=CASH,
-            account=pack(account[owed]),
-            amount=pack(-amount[owed]),
-            reason="penalty",
-        )
-        for k in np.unique(tranche[amount > 0]).tolist()
-        for owed in ((amount > 0) & (tranche == k),)
     ]
 
 

@@ -187,7 +187,8 @@ def _to_deleverage(
     bankrupt = np.flatnonzero((health.equity < 0) & (health.best < 0))
     bankrupt = bankrupt[(bankrupt >= FIRST_USER) & (state.book.head[bankrupt] >= 0)]
     order = bankrupt[np.argsort(-health.equity[bankrupt], kind="mergesort")]
-    if stack.declaration.waterfall.deleverage_when == "fund_exhausted":
+    handed = stack.declaration.never_worse.hands_over
+    if stack.declaration.waterfall.deleverage_when == "fund_exhausted" and not handed:
         risked = fund * stack.declaration.waterfall.fund_share // PPM
         carried = int((np.cumsum(-health.equity[order]) <= risked).sum())
         unsold = _unsold(state, view, rung, order[:carried], stack, deficit_for(health, stack))

@@ -7,6 +7,7 @@ from tidegate.domain.effects import (
     AccountsOpened,
     BandMoved,
     BreakerMoved,
+    CeilingMoved,
     Decision,
     DeficitFound,
     Deleveraged,
@@ -94,8 +95,10 @@ def evolve(state: State, effect: Decision) -> None:
             getattr(state.facts, effect.column)[effect.row] = effect.value
         case Decided():
             state.paying.evolve(effect)
+        case CeilingMoved(slot=slot):
+            state.ceiling[slot], state.ceiling_at[slot] = effect.ceiling, effect.at
         case _:
-            pass  # Rejected, HealthMoved: words, not deeds
+            pass  # Rejected, HealthMoved, LimitsHeld, HealthBreached: words, not deeds
 
 
 def _posted(done: int, asked: int) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from tidegate.domain.book import CLEARING, FIRST_USER, FUND, TRANCHES_MAX, row_of
 from tidegate.domain.effects import (
     Decision,
+    LimitsHeld,
     MarkMoved,
     OrdersPlaced,
     PositionsMoved,
@@ -18,6 +19,7 @@ from tidegate.domain.effects import (
     PostedBatch,
 )
 from tidegate.domain.units import MONEY_MAX, unpack
+from tidegate.engine.never_worse import check_held
 from tidegate.engine.state import State
 from tidegate.safeguards.breaker import Rung
 
@@ -39,6 +41,8 @@ def check(state: State, effects: Sequence[Decision]) -> None:
                 assert 0 < m.low[i] <= m.mark[i] <= m.high[i], "INV-4 a mark lies in its interval"
             case OrdersPlaced():
                 _check_orders(state, effect)
+            case LimitsHeld():
+                check_held(effect)  # INV-11 no close at its limit makes its account worse
             case _:
                 pass
     assert not any(balance.values()), "INV-1 realised profit and cost balance in every asset"

@@ -37,6 +37,7 @@ from tidegate.domain.units import PPB, Amount, pack, unpack
 from tidegate.engine.booking import Trades, book_trades, settlement, trades_at
 from tidegate.engine.restraint import action_refusal, payout_refusal, trade_refusal
 from tidegate.engine.stable import initial_marks
+from tidegate.engine.caps import Moved, cap_refusal, ceilings
 from tidegate.engine.state import State
 from tidegate.kernels.fills import funding_due, interest_due
 from tidegate.safeguards.breaker import Rung
@@ -187,7 +188,11 @@ def on_withdrawal(state: State, event: Withdrawn, stack: Stack) -> list[Decision
         return rejected("amount_exceeds_limit", f"withdrawal of {amount} from account {a}")
     if not event.settled and (refusal := _withdrawal_refusal(state, event, stack)):
         return refusal
-    return [Posted(debit=a, credit=EXTERNAL, asset=asset, amount=amount, reason="withdraw")]
+    moved = (Moved(a, asset, -amount),)
+    if not event.settled and (refusal := cap_refusal(state, moved, event.ts, stack)):
+        return refusal
+    paid = Posted(debit=a, credit=EXTERNAL, asset=asset, amount=amount, reason="withdraw")
+    return [paid, *ceilings(state, moved, event.ts, stack)]
 
 
 def _withdrawal_refusal(state: State, event: Withdrawn, stack: Stack) -> list[Decision]:
@@ -302,8 +307,12 @@ def on_transfer(state: State, event: Transferred, stack: Stack) -> list[Decision
     )
     if why:
         return rejected(why, f"transfer of {amount} from account {source}")
+    moved = (Moved(source, CASH, -amount), Moved(target, CASH, amount))
+    if refusal := cap_refusal(state, moved, event.ts, stack):
+        return refusal
     return [
-        Posted(debit=source, credit=target, asset=CASH, amount=Amount(amount), reason="transfer")
+        Posted(debit=source, credit=target, asset=CASH, amount=Amount(amount), reason="transfer"),
+        *ceilings(state, moved, event.ts, stack),
     ]
 
 
@@ -345,7 +354,16 @@ def on_trade(state: State, event: Traded, stack: Stack) -> list[Decision]:
         np.array([change for _, change in users], np.int64),
         np.full(len(users), price, np.int64),
     )
-    return book_trades(state, trades, "trade")
+    moved = [Moved(a, i, change) for a, change in users]
+    if stack.facts.kind[i] == Kind.SPOT:
+        paid = zip(users, trades.paid.tolist(), strict=True)
+        moved += [Moved(a, CASH, -amount) for (a, _), amount in paid]
+    if not event.settled and (refusal := cap_refusal(state, moved, event.ts, stack)):
+        return refusal
+    return [
+        *book_trades(state, trades, "trade"),
+        *ceilings(state, moved, event.ts, stack),
+    ]
 
 
 def _trade_refusal(

@@ -22,6 +22,7 @@ from tidegate.engine.pace import (
     window_capacity,
 )
 from tidegate.engine.slicing import slices_due, slices_taken
+from tidegate.engine.never_worse import hold
 from tidegate.engine.state import SHIFT, State
 from tidegate.safeguards.breaker import Rung
 from tidegate.safeguards.planner import Plan
@@ -72,7 +73,7 @@ def planned(
         return plan, due.effects
     plan = planner.plan(
         state.book,
-        state.facts,
+        stack.declaration.penalty.planned(state.facts),
         health,
         mark=view.mark,
         gate=sellable(view, stack),
@@ -260,6 +261,10 @@ def _ordered(
     floor, ceiling = view.floor[i], view.ceiling[i]  # a band binds forced orders too
     limit = np.where((ordered < 0) & (floor > 0), np.maximum(limit, floor), limit)
     limit = np.where((ordered > 0) & (ceiling > 0), np.minimum(limit, ceiling), limit)
+    held: list[Decision] = []
+    if stack.declaration.never_worse.limits:
+        limit, receipt = hold(state, view, plan, health, row, ordered, limit)
+        held.append(receipt)
     return [
         OrdersPlaced(
             first=state.seq << SHIFT,
@@ -270,5 +275,6 @@ def _ordered(
             limit=pack(limit),
             share=pack(plan.share[used]),
             at=Nanos(now),
-        )
+        ),
+        *held,
     ]

@@ -63,7 +63,7 @@ def slices_due(
     gate = sellable(view, stack)
     new = planner.wants(
         book,
-        state.facts,
+        stack.declaration.penalty.planned(state.facts),
         health,
         mark=view.mark,
         gate=gate,

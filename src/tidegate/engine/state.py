@@ -85,6 +85,8 @@ class State:
     paying: Paying
     restraint: Restraint
     pace: Pace
+    ceiling: I64  # [capped assets whose debt ceiling expands, or none] Money
+    ceiling_at: I64
     names: list[str] = field(default_factory=list[str])
     rung: int = 0
     calm_since: int = -1
@@ -115,6 +117,8 @@ class State:
             paying=Paying.empty(venue.limits.accounts_max),
             restraint=Restraint.empty(n),
             pace=Pace.empty(n, venue.limits.accounts_max, venue.limits.positions_max),
+            ceiling=np.zeros(declaration.caps.slots, np.int64),
+            ceiling_at=np.zeros(declaration.caps.slots, np.int64),
             fund_peak=declaration.waterfall.fund(book),
         )
 
@@ -165,6 +169,9 @@ class State:
                 yield f"restraint.{name}", column
         for name in self.pace.used():
             yield f"pace.{name}", getattr(self.pace, name)
+        if self.ceiling.size:
+            yield "ceiling", self.ceiling
+            yield "ceiling_at", self.ceiling_at
 
     def scalars(self) -> dict[str, int]:
         """Return every scalar by name."""
@@ -199,6 +206,8 @@ class State:
             "staged_at": state.staged_at,
             "signal": state.signal,
             "signal_at": state.signal_at,
+            "ceiling": state.ceiling,
+            "ceiling_at": state.ceiling_at,
         }
         for group, held in (
             ("book", state.book),

@@ -17,8 +17,11 @@ from tidegate.domain.restraint import ACTIONS, pause_row
 from tidegate.domain.units import I64, MONEY_MAX, PPM
 from tidegate.domain.venue import Venue
 from tidegate.safeguards.breaker import LadderBreaker
+from tidegate.safeguards.caps import Caps
 from tidegate.safeguards.margin import MarginModel
+from tidegate.safeguards.never_worse import NeverWorse
 from tidegate.safeguards.oracle import OracleGuard
+from tidegate.safeguards.penalty import AnyPenalty, FixedPenalty
 from tidegate.safeguards.planner import StagedPlanner
 from tidegate.safeguards.price_bands import PriceBands
 from tidegate.safeguards.rate import OptimalRate
@@ -69,6 +72,9 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     waterfall: Waterfall = Waterfall()
     withdrawals: WithdrawalGate = WithdrawalGate()
     signals: SignalGate = SignalGate()
+    penalty: AnyPenalty = FixedPenalty()
+    never_worse: NeverWorse = NeverWorse()
+    caps: Caps = Caps()
 
     @property
     def digest(self) -> str:
@@ -96,6 +102,9 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             *self.waterfall.describe(),
             *self.withdrawals.describe(),
             *self.signals.describe(),
+            *self.penalty.describe(),
+            *self.never_worse.describe(),
+            *self.caps.describe(),
         ]
 
 
@@ -182,6 +191,7 @@ class Stack:
             (named.index(s) if s in named else -1) if named else n
             for n, s in enumerate(venue.sources)
         )
+        declaration.never_worse.fit(declaration.waterfall.deleverage)
         bound = msgspec.structs.replace(
             declaration,
             planner=declaration.planner.scaled(venue),
@@ -189,6 +199,7 @@ class Stack:
             rate=declaration.rate.scaled(venue),
             waterfall=declaration.waterfall.scaled(venue),
             withdrawals=declaration.withdrawals.scaled(venue),
+            caps=declaration.caps.bound(venue),
         )
         facts = declaration.margin.columns(venue)
         cash_max = _cash_max(facts, venue)

@@ -1,0 +1,71 @@
+"""Keeps orders from making their accounts worse, and says where a fill did all the same."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tidegate.domain.book import Health
+from tidegate.domain.effects import HealthBreached, LimitsHeld
+from tidegate.domain.units import I64, pack, unpack
+from tidegate.engine.market import View
+from tidegate.engine.state import SHIFT, State
+from tidegate.kernels.never_worse import HOPELESS, INSOLVENT, KEPT, held_limits
+from tidegate.safeguards.planner import Plan
+
+
+JUDGED = ("equity", "required", "notional")  # the columns of a standing, in this order
+
+
+def hold(
+    state: State, view: View, plan: Plan, health: Health, row: I64, ordered: I64, limit: I64
+) -> tuple[I64, LimitsHeld]:
+    """Return the limits at which no order makes its account worse, and what was found of each.
+
+    What the plan nets at the mark has happened before any of its orders is filled.
+    """
+    n = row.size
+    shift = np.zeros(state.book.high if plan.netted.any() else 0, np.int64)
+    if shift.size:
+        shift[plan.row] = plan.netted
+    limit, fate = limit.copy(), np.zeros(n, np.int64)
+    before, after = np.zeros((n, 3), np.int64), np.zeros((n, 3), np.int64)
+    held_limits(
+        state.book,
+        state.facts,
+        view.mark,
+        shift,
+        health.equity,
+        row,
+        ordered,
+        limit,
+        fate,
+        before,
+        after,
+    )
+    columns = {name: pack(before[:, k]) for k, name in enumerate(JUDGED)}
+    columns |= {f"{name}_after": pack(after[:, k]) for k, name in enumerate(JUDGED)}
+    return limit, LimitsHeld(first=state.seq << SHIFT, fate=pack(fate), **columns)
+
+
+def check_held(effect: LimitsHeld) -> None:
+    """Assert INV-11 for the orders of one batch, by cross-multiplying unbounded integers."""
+    fate = unpack(effect.fate)
+    names = (*JUDGED, *(f"{name}_after" for name in JUDGED))
+    rows = zip(*(unpack(getattr(effect, name)).tolist() for name in names), strict=True)
+    for one, (equity, required, size, later, due, left) in zip(fate.tolist(), rows, strict=True):
+        if one in {INSOLVENT, HOPELESS}:
+            continue
+        assert one >= KEPT
+        assert equity > 0, "INV-11 only the solvent can be kept from becoming worse"
+        assert later * required >= equity * due, "INV-11 a close at its limit lowers no health"
+        assert later * size >= equity * left, "INV-11 a close at its limit raises no loan-to-value"
+
+
+def breached(account: I64, worse: I64, before: I64, after: I64) -> Sequence[HealthBreached]:
+    """Return the receipt for fills that made a solvent account worse; empty when none did."""
+    bad = np.flatnonzero(worse)
+    if not bad.size:
+        return ()
+    columns = {name: pack(before[bad, k]) for k, name in enumerate(JUDGED)}
+    columns |= {f"{name}_after": pack(after[bad, k]) for k, name in enumerate(JUDGED)}
+    return (HealthBreached(account=pack(account[bad]), **columns),)
