@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from tidegate.domain.book import EXTERNAL, FIRST_USER, FUND
+from tidegate.domain.book import EXTERNAL, FIRST_USER, FUND, POOL
 from tidegate.domain.effects import (
     BreakerMoved,
     Decision,
@@ -149,7 +149,7 @@ class Meter:
         self._impact = [0] * n
         self._ordered: dict[int, int] = {}  # account << 32 | instrument: mark when ordered
         self._fund_at_start: I64 | None = None
-        self._fund_used: I64 = np.zeros(FIRST_USER - FUND, np.int64)
+        self._fund_used: I64 = np.zeros(POOL - FUND, np.int64)
         self._money: Counter[str] = Counter()
         self._volume = {"sold": 0.0, "netted": 0.0, "adl": 0.0}
         self._value, self._proceeds = 0.0, 0.0
@@ -200,7 +200,7 @@ class Meter:
             listener = hear.get(type(effect))
             if listener is not None:
                 listener(effect)
-        fund = state.book.cash[FUND:FIRST_USER]
+        fund = state.book.cash[FUND:POOL]
         if self._fund_at_start is None:
             self._fund_at_start = fund.copy()
         self._fund = int(fund.sum())
@@ -375,16 +375,16 @@ class Meter:
         self._sampler.put("socialised", self._money["socialised"])
 
     def _posted(self, effect: Posted) -> None:
-        if effect.reason == "fund" and FUND <= effect.debit < FIRST_USER:
+        if effect.reason == "fund" and FUND <= effect.debit < POOL:
             self._fund_used[effect.debit - FUND] += effect.amount
 
     def _posted_batch(self, effect: PostedBatch) -> None:
         if effect.reason != "fund" or effect.counter == EXTERNAL:
             return
         account, amount = unpack(effect.account), unpack(effect.amount)
-        if FUND <= effect.counter < FIRST_USER:
+        if FUND <= effect.counter < POOL:
             self._fund_used[effect.counter - FUND] += int(amount.sum())
-        drawn = (account >= FUND) & (account < FIRST_USER) & (amount < 0)
+        drawn = (account >= FUND) & (account < POOL) & (amount < 0)
         np.subtract.at(self._fund_used, account[drawn] - FUND, amount[drawn])
 
     def _refused(self, effect: Rejected) -> None:

@@ -9,10 +9,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegate.domain.backing import Backing
 from tidegate.domain.book import EXTERNAL, FUND, Book
 from tidegate.domain.facts import Facts
 from tidegate.domain.orders import Orders
 from tidegate.domain.units import I64
+from tidegate.kernels.stability import ONE
 from tidegate.safeguards.oracle import Quality
 from tidegate.safeguards.stack import Stack, copied
 
@@ -79,6 +81,7 @@ class State:
     staged_at: I64  # [accounts_max] when the account's last stage began; -1: never
     signal: I64  # [signals] last clamped value
     signal_at: I64  # [signals] -1: never
+    backing: Backing
     names: list[str] = field(default_factory=list[str])
     rung: int = 0
     calm_since: int = -1
@@ -106,6 +109,13 @@ class State:
             staged_at=np.full(venue.limits.accounts_max, -1, np.int64),
             signal=np.array([b.neutral for b in declaration.signals.bounds], np.int64),
             signal_at=np.full(slots, -1, np.int64),
+            backing=Backing.empty(
+                accounts=venue.limits.accounts_max,
+                instruments=n,
+                offers=declaration.backstop.offers_max,
+                depositors=declaration.backstop.pool.depositors_max,
+                product=ONE,
+            ),
             fund_peak=declaration.waterfall.fund(book),
         )
 
@@ -150,6 +160,9 @@ class State:
         yield "staged_at", self.staged_at[:accounts]
         yield "signal", self.signal
         yield "signal_at", self.signal_at
+        if self.backing.used:
+            for name, column in self.backing._asdict().items():
+                yield f"backing.{name}", column
 
     def scalars(self) -> dict[str, int]:
         """Return every scalar by name."""
@@ -190,6 +203,7 @@ class State:
             ("facts", state.facts),
             ("market", state.market),
             ("orders", state.orders),
+            ("backing", state.backing),
         ):
             homes |= {f"{group}.{name}": column for name, column in held._asdict().items()}
         for name, (kind, shape, raw) in columns.items():

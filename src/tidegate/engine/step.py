@@ -11,6 +11,7 @@ from tidegate.domain.events import (
     AccountOpened,
     BookImported,
     ClockTicked,
+    CommitmentMade,
     Deposited,
     DepthObserved,
     FundingPaid,
@@ -20,6 +21,8 @@ from tidegate.domain.events import (
     OrdersExpired,
     OrdersFilled,
     ParameterChanged,
+    PoolJoined,
+    PoolLeft,
     PriceObserved,
     SignalObserved,
     Traded,
@@ -28,6 +31,7 @@ from tidegate.domain.events import (
 )
 from tidegate.domain.units import Nanos
 from tidegate.engine.answers import on_expiry, on_fills
+from tidegate.engine.backstop import on_commitment, take_over
 from tidegate.engine.deficits import settle
 from tidegate.engine.evolve import evolve
 from tidegate.engine.invariants import check
@@ -44,6 +48,7 @@ from tidegate.engine.ledger import (
 )
 from tidegate.engine.liquidation import liquidate
 from tidegate.engine.market import View, grow_stale, measure_depth, observe, roll_windows
+from tidegate.engine.pool import on_join, on_leave
 from tidegate.engine.room import room_for
 from tidegate.engine.state import State
 from tidegate.engine.watch import watch
@@ -53,7 +58,16 @@ from tidegate.safeguards.stack import Stack, parameter_cell, parameter_max
 NANOS_MAX = 2**62  # the year 2116: no sum of two times can wrap
 
 # What is asked of us may be refused; what already happened can only be booked.
-REQUESTS = (BookImported, Deposited, Withdrawn, Transferred, Traded, LiquidationReported)
+REQUESTS = (
+    BookImported,
+    Deposited,
+    Withdrawn,
+    Transferred,
+    Traded,
+    LiquidationReported,
+    PoolJoined,
+    PoolLeft,
+)
 
 
 def step(state: State, event: Input, stack: Stack) -> list[Decision]:
@@ -134,11 +148,12 @@ def on_clock(state: State, event: ClockTicked, stack: Stack) -> list[Decision]:
 
 
 def protect(state: State, view: View, now: Nanos, stack: Stack) -> list[Decision]:
-    """Margin, breaker, waterfall, planner, route: the sentence this package exists to say."""
+    """Margin, breaker, backstop, waterfall, planner, route: the sentence we exist to say."""
     watched = watch(state, view, now, stack)
+    taken = take_over(state, view, watched.health, watched.rung, now, stack)
     paid = settle(state, view, watched.health, watched.rung, stack)
     orders = liquidate(state, view, watched.health, watched.rung, now, stack)
-    return [*watched.effects, *paid, *orders]
+    return [*watched.effects, *taken, *paid, *orders]
 
 
 def on_signal(state: State, event: SignalObserved, stack: Stack) -> list[Decision]:
@@ -186,6 +201,12 @@ def on_account(state: State, event: Input, stack: Stack) -> list[Decision]:
             return on_interest(state, event, stack)
         case LiquidationReported():
             return on_reported(state, event, stack)
+        case CommitmentMade():
+            return on_commitment(state, event, stack)
+        case PoolJoined():
+            return on_join(state, event, stack)
+        case PoolLeft():
+            return on_leave(state, event, stack)
         case _:
             raise AssertionError(event)
 

@@ -6,8 +6,8 @@ it was when the deposit was made. A gain is ``d * (S - S0) / P0``: the running s
 the scale rises by one, so that precision never runs out; each scale has a sum of its own.
 
 Two precisions of one idea. `charge` and `credit` work with a loss and a gain *per unit* and carry
-their rounding errors forward. `take_in` divides once, and its sums stay small: with ``one`` = 2**60
-and ``step`` = 2**16 every value fits int64, which is why the engine uses it.
+their rounding errors forward. `take_loss` and `take_gain` divide once, and their sums stay small:
+with ``one`` = 2**60 and ``step`` = 2**16 every value fits int64, so the engine uses them.
 
 Source: Liquity v1 and v2, `StabilityPool`; the idea is Batog, Boca and Johnson, "Scalable Reward
 Distribution on the Ethereum Blockchain" (2018), with deposits that compound.
@@ -33,7 +33,7 @@ assert ONE // STEP >= 2**44  # one in 1.7e13: the coarsest a product ever is
 PRODUCT: Final = 0
 SCALES: Final = 1  # by how much the scale rose
 SUM: Final = 2  # what the sum of the scale before the rise gains
-KEPT: Final = 3  # what was not handed out: a carry of `charge`, or whole units of `take_in`
+KEPT: Final = 3  # what was not handed out: a carry, or units of `take_gain`
 
 
 @kernel
@@ -87,17 +87,22 @@ def credit(deposits: int, gain: int, product: int, carry: int, one: int, out: I6
 
 
 @kernel
-def take_in(
-    deposits: int, loss: int, gain: int, product: int, one: int, step: int, out: I64
-) -> None:
-    """Write product, scales, growth of the sum and the gain that could not be handed out.
+def take_loss(deposits: int, loss: int, product: int, one: int, step: int, out: I64) -> None:
+    """Write the product after ``0 <= loss < deposits`` and the scales risen; both below 2**62.
 
-    ``0 <= loss < deposits``, all of them below 2**62. Everything rounds against the depositors and
-    stays in the pool: no set of depositors can ever be owed more than the pool holds. The gain that
-    rounding kept back (KEPT, less than ``deposits / product`` units) goes with the next one.
+    It rounds down once, against the depositors: they can never be owed more than the pool holds.
+    """
+    shrink(product, deposits - loss, deposits, one // step, step, out)
+
+
+@kernel
+def take_gain(deposits: int, gain: int, product: int, out: I64) -> None:
+    """Write by how much the sum grows for ``gain`` units, and the units that rounding kept back.
+
+    Taken before the loss that it came with. What is kept back, less than ``deposits / product``
+    units and one more, goes with the next gain. Needs ``gain < deposits * 2**62 / product``.
     """
     grown = muldiv(product, gain, deposits)
-    shrink(product, deposits - loss, deposits, one // step, step, out)
     out[SUM] = grown
     out[KEPT] = gain - muldiv_up(grown, deposits, product)
 

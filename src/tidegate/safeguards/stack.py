@@ -15,6 +15,7 @@ from tidegate.domain.errors import ConfigInvalid
 from tidegate.domain.facts import MUTABLE, Facts
 from tidegate.domain.units import I64, MONEY_MAX, PPM
 from tidegate.domain.venue import Venue
+from tidegate.safeguards.backstop import Backstop
 from tidegate.safeguards.breaker import LadderBreaker
 from tidegate.safeguards.margin import MarginModel
 from tidegate.safeguards.oracle import OracleGuard
@@ -56,6 +57,7 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     profile: Profile = Profile()
     planner: StagedPlanner = StagedPlanner()
     route: AnyRoute = BookRoute()
+    backstop: Backstop = Backstop()
     waterfall: Waterfall = Waterfall()
     signals: SignalGate = SignalGate()
 
@@ -78,6 +80,7 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             *self.breaker.describe(),
             *self.planner.describe(),
             *self.route.describe(),
+            *self.backstop.describe(),
             *self.waterfall.describe(),
             *self.signals.describe(),
         ]
@@ -168,6 +171,7 @@ class Stack:
         bound = msgspec.structs.replace(
             declaration,
             planner=declaration.planner.scaled(venue),
+            backstop=declaration.backstop.scaled(venue),
             waterfall=declaration.waterfall.scaled(venue),
         )
         facts = declaration.margin.columns(venue)
