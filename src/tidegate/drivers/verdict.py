@@ -20,11 +20,13 @@ from tidegate.domain.effects import (
     HealthMoved,
     MarkMoved,
     OrdersPlaced,
+    PoolMoved,
     PositionsMoved,
     Posted,
     PostedBatch,
     ProfileMoved,
     Rejected,
+    TakenOver,
 )
 from tidegate.domain.events import ENDOGENOUS, DepthObserved, Input, PriceObserved
 from tidegate.domain.units import I64, PPM, SECOND, Money, Ppm, unpack
@@ -56,6 +58,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     forced_volume: Money  # sold, netted and deleveraged, at opening prices
     forced_by_shock: Money | None  # the same without any impact: a second run
     sold_volume: Money  # through the venue, at opening prices
+    backstop_volume: Money = Money(0)  # taken over by providers and the pool, at opening prices
+    backstop_forgone: Money = Money(0)  # what accounts gave up against the mark for it
     netted_volume: Money  # closed against one another, both sides, at opening prices
     peak_branching_ppm: Ppm
     orders: int
@@ -124,6 +128,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
             "forced_volume_by_shock_alone": units(self.forced_by_shock),
             "sold_volume": units(self.sold_volume),
             "netted_volume": units(self.netted_volume),
+            "backstop_volume": units(self.backstop_volume),
+            "backstop_forgone": units(self.backstop_forgone),
             "adl_volume": units(self.adl_volume),
             "adl_accounts": self.adl_accounts,
             "accounts": self.accounts,
@@ -151,7 +157,7 @@ class Meter:
         self._fund_at_start: I64 | None = None
         self._fund_used: I64 = np.zeros(POOL - FUND, np.int64)
         self._money: Counter[str] = Counter()
-        self._volume = {"sold": 0.0, "netted": 0.0, "adl": 0.0}
+        self._volume = {"sold": 0.0, "netted": 0.0, "adl": 0.0, "backstop": 0.0}
         self._value, self._proceeds = 0.0, 0.0
         self._peak_impact, self._peak_near = 0, 0
         self._events, self._regenerated, self._orders = 0, 0, 0
@@ -171,6 +177,8 @@ class Meter:
             OrdersPlaced: self._orders_placed,
             PositionsMoved: self._positions_moved,
             Deleveraged: self._deleveraged,
+            TakenOver: self._taken_over,
+            PoolMoved: self._pool_moved,
             DeficitFound: self._deficit_found,
             Posted: self._posted,
             PostedBatch: self._posted_batch,
@@ -231,6 +239,8 @@ class Meter:
             forced_by_shock=None,
             sold_volume=volume["sold"],
             netted_volume=volume["netted"],
+            backstop_volume=volume["backstop"],
+            backstop_forgone=Money(money["given"]),
             peak_branching_ppm=Ppm(self._peak_near),
             orders=self._orders,
             accounts=state.book.accounts - FIRST_USER,
@@ -365,6 +375,22 @@ class Meter:
         hit.hit(bankrupt, self._now or 0)
         self._sampler.put("bad_debt", self._money["bad_debt"])
         self._sampler.put("forgone", self._money["forgone"])
+
+    def _taken_over(self, effect: TakenOver) -> None:
+        columns = (effect.account, effect.instrument, effect.lots, effect.mark)
+        self._taken(*(unpack(column) for column in columns))
+        self._money["given"] += int(unpack(effect.forgone).sum())
+
+    def _pool_moved(self, effect: PoolMoved) -> None:
+        asset = unpack(effect.asset)
+        account = np.full(asset.size, effect.account, np.int64)
+        self._taken(account, asset, unpack(effect.lots), self._mark[asset])
+
+    def _taken(self, account: I64, instrument: I64, lots: I64, mark: I64) -> None:
+        value = notionals(self._stack.facts, instrument, lots, mark)
+        np.add.at(self.casualties.forced, account, np.rint(value).astype(np.int64))
+        self.casualties.hit(account, self._now or 0)
+        self._volume["backstop"] += self._at_opening(instrument, lots, mark)
 
     def _deficit_found(self, effect: DeficitFound) -> None:
         self._money["bad_debt"] += effect.amount

@@ -154,6 +154,8 @@ class Table:
         ]
         sizes = [self._size(int(book.instrument[row]), int(book.lots[row])) for row in rows]
         total, equity = sum(sizes), int(self.health.equity[account])
+        if equity < 0 and not self.stack.declaration.backstop.fund_bears:
+            return
         limit = self.stack.declaration.backstop.discount_max
         if equity >= 0:
             limit = min(limit, int(loss_rate(equity, total)))

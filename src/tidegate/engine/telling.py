@@ -14,12 +14,15 @@ from tidegate.domain.effects import (
     MarkMoved,
     ObservationKept,
     OrdersPlaced,
+    PoolMoved,
     PositionsMoved,
     PostedBatch,
     StagesTaken,
+    TakenOver,
 )
 from tidegate.domain.events import ClockTicked, OrdersExpired, OrdersFilled, PriceObserved
 from tidegate.domain.units import PPM, unpack
+from tidegate.engine.backing_words import pooled, taken_over
 from tidegate.engine.reading import (
     clock_text,
     money_text,
@@ -105,6 +108,10 @@ class Teller:
                     said += self._moved(effect, account)
                 case Deleveraged():
                     said += self._deleveraged(effect, account)
+                case TakenOver():
+                    said += [line("backstop", t) for t in taken_over(self, effect, account)]
+                case PoolMoved() if effect.account == account:
+                    said.append(line("pool", pooled(self, effect)))
                 case DeficitFound() if effect.account == account:
                     said.append(line("deficit", self._deficit(effect)))
                 case PostedBatch(reason="socialised") if effect.counter != account:

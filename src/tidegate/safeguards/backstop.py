@@ -55,6 +55,7 @@ class Backstop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     equity_below: Ppm = Ppm(0)  # asked below this share of maintenance; 0: never for depth
     patience_ns: Nanos = Nanos(0)  # asked after so long below maintenance; 0: never for time
     discount_max: Ppm = Ppm(100_000)  # no offer beyond this is taken
+    fund_bears: bool = False  # offer the bankrupt too, the fund paying what they lack
     provider_share: Ppm = Ppm(PPM)  # of the discount; the rest feeds the fund
     market_max: Money = Money(0)  # taken over per instrument and window; 0: no limit
     account_max: Money = Money(0)  # taken over from one owner per window; 0: no limit
@@ -128,6 +129,12 @@ class Backstop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 f"backstop: an account is offered to providers {' or '.join(when)}, the smallest "
                 f"discount first, at most {self.discount_max / 1e4:g} %"
             )
+            who = (
+                "the fund pays what a bankrupt one lacks, while it can"
+                if self.fund_bears
+                else "a bankrupt one is left to the waterfall"
+            )
+            said.append(f"backstop: an account gives up no more than its equity; {who}")
             if self.provider_share < PPM:
                 said.append(
                     f"backstop: {self.provider_share / 1e4:g} % of the discount is the provider's, "
