@@ -38,7 +38,14 @@ data.add_command(convert)
 @click.option(
     "--scenario", default="october", show_default=True, help="Which crash; a wrong name lists them."
 )
-def make(out: Path, accounts: int, seed: int, scenario: str) -> None:
+@click.option(
+    "--providers",
+    type=click.IntRange(0, 64),
+    default=0,
+    show_default=True,
+    help="Accounts that stand behind the markets, for stacks with a backstop.",
+)
+def make(out: Path, accounts: int, seed: int, scenario: str, providers: int) -> None:
     """Make a synthetic crash with a crowded book; the same seed gives the same bytes."""
     from tidegate.drivers.recording import load  # noqa: PLC0415 - numpy, numba, pyarrow
     from tidegate.drivers.synthetic import make as synthetic  # noqa: PLC0415 - ditto
@@ -46,7 +53,14 @@ def make(out: Path, accounts: int, seed: int, scenario: str) -> None:
     def tell(done: int, of: int) -> None:
         words(f"step {done} of {of}")
 
-    synthetic(out, accounts=accounts, seed=seed, scenario=scenario, on_progress=tell)
+    synthetic(
+        out,
+        accounts=accounts,
+        seed=seed,
+        scenario=scenario,
+        providers=providers,
+        on_progress=tell,
+    )
     made = load(out)
     click.echo(
         f"{out}: {len(made.names):,} accounts, {made.n_events:,} events, digest {made.digest}"

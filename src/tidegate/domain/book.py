@@ -24,8 +24,9 @@ CLEARING: Final = 1  # the other side of realised profit
 ROUNDING: Final = 2  # what splitting and inverse contracts leave over
 TREASURY: Final = 3  # the venue's own earnings: interest
 FUND: Final = 4  # first insurance tranche
-TRANCHES_MAX: Final = 8
-FIRST_USER: Final = FUND + TRANCHES_MAX
+TRANCHES_MAX: Final = 7
+POOL: Final = FUND + TRANCHES_MAX  # what depositors pool, and what the pool took over for them
+FIRST_USER: Final = POOL + 1
 
 ACCOUNTS, HIGH, FREED, LIVE = 0, 1, 2, 3  # cells of `Book.counts`
 

@@ -177,6 +177,35 @@ class LiquidationReported(Event, frozen=True, kw_only=True):
     cash: Money
 
 
+class CommitmentMade(Event, frozen=True, kw_only=True):
+    """An account stands ready to take liquidated positions over, until it holds so many lots.
+
+    ``discount`` is asked on the mark with nothing held, ``slope`` more at the largest position. A
+    new commitment in the same instrument replaces the old one; none on both sides withdraws it.
+    """
+
+    account: int
+    instrument: int
+    long_max: Lots
+    short_max: Lots  # positive
+    discount: Ppm
+    slope: Ppm = Ppm(0)
+
+
+class PoolJoined(Event, frozen=True, kw_only=True):
+    """An account put cash into the pool that repays liquidated loans."""
+
+    account: int
+    amount: Money
+
+
+class PoolLeft(Event, frozen=True, kw_only=True):
+    """An account asked for cash back, at most what is left of it, with all that it has gained."""
+
+    account: int
+    amount: Money
+
+
 class OrdersFilled(Event, frozen=True, kw_only=True):
     """The venue executed parts of our orders: one row a fill, at most one price each.
 
@@ -237,6 +266,9 @@ Input: TypeAlias = (
     | SeedDrawn
     | ClockTicked
     | LiquidationReported
+    | CommitmentMade
+    | PoolJoined
+    | PoolLeft
     | OrdersFilled
     | OrdersExpired
     | FundStaked

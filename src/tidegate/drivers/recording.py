@@ -6,7 +6,7 @@ file, row, column, what was found and a way out, before anything runs.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from tidegate.drivers import recording_door as door
 from tidegate.drivers import recording_flows as flows
 from tidegate.drivers import recording_streams as streams
 from tidegate.drivers.recording_book import OpeningBook, opening_book
+from tidegate.drivers.recording_commitments import commitment_stream
 from tidegate.drivers.recording_schema import FILES, VENUE_FILE
 from tidegate.drivers.recording_sheet import Sheet, nearest, read_sheet
 from tidegate.drivers.recording_write import write_recording
@@ -95,10 +96,15 @@ def load(path: Path) -> Recording:
     if "liquidations" in sheets:
         moves, cash = flows.liquidation_moves(sheets["liquidations"], book.names, venue, scales)
         history = flows.liquidation_stream(moves, cash)
-    touched = None
+    touched: list[flows.Moves] = []
     if "flows" in sheets:
-        stream, touched = flows.flow_stream(sheets["flows"], book, venue, scales, moves)
+        stream, moved = flows.flow_stream(sheets["flows"], book, venue, scales, moves)
         made.append(stream)
+        touched.append(moved)
+    if "commitments" in sheets:
+        stream, moved = commitment_stream(sheets["commitments"], book.names, venue, scales)
+        made.append(stream)
+        touched.append(moved)
     dated = [s.ts for s in made] + ([moves.ts] if moves else [])
     if "parameters" in sheets:
         dated.append(sheets["parameters"].times())
@@ -204,13 +210,11 @@ def _sheets(path: Path) -> dict[str, Sheet]:
     return sheets
 
 
-def _prove_positions(book: OpeningBook, touched: flows.Moves | None, venue: Venue) -> None:
+def _prove_positions(book: OpeningBook, touched: Sequence[flows.Moves], venue: Venue) -> None:
     # Every holding that the history can open needs a row, and so do the venue's own accounts.
-    pairs = int(book.holdings.account.size)
-    if touched is not None:
-        held: I64 = book.holdings.account << 32 | book.holdings.asset
-        moved = touched.account << 32 | touched.instrument
-        pairs = int(np.unique(np.concatenate([held, moved])).size)
+    keys: list[I64] = [book.holdings.account << 32 | book.holdings.asset]
+    keys += [moved.account << 32 | moved.instrument for moved in touched]
+    pairs = int(np.unique(np.concatenate(keys)).size)
     due = pairs + FIRST_USER * len(venue.instruments)
     if due > venue.limits.positions_max:
         own = due - pairs

@@ -5,6 +5,7 @@
 * ``open`` trades a signed quantity against the world outside. ``close`` takes a positive quantity
   off what is open: its direction follows from the recorded positions, opens, closes and
   liquidations before it, never from what a replay did meanwhile.
+* ``join`` puts cash into the shared pool and ``leave`` asks for it back.
 * ``liquidations`` carry a quantity signed like the position that was reduced. They are history,
   for comparison; in shadow mode they are booked as `LiquidationReported`.
 """
@@ -20,10 +21,12 @@ from tidegate.domain.events import (
     Deposited,
     Input,
     LiquidationReported,
+    PoolJoined,
+    PoolLeft,
     Traded,
     Withdrawn,
 )
-from tidegate.domain.instrument import CASH, Inverse
+from tidegate.domain.instrument import CASH, Inverse, Spot
 from tidegate.domain.units import I64, PPM, Amount, Lots, Money, Nanos, Ticks
 from tidegate.domain.venue import Venue
 from tidegate.drivers import recording_door as door
@@ -33,7 +36,7 @@ from tidegate.drivers.recording_sheet import Mask, Sheet, nearest
 from tidegate.drivers.recording_streams import FLOWS, Stream
 
 
-DEPOSIT, WITHDRAW, BORROW, REPAY, OPEN, CLOSE = range(6)
+DEPOSIT, WITHDRAW, BORROW, REPAY, OPEN, CLOSE, JOIN, LEAVE = range(8)
 _LAST: Final = np.iinfo(np.int64).max  # a liquidation without seq follows the flows of its moment
 
 
@@ -151,11 +154,12 @@ def flow_stream(
     unpriced = np.flatnonzero(trades & (price == 0))
     if unpriced.size:
         sheet.refuse(int(unpriced[0]), "price", "open and close must have a price", "none")
+    shared = ((kind == JOIN) | (kind == LEAVE)) & (asset != CASH)
+    sheet.refuse_first(shared, "asset", "only cash is put into the pool")
     _prove_beginnings(sheet, book, account, kind)
     moves = Moves(ts, seq, account, instrument, np.where(trades, lots, 0))
     lots = _directed(sheet, book, moves, kind, lots, history)
-    rows = np.flatnonzero(asset != CASH)
-    touched = Moves(ts[rows], seq[rows], account[rows], asset[rows], lots[rows])
+    touched = _touched(venue, Moves(ts, seq, account, asset, lots), kind)
 
     def build(start: int, stop: int) -> Iterator[Input]:
         columns = (ts, kind, account, asset, lots, price)
@@ -165,12 +169,27 @@ def flow_stream(
     return Stream(FLOWS, ts, seq, build), touched
 
 
+def _touched(venue: Venue, moves: Moves, kind: I64) -> Moves:
+    """Return every holding that flows may open: what they name, and what a pool may pay out."""
+    rows = np.flatnonzero(moves.instrument != CASH)
+    named = Moves(*(column[rows] for column in moves))
+    spot = np.flatnonzero([isinstance(i, Spot) for i in venue.instruments])
+    members = np.flatnonzero(kind == JOIN)
+    who = np.repeat(members, spot.size)
+    paid = Moves(*(column[who] for column in moves))
+    paid = paid._replace(instrument=np.tile(spot, members.size), lots=np.zeros_like(who))
+    return Moves(*(np.concatenate(pair) for pair in zip(named, paid, strict=True)))
+
+
 def _flow(ts: int, kind: int, account: int, asset: int, lots: int, price: int) -> Input:
     row = account + FIRST_USER
     if kind in (DEPOSIT, REPAY):
         return Deposited(ts=Nanos(ts), account=row, amount=Amount(lots), asset=asset)
     if kind in (WITHDRAW, BORROW):
         return Withdrawn(ts=Nanos(ts), account=row, amount=Amount(lots), asset=asset, settled=True)
+    if kind in (JOIN, LEAVE):
+        moved = PoolJoined if kind == JOIN else PoolLeft
+        return moved(ts=Nanos(ts), account=row, amount=Money(lots))
     return Traded(
         ts=Nanos(ts),
         instrument=asset,
@@ -187,7 +206,7 @@ def _prove_beginnings(sheet: Sheet, book: OpeningBook, account: I64, kind: I64) 
     # Whoever appears with a withdrawal, repayment or close was forgotten in the opening book.
     fresh, first = np.unique(account, return_index=True)
     early = first[fresh >= book.listed]
-    wrong = early[np.isin(kind[early], (WITHDRAW, REPAY, CLOSE))]
+    wrong = early[np.isin(kind[early], (WITHDRAW, REPAY, CLOSE, JOIN, LEAVE))]
     if wrong.size:
         row = int(wrong.min())
         name = sheet.cell(row, "account")

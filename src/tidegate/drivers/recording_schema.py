@@ -131,6 +131,21 @@ FILES: Final[Mapping[str, FileSpec]] = {
         holds="deposits, withdrawals, loans drawn and repaid, positions opened and closed",
         without="accounts do nothing by themselves: the book of the first moment only ages",
     ),
+    "commitments": FileSpec(
+        columns=(
+            _TS,
+            _SEQ,
+            _column("account", "text"),
+            _column("instrument", "text"),
+            _column("long_max", "decimal"),
+            _column("short_max", "decimal"),
+            _column("discount", "integer"),
+            _column("slope", "integer"),
+        ),
+        required=False,
+        holds="commitments of providers who take liquidated positions over",
+        without="nobody stands behind the market, whatever the stack's backstop says",
+    ),
     "parameters": FileSpec(
         columns=(_TS, _SEQ, _column("name", "text"), _column("value", "integer")),
         required=False,
@@ -160,7 +175,7 @@ FILES: Final[Mapping[str, FileSpec]] = {
     ),
 }
 
-FLOW_KINDS: Final = ("deposit", "withdraw", "borrow", "repay", "open", "close")
+FLOW_KINDS: Final = ("deposit", "withdraw", "borrow", "repay", "open", "close", "join", "leave")
 LIQUIDATION_KINDS: Final = ("market", "backstop", "adl", "auction")
 AGGRESSORS: Final = ("buy", "sell")
 SIDES: Final = ("bid", "ask")

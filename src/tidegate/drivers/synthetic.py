@@ -31,6 +31,11 @@ from tidegate.drivers.synthetic_markets import (
     lots_max,
     market_of,
 )
+from tidegate.drivers.synthetic_providers import (
+    PROVIDERS_MAX,
+    commitments,
+    provider_accounts,
+)
 from tidegate.drivers.synthetic_weather import SCENARIOS, Quotes, Scenario, quotes, weather
 
 
@@ -60,17 +65,23 @@ def make(
     accounts: int,
     seed: int,
     scenario: str = "october",
+    providers: int = 0,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write a synthetic recording into folder ``out``: the same bytes for the same arguments.
 
-    ``accounts`` within 100..1,000,000; ``scenario`` one of `SCENARIOS`. ``on_progress`` is told
-    (done, of) after each of five steps. Raise ConfigInvalid for anything else.
+    ``accounts`` within 100..1,000,000; ``scenario`` one of `SCENARIOS`; so many ``providers``, at
+    most 64, stand behind the markets for a stack with a backstop. ``on_progress`` is told (done,
+    of) after each of five steps. Raise ConfigInvalid for anything else.
     """
     low, high = ACCOUNTS
     if not low <= accounts <= high:
         raise ConfigInvalid(
             where="accounts", what=f"must lie within {low:_}..{high:_}", found=f"{accounts:_}"
+        )
+    if not 0 <= providers <= PROVIDERS_MAX:
+        raise ConfigInvalid(
+            where="providers", what=f"must lie within 0..{PROVIDERS_MAX}", found=f"{providers:_}"
         )
     if scenario not in SCENARIOS:
         raise ConfigInvalid(
@@ -87,10 +98,22 @@ def make(
     people = crowd(field_of(scale), accounts, streams)
     told(3, 5)
     book = _book(people)
+    if providers:
+        book = _backed(book, providers, scale)
     told(4, 5)
     venue = venue_of(scenario, story, book, accounts, seed)
     write_recording(out, venue, {"prices": _prices(said), **book})
     told(5, 5)
+
+
+def _backed(book: dict[str, Table], providers: int, scale: float) -> dict[str, Table]:
+    """Return the book with providers: their balances after everybody's, and their commitments."""
+    own = provider_accounts(providers, scale, NUMERAIRE).cast(book["accounts"].schema)
+    return {
+        **book,
+        "accounts": pa.concat_tables([book["accounts"], own]),
+        "commitments": commitments(providers, scale, BEGINS),
+    }
 
 
 def field_of(scale: float) -> Field:
@@ -110,12 +133,15 @@ def venue_of(name: str, story: Scenario, book: dict[str, Table], accounts: int, 
     positions = book["positions"]
     isolated = int(np.count_nonzero(positions["isolated_margin"].to_numpy()))
     rows = positions.num_rows + FIRST_USER * len(ASSETS)
+    backed = book["commitments"].num_rows if "commitments" in book else 0
     return Venue(
         name=f"synthetic-{name}",
         numeraire=NUMERAIRE,
         instruments=tuple(instrument_of(asset) for asset in ASSETS),
         limits=Limits(
-            accounts_max=accounts + isolated + FIRST_USER, positions_max=rows, orders_max=rows
+            accounts_max=book["accounts"].num_rows + isolated + FIRST_USER,
+            positions_max=rows + backed,
+            orders_max=rows,
         ),
         sources=(*INDICES, "venue"),
         markets=tuple(market_of(asset, scale) for asset in ASSETS),

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from tidegate.domain.book import EXTERNAL, FIRST_USER, FUND
+from tidegate.domain.book import EXTERNAL, FIRST_USER, FUND, POOL
 from tidegate.domain.effects import (
     BreakerMoved,
     Decision,
@@ -20,11 +20,13 @@ from tidegate.domain.effects import (
     HealthMoved,
     MarkMoved,
     OrdersPlaced,
+    PoolMoved,
     PositionsMoved,
     Posted,
     PostedBatch,
     ProfileMoved,
     Rejected,
+    TakenOver,
 )
 from tidegate.domain.events import ENDOGENOUS, DepthObserved, Input, PriceObserved
 from tidegate.domain.units import I64, PPM, SECOND, Money, Ppm, unpack
@@ -56,6 +58,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     forced_volume: Money  # sold, netted and deleveraged, at opening prices
     forced_by_shock: Money | None  # the same without any impact: a second run
     sold_volume: Money  # through the venue, at opening prices
+    backstop_volume: Money = Money(0)  # taken over by providers and the pool, at opening prices
+    backstop_forgone: Money = Money(0)  # what accounts gave up against the mark for it
     netted_volume: Money  # closed against one another, both sides, at opening prices
     peak_branching_ppm: Ppm
     orders: int
@@ -124,6 +128,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
             "forced_volume_by_shock_alone": units(self.forced_by_shock),
             "sold_volume": units(self.sold_volume),
             "netted_volume": units(self.netted_volume),
+            "backstop_volume": units(self.backstop_volume),
+            "backstop_forgone": units(self.backstop_forgone),
             "adl_volume": units(self.adl_volume),
             "adl_accounts": self.adl_accounts,
             "accounts": self.accounts,
@@ -149,9 +155,9 @@ class Meter:
         self._impact = [0] * n
         self._ordered: dict[int, int] = {}  # account << 32 | instrument: mark when ordered
         self._fund_at_start: I64 | None = None
-        self._fund_used: I64 = np.zeros(FIRST_USER - FUND, np.int64)
+        self._fund_used: I64 = np.zeros(POOL - FUND, np.int64)
         self._money: Counter[str] = Counter()
-        self._volume = {"sold": 0.0, "netted": 0.0, "adl": 0.0}
+        self._volume = {"sold": 0.0, "netted": 0.0, "adl": 0.0, "backstop": 0.0}
         self._value, self._proceeds = 0.0, 0.0
         self._peak_impact, self._peak_near = 0, 0
         self._events, self._regenerated, self._orders = 0, 0, 0
@@ -171,6 +177,8 @@ class Meter:
             OrdersPlaced: self._orders_placed,
             PositionsMoved: self._positions_moved,
             Deleveraged: self._deleveraged,
+            TakenOver: self._taken_over,
+            PoolMoved: self._pool_moved,
             DeficitFound: self._deficit_found,
             Posted: self._posted,
             PostedBatch: self._posted_batch,
@@ -200,7 +208,7 @@ class Meter:
             listener = hear.get(type(effect))
             if listener is not None:
                 listener(effect)
-        fund = state.book.cash[FUND:FIRST_USER]
+        fund = state.book.cash[FUND:POOL]
         if self._fund_at_start is None:
             self._fund_at_start = fund.copy()
         self._fund = int(fund.sum())
@@ -231,6 +239,8 @@ class Meter:
             forced_by_shock=None,
             sold_volume=volume["sold"],
             netted_volume=volume["netted"],
+            backstop_volume=volume["backstop"],
+            backstop_forgone=Money(money["given"]),
             peak_branching_ppm=Ppm(self._peak_near),
             orders=self._orders,
             accounts=state.book.accounts - FIRST_USER,
@@ -367,6 +377,22 @@ class Meter:
         self._sampler.put("bad_debt", self._money["bad_debt"])
         self._sampler.put("forgone", self._money["forgone"])
 
+    def _taken_over(self, effect: TakenOver) -> None:
+        columns = (effect.account, effect.instrument, effect.lots, effect.mark)
+        self._taken(*(unpack(column) for column in columns))
+        self._money["given"] += int(unpack(effect.forgone).sum())
+
+    def _pool_moved(self, effect: PoolMoved) -> None:
+        asset = unpack(effect.asset)
+        account = np.full(asset.size, effect.account, np.int64)
+        self._taken(account, asset, unpack(effect.lots), self._mark[asset])
+
+    def _taken(self, account: I64, instrument: I64, lots: I64, mark: I64) -> None:
+        value = notionals(self._stack.facts, instrument, lots, mark)
+        np.add.at(self.casualties.forced, account, np.rint(value).astype(np.int64))
+        self.casualties.hit(account, self._now or 0)
+        self._volume["backstop"] += self._at_opening(instrument, lots, mark)
+
     def _deficit_found(self, effect: DeficitFound) -> None:
         self._money["bad_debt"] += effect.amount
         self._money["socialised"] += effect.socialised
@@ -376,16 +402,16 @@ class Meter:
         self._sampler.put("socialised", self._money["socialised"])
 
     def _posted(self, effect: Posted) -> None:
-        if effect.reason == "fund" and FUND <= effect.debit < FIRST_USER:
+        if effect.reason == "fund" and FUND <= effect.debit < POOL:
             self._fund_used[effect.debit - FUND] += effect.amount
 
     def _posted_batch(self, effect: PostedBatch) -> None:
         if effect.reason != "fund" or effect.counter == EXTERNAL:
             return
         account, amount = unpack(effect.account), unpack(effect.amount)
-        if FUND <= effect.counter < FIRST_USER:
+        if FUND <= effect.counter < POOL:
             self._fund_used[effect.counter - FUND] += int(amount.sum())
-        drawn = (account >= FUND) & (account < FIRST_USER) & (amount < 0)
+        drawn = (account >= FUND) & (account < POOL) & (amount < 0)
         np.subtract.at(self._fund_used, account[drawn] - FUND, amount[drawn])
 
     def _refused(self, effect: Rejected) -> None:

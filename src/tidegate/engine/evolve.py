@@ -2,16 +2,20 @@
 
 import numpy as np
 
+from tidegate.domain.backing import DEPOSITORS, OFFERS
 from tidegate.domain.book import ACCOUNTS, move_all, post_all
 from tidegate.domain.effects import (
     AccountsOpened,
     BandMoved,
     BreakerMoved,
     CeilingMoved,
+    CommitmentKept,
     Decision,
     DeficitFound,
     Deleveraged,
+    DepositMoved,
     DepthMoved,
+    GuardMoved,
     MarketMoved,
     MarkMoved,
     ObservationKept,
@@ -19,6 +23,7 @@ from tidegate.domain.effects import (
     OrdersReduced,
     ParameterMoved,
     PeakMoved,
+    PoolMoved,
     PositionsMoved,
     Posted,
     PostedBatch,
@@ -30,6 +35,7 @@ from tidegate.domain.effects import (
     StagesTaken,
     ThrottleMoved,
     VolatilityMoved,
+    WaitingMoved,
 )
 from tidegate.domain.errors import CapacityExceeded
 from tidegate.domain.orders import place_all, reduce_all
@@ -97,8 +103,10 @@ def evolve(state: State, effect: Decision) -> None:
             state.paying.evolve(effect)
         case CeilingMoved(slot=slot):
             state.ceiling[slot], state.ceiling_at[slot] = effect.ceiling, effect.at
+        case CommitmentKept() | WaitingMoved() | GuardMoved() | DepositMoved() | PoolMoved():
+            _move_backing(state, effect)
         case _:
-            pass  # Rejected, HealthMoved, LimitsHeld, HealthBreached: words, not deeds
+            pass  # Rejected, HealthMoved, LimitsHeld and other receipts: words, not deeds
 
 
 def _posted(done: int, asked: int) -> None:
@@ -163,6 +171,34 @@ def _restrain(state: State, effect: Decision) -> None:
         case RungHeld():
             r.market[[RUNG_SINCE, CEILING]] = effect.since, effect.ceiling
             r.market[CEILING_UNTIL] = effect.until
+        case _:
+            raise AssertionError(effect)
+
+
+def _move_backing(state: State, effect: Decision) -> None:
+    b = state.backing
+    match effect:
+        case CommitmentKept(slot=k):
+            b.offer_account[k], b.offer_instrument[k] = effect.account, effect.instrument
+            b.offer_long[k], b.offer_short[k] = effect.long_max, effect.short_max
+            b.offer_discount[k], b.offer_slope[k] = effect.discount, effect.slope
+            b.counts[OFFERS] = max(int(b.counts[OFFERS]), k + 1)
+        case WaitingMoved():
+            b.since[unpack(effect.begun)], b.since[unpack(effect.over)] = effect.at, -1
+        case GuardMoved():
+            i, owner = unpack(effect.instrument), unpack(effect.owner)
+            b.market_spent[i], b.market_at[i] = unpack(effect.market_spent), effect.at
+            b.owner_spent[owner], b.owner_at[owner] = unpack(effect.owner_spent), effect.at
+        case DepositMoved(slot=k):
+            b.deposit_account[k], b.deposit[k] = effect.account, effect.deposit
+            b.deposit_product[k], b.deposit_scale[k] = effect.product, effect.scale
+            b.deposit_sum[k] = unpack(effect.sums)
+            b.counts[DEPOSITORS] = max(int(b.counts[DEPOSITORS]), k + 1)
+            b.pool[0] = effect.deposits
+        case PoolMoved():
+            b.pool[:] = effect.deposits, effect.product, effect.scale
+            b.pool_sum[unpack(effect.asset), effect.at_scale] = unpack(effect.sums)
+            b.pool_kept[unpack(effect.asset)] = unpack(effect.kept)
         case _:
             raise AssertionError(effect)
 

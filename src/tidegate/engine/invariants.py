@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tidegate.domain.book import CLEARING, FIRST_USER, FUND, TRANCHES_MAX, row_of
+from tidegate.domain.book import CLEARING, FIRST_USER, FUND, POOL, row_of
 from tidegate.domain.effects import (
     Decision,
     LimitsHeld,
@@ -46,7 +46,7 @@ def check(state: State, effects: Sequence[Decision]) -> None:
             case _:
                 pass
     assert not any(balance.values()), "INV-1 realised profit and cost balance in every asset"
-    assert (book.cash[FUND : FUND + TRANCHES_MAX] >= 0).all(), "INV-6 no tranche owes"
+    assert (book.cash[FUND : POOL + 1] >= 0).all(), "INV-6 no tranche owes, nor does the pool"
     assert Rung.NORMAL <= state.rung <= Rung.HALT, "INV-5 the breaker stands on a rung"
 
 

@@ -35,9 +35,9 @@ from tidegate.domain.events import (
 from tidegate.domain.instrument import CASH, Kind
 from tidegate.domain.units import PPB, Amount, pack, unpack
 from tidegate.engine.booking import Trades, book_trades, settlement, trades_at
+from tidegate.engine.caps import Moved, cap_refusal, ceilings
 from tidegate.engine.restraint import action_refusal, payout_refusal, trade_refusal
 from tidegate.engine.stable import initial_marks
-from tidegate.engine.caps import Moved, cap_refusal, ceilings
 from tidegate.engine.state import State
 from tidegate.kernels.fills import funding_due, interest_due
 from tidegate.safeguards.breaker import Rung

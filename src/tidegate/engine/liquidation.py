@@ -14,6 +14,7 @@ from tidegate.domain.effects import (
 from tidegate.domain.units import I64, PPM, SECOND, Money, Nanos, Ppm, pack
 from tidegate.engine.booking import book_trades, trades_at
 from tidegate.engine.market import View, sellable, worth_of_lot
+from tidegate.engine.never_worse import hold
 from tidegate.engine.pace import (
     deficit_for,
     depth_within,
@@ -22,7 +23,6 @@ from tidegate.engine.pace import (
     window_capacity,
 )
 from tidegate.engine.slicing import slices_due, slices_taken
-from tidegate.engine.never_worse import hold
 from tidegate.engine.state import SHIFT, State
 from tidegate.safeguards.breaker import Rung
 from tidegate.safeguards.planner import Plan

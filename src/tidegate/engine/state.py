@@ -9,13 +9,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegate.domain.backing import Backing
 from tidegate.domain.book import EXTERNAL, FUND, Book
 from tidegate.domain.facts import Facts
 from tidegate.domain.orders import Orders
-from tidegate.domain.restraint import Restraint
 from tidegate.domain.pace import Pace
+from tidegate.domain.restraint import Restraint
 from tidegate.domain.units import I64
 from tidegate.engine.paying import Paying
+from tidegate.kernels.stability import ONE
 from tidegate.safeguards.oracle import Quality
 from tidegate.safeguards.stack import Stack, copied
 
@@ -87,6 +89,7 @@ class State:
     pace: Pace
     ceiling: I64  # [capped assets whose debt ceiling expands, or none] Money
     ceiling_at: I64
+    backing: Backing
     names: list[str] = field(default_factory=list[str])
     rung: int = 0
     calm_since: int = -1
@@ -119,6 +122,13 @@ class State:
             pace=Pace.empty(n, venue.limits.accounts_max, venue.limits.positions_max),
             ceiling=np.zeros(declaration.caps.slots, np.int64),
             ceiling_at=np.zeros(declaration.caps.slots, np.int64),
+            backing=Backing.empty(
+                accounts=venue.limits.accounts_max,
+                instruments=n,
+                offers=declaration.backstop.offers_max,
+                depositors=declaration.backstop.pool.depositors_max,
+                product=ONE,
+            ),
             fund_peak=declaration.waterfall.fund(book),
         )
 
@@ -172,6 +182,9 @@ class State:
         if self.ceiling.size:
             yield "ceiling", self.ceiling
             yield "ceiling_at", self.ceiling_at
+        if self.backing.used:
+            for name, column in self.backing._asdict().items():
+                yield f"backing.{name}", column
 
     def scalars(self) -> dict[str, int]:
         """Return every scalar by name."""
@@ -216,6 +229,7 @@ class State:
             ("orders", state.orders),
             ("restraint", state.restraint),
             ("pace", state.pace),
+            ("backing", state.backing),
         ):
             homes |= {f"{group}.{name}": column for name, column in held._asdict().items()}
         for name, (kind, shape, raw) in columns.items():

@@ -12,6 +12,7 @@ from tidegate.domain.events import (
     AccountOpened,
     BookImported,
     ClockTicked,
+    CommitmentMade,
     Deposited,
     DepthObserved,
     FundingPaid,
@@ -22,6 +23,8 @@ from tidegate.domain.events import (
     OrdersExpired,
     OrdersFilled,
     ParameterChanged,
+    PoolJoined,
+    PoolLeft,
     PriceObserved,
     ScheduleObserved,
     SeedDrawn,
@@ -34,6 +37,7 @@ from tidegate.domain.events import (
 )
 from tidegate.domain.units import Nanos
 from tidegate.engine.answers import on_expiry, on_fills
+from tidegate.engine.backstop import on_commitment, take_over
 from tidegate.engine.deficits import settle
 from tidegate.engine.evolve import evolve
 from tidegate.engine.gates import deficit_watched, on_claimed_deposit, on_gated_withdrawal
@@ -49,8 +53,9 @@ from tidegate.engine.ledger import (
 )
 from tidegate.engine.liquidation import liquidate
 from tidegate.engine.market import View, grow_stale, measure_depth, observe, roll_windows
-from tidegate.engine.restraint import restrain
 from tidegate.engine.pace import on_schedule, on_seed
+from tidegate.engine.pool import on_join, on_leave
+from tidegate.engine.restraint import restrain
 from tidegate.engine.room import room_for
 from tidegate.engine.stakes import on_stake, on_unstake_request, on_unstaked
 from tidegate.engine.state import State
@@ -72,6 +77,8 @@ REQUESTS = (
     FundStaked,
     UnstakeRequested,
     Unstaked,
+    PoolJoined,
+    PoolLeft,
 )
 
 
@@ -161,13 +168,14 @@ def on_clock(state: State, event: ClockTicked, stack: Stack) -> list[Decision]:
 
 
 def protect(state: State, view: View, now: Nanos, stack: Stack) -> list[Decision]:
-    """Margin, breaker, waterfall, planner, route: the sentence this package exists to say."""
+    """Margin, breaker, backstop, waterfall, planner, route: the sentence we exist to say."""
     watched = watch(state, view, now, stack)
     view = replace(view, pace=watched.pace)
+    taken = take_over(state, view, watched.health, watched.rung, now, stack)
     paid = settle(state, view, watched.health, watched.rung, stack, now)
     seen = deficit_watched(state, watched.health, paid, now, stack)
     orders = liquidate(state, view, watched.health, watched.rung, now, stack)
-    return [*watched.effects, *paid, *seen, *orders]
+    return [*watched.effects, *taken, *paid, *seen, *orders]
 
 
 def on_signal(state: State, event: SignalObserved, stack: Stack) -> list[Decision]:
@@ -221,6 +229,12 @@ def on_account(state: State, event: Input, stack: Stack) -> list[Decision]:
             return on_unstake_request(state, event, stack)
         case Unstaked():
             return on_unstaked(state, event, stack)
+        case CommitmentMade():
+            return on_commitment(state, event, stack)
+        case PoolJoined():
+            return on_join(state, event, stack)
+        case PoolLeft():
+            return on_leave(state, event, stack)
         case _:
             raise AssertionError(event)
 

@@ -16,13 +16,16 @@ from tidegate.domain.effects import (
     ObservationKept,
     OrdersPlaced,
     OrdersReduced,
+    PoolMoved,
     PositionsMoved,
     PostedBatch,
     StagesTaken,
+    TakenOver,
 )
 from tidegate.domain.events import ClockTicked, OrdersExpired, OrdersFilled, PriceObserved
 from tidegate.domain.payers import DeleveragingCompared
 from tidegate.domain.units import PPM, unpack
+from tidegate.engine.backing_words import pooled, taken_over
 from tidegate.engine.reading import (
     clock_text,
     money_text,
@@ -116,6 +119,10 @@ class Teller:
                     said += self._deleveraged(effect, account)
                 case DeleveragingCompared():
                     said += self._compared(effect, account)
+                case TakenOver():
+                    said += [line("backstop", t) for t in taken_over(self, effect, account)]
+                case PoolMoved() if effect.account == account:
+                    said.append(line("pool", pooled(self, effect)))
                 case DeficitFound() if effect.account == account:
                     said.append(line("deficit", self._deficit(effect)))
                 case PostedBatch(reason="socialised") if effect.counter != account:

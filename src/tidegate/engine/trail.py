@@ -21,11 +21,13 @@ from tidegate.domain.effects import (
     ObservationKept,
     OrdersPlaced,
     OrdersReduced,
+    PoolMoved,
     PositionsMoved,
     Posted,
     PostedBatch,
     ProfileMoved,
     StagesTaken,
+    TakenOver,
 )
 from tidegate.domain.events import Input, OrdersExpired, OrdersFilled
 from tidegate.domain.instrument import CASH
@@ -167,7 +169,9 @@ class Trail:
                 return effect.counter == self.account or self._is_in(effect.account)
             case Deleveraged():
                 return self._is_in(effect.account) or self._is_in(effect.bankrupt)
-            case DeficitFound():
+            case TakenOver():
+                return self._is_in(effect.account) or self._is_in(effect.provider)
+            case DeficitFound() | PoolMoved():
                 return effect.account == self.account
             case _:
                 return False

@@ -16,6 +16,7 @@ from tidegate.domain.facts import MUTABLE, Facts
 from tidegate.domain.restraint import ACTIONS, pause_row
 from tidegate.domain.units import I64, MONEY_MAX, PPM
 from tidegate.domain.venue import Venue
+from tidegate.safeguards.backstop import Backstop
 from tidegate.safeguards.breaker import LadderBreaker
 from tidegate.safeguards.caps import Caps
 from tidegate.safeguards.margin import MarginModel
@@ -69,6 +70,7 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     rate: OptimalRate = OptimalRate()
     slices: Slicing = Slicing()
     route: AnyRoute = BookRoute()
+    backstop: Backstop = Backstop()
     waterfall: Waterfall = Waterfall()
     withdrawals: WithdrawalGate = WithdrawalGate()
     signals: SignalGate = SignalGate()
@@ -99,6 +101,7 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             *(self.rate.describe() if self.rate.active else ()),
             *(self.slices.describe() if self.slices.active else ()),
             *self.route.describe(),
+            *self.backstop.describe(),
             *self.waterfall.describe(),
             *self.withdrawals.describe(),
             *self.signals.describe(),
@@ -197,6 +200,7 @@ class Stack:
             planner=declaration.planner.scaled(venue),
             throttle=_throttle(declaration, venue),
             rate=declaration.rate.scaled(venue),
+            backstop=declaration.backstop.scaled(venue),
             waterfall=declaration.waterfall.scaled(venue),
             withdrawals=declaration.withdrawals.scaled(venue),
             caps=declaration.caps.bound(venue),

@@ -1,0 +1,458 @@
+"""Who takes over what the market does not: committed providers, asked account by account."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tidegate.domain.backing import OFFERS
+from tidegate.domain.book import FIRST_USER, FUND, Health, row_of
+from tidegate.domain.effects import (
+    CommitmentKept,
+    Decision,
+    GuardMoved,
+    PostedBatch,
+    TakenOver,
+    WaitingMoved,
+)
+from tidegate.domain.events import CommitmentMade
+from tidegate.domain.instrument import CASH, Kind
+from tidegate.domain.units import I64, PPM, Nanos, pack
+from tidegate.engine.booking import Trades, book_trades, trades_at
+from tidegate.engine.deficits import Purse
+from tidegate.engine.ledger import account_refusal, account_rows, rejected
+from tidegate.engine.market import View
+from tidegate.engine.pool import LoanDesk
+from tidegate.engine.state import State
+from tidegate.kernels.margin import assess_account, position_initial
+from tidegate.kernels.offers import (
+    STAIRS,
+    affordable,
+    best_offers,
+    in_distress,
+    loss_rate,
+    open_interest,
+)
+from tidegate.kernels.value import notional
+from tidegate.safeguards.breaker import Rung
+from tidegate.safeguards.oracle import Action
+from tidegate.safeguards.stack import Stack
+
+
+def take_over(
+    state: State, view: View, health: Health, rung: int, now: int, stack: Stack
+) -> list[Decision]:
+    """Return this step's takeovers. Nobody whom they touch is closed otherwise in this step.
+
+    ``health.best`` and ``health.equity`` of accounts given up, and ``health.equity`` of providers,
+    become zero: neither the planner nor the waterfall will choose a position that moved already.
+    """
+    policy = stack.declaration.backstop
+    if not policy.on:
+        return []
+    effects = _waiting(state, health, now)
+    if rung >= Rung.HALT:
+        return effects
+    accounts = _asked(state, health, now, stack)
+    if not accounts:
+        return effects
+    loans = LoanDesk.of(state, view, stack)
+    taken = [a for a in accounts if loans.take(a)]
+    _leave_alone(health, taken)
+    table = Table(state, view, health, stack, now, Purse.of(state, stack))
+    if policy.offers_max:
+        for account in accounts:
+            if health.best[account] < 0 and not table.full:
+                table.offer(account)
+    return [*effects, *loans.effects, *table.effects()]
+
+
+def _leave_alone(health: Health, accounts: list[int]) -> None:
+    health.best[accounts] = 0
+    health.equity[accounts] = 0
+
+
+def _waiting(state: State, health: Health, now: int) -> list[Decision]:
+    """Return who fell below maintenance with this step, and who is no longer below."""
+    n = health.best.size
+    waits, below = state.backing.since[:n] >= 0, health.best < 0
+    below[:FIRST_USER] = False
+    begun, over = np.flatnonzero(below & ~waits), np.flatnonzero(waits & ~below)
+    if not begun.size and not over.size:
+        return []
+    return [WaitingMoved(begun=pack(begun), over=pack(over), at=Nanos(now))]
+
+
+def _asked(state: State, health: Health, now: int, stack: Stack) -> list[int]:
+    """Return the accounts to be offered, those with the most equity for their margin first."""
+    policy = stack.declaration.backstop
+    out = np.zeros(health.best.size, np.int64)
+    n = in_distress(
+        state.book,
+        health.best,
+        health.equity,
+        health.required,
+        state.backing.since,
+        now,
+        policy.equity_below,
+        policy.patience_ns,
+        out,
+    )
+
+    def place(account: int) -> int:
+        return -int(health.equity[account]) * PPM // max(int(health.required[account]), 1)
+
+    return sorted(out[:n].tolist(), key=place)
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """One provider takes lots of one account at one discount."""
+
+    account: int
+    provider: int
+    instrument: int
+    lots: int  # signed change of the account
+    discount: int
+    forgone: int  # Money, by the account
+    fed: int  # Money of it, to the fund
+
+
+@dataclass(slots=True)
+class Table:
+    """Where accounts are offered in turn; remembers what this step has already taken."""
+
+    state: State
+    view: View
+    health: Health
+    stack: Stack
+    now: int
+    purse: Purse
+    fills: list[Fill] = field(default_factory=list[Fill])
+    held: dict[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int])
+    free: dict[int, int] = field(default_factory=dict[int, int])
+    market: dict[int, int] = field(default_factory=dict[int, int])  # Money taken in this step
+    owner: dict[int, int] = field(default_factory=dict[int, int])
+    promised: int = 0  # Money of the fund that bankrupt accounts will need
+
+    @property
+    def full(self) -> bool:
+        """Whether so many rows would be opened that the book could not hold one more."""
+        opened = sum(row_of(self.state.book, a, i) < 0 for a, i in self.held)
+        return self.state.book.rows_left - opened <= int(self.state.backing.counts[OFFERS])
+
+    def offer(self, account: int) -> None:
+        """Offer the contracts of one account; take nothing that would cost others their money.
+
+        An account with equity gives up no more than that; for one without, the fund must be able
+        to pay what is missing, the discount included, or the waterfall is left to decide.
+        """
+        book = self.state.book
+        rows = [
+            row
+            for row in account_rows(self.state, account)
+            if book.lots[row] and self.state.facts.kind[book.instrument[row]] != Kind.SPOT
+        ]
+        sizes = [self._size(int(book.instrument[row]), int(book.lots[row])) for row in rows]
+        total, equity = sum(sizes), int(self.health.equity[account])
+        if equity < 0 and not self.stack.declaration.backstop.fund_bears:
+            return
+        limit = self.stack.declaration.backstop.discount_max
+        if equity >= 0:
+            limit = min(limit, int(loss_rate(equity, total)))
+        before = (dict(self.held), dict(self.free), dict(self.market), dict(self.owner))
+        fills: list[Fill] = []
+        left = equity
+        for row in rows:
+            for fill in self._fills(account, row, limit):
+                forgone = min(fill.forgone, left) if equity >= 0 else fill.forgone
+                left -= forgone
+                fills.append(self._split(fill, forgone))
+        if equity < 0 and fills:
+            taken = sum(self._size(f.instrument, f.lots) for f in fills)
+            lack = -(equity * taken // total) + sum(f.forgone for f in fills)
+            if sum(self.purse.offer(self.promised + lack)) < self.promised + lack:
+                self.held, self.free, self.market, self.owner = before
+                return
+            self.promised += lack
+        if fills:
+            self.fills += fills
+            _leave_alone(self.health, [account])
+            self.health.equity[[f.provider for f in fills]] = 0
+
+    def _size(self, i: int, lots: int) -> int:
+        return int(notional(self.state.facts, i, lots, int(self.view.mark[i])))
+
+    def _split(self, fill: Fill, forgone: int) -> Fill:
+        """Return the fill with what the account gives up, and the fund's part of it."""
+        share = self.stack.declaration.backstop.provider_share
+        part = forgone * share // PPM
+        fed = forgone - part if self.stack.declaration.waterfall.tranches else 0
+        return Fill(
+            account=fill.account,
+            provider=fill.provider,
+            instrument=fill.instrument,
+            lots=fill.lots,
+            discount=fill.discount,
+            forgone=part + fed,
+            fed=fed,
+        )
+
+    def _fills(self, account: int, row: int, limit: int) -> list[Fill]:
+        """Return what providers take of one position, and remember it."""
+        book, backing = self.state.book, self.state.backing
+        i, lots = int(book.instrument[row]), int(book.lots[row])
+        side = 1 if lots > 0 else -1
+        want = min(abs(lots), self._guarded(account, i))
+        offers = self._offers(account, i) if want > 0 and self._good(i) else []
+        if not offers:
+            return []
+        most = backing.offer_long if side > 0 else backing.offer_short
+        slot = np.array(offers, np.int64)
+        provider = backing.offer_account[slot].tolist()
+        held = np.array([side * self._held(p, i) for p in provider], np.int64)
+        most = most[slot]
+        room = np.array(
+            [
+                self._room(p, i, side, max(0, int(m) - int(h)))
+                for p, m, h in zip(provider, most, held, strict=True)
+            ],
+            np.int64,
+        )
+        out = [np.zeros((STAIRS + 1) * slot.size, np.int64) for _ in range(3)]
+        discount, slope = backing.offer_discount[slot], backing.offer_slope[slot]
+        n = best_offers(want, limit, held, most, room, discount, slope, *out)
+        fills: list[Fill] = []
+        for k, size, price in zip(*(column[:n].tolist() for column in out), strict=True):
+            self._remember(account, provider[k], i, side * size)
+            fills.append(
+                Fill(
+                    account=account,
+                    provider=provider[k],
+                    instrument=i,
+                    lots=-side * size,
+                    discount=price,
+                    forgone=self._size(i, size) * price // PPM,
+                    fed=0,
+                )
+            )
+        return fills
+
+    def _good(self, i: int) -> bool:
+        oracle, coin = self.stack.declaration.oracle, int(self.state.facts.coin[i])
+        prices = {i, coin} - {CASH}
+        return all(
+            self.view.mark[p] and oracle.admits(Action.DELEVERAGE, int(self.view.quality[p]))
+            for p in prices
+        )
+
+    def _offers(self, account: int, i: int) -> list[int]:
+        """Return the slots of offers that may take from ``account``: healthy, not its own."""
+        book, backing = self.state.book, self.state.backing
+        found: list[int] = []
+        for slot in range(int(backing.counts[OFFERS])):
+            provider = int(backing.offer_account[slot])
+            if backing.offer_instrument[slot] != i or book.owner[provider] == book.owner[account]:
+                continue
+            row = row_of(book, provider, i)
+            if self.health.best[provider] >= 0 and not (row >= 0 and book.in_flight[row]):
+                found.append(slot)
+        return found
+
+    def _held(self, provider: int, i: int) -> int:
+        if (provider, i) in self.held:
+            return self.held[provider, i]
+        row = row_of(self.state.book, provider, i)
+        return int(self.state.book.lots[row]) if row >= 0 else 0
+
+    def _room(self, provider: int, i: int, side: int, most: int) -> int:
+        """Return how many lots the provider's margin carries beyond what it took already."""
+        return int(
+            affordable(
+                self.state.facts,
+                i,
+                self._held(provider, i),
+                side,
+                most,
+                int(self.view.mark[i]),
+                int(open_interest(self.state.book, i)),
+                self._free(provider),
+            )
+        )
+
+    def _free(self, provider: int) -> int:
+        if provider not in self.free:
+            self.free[provider] = free_margin(self.state, self.view.mark, provider)
+        return self.free[provider]
+
+    def _remember(self, account: int, provider: int, i: int, change: int) -> None:
+        before, mark = self._held(provider, i), int(self.view.mark[i])
+        crowd = int(open_interest(self.state.book, i))
+        dues = [
+            int(position_initial(self.state.facts, i, lots, mark, crowd))
+            for lots in (before, before + change)
+        ]
+        self.free[provider] = self._free(provider) - (dues[1] - dues[0]) - 2  # two roundings
+        self.held[provider, i] = before + change
+        size, owner = self._size(i, change), int(self.state.book.owner[account])
+        self.market[i] = self.market.get(i, 0) + size
+        self.owner[owner] = self.owner.get(owner, 0) + size
+
+    def _guarded(self, account: int, i: int) -> int:
+        """Return the lots that the guards of the market and of the owner let pass."""
+        lot = max(1, self._size(i, 1))
+        owner = int(self.state.book.owner[account])
+        room = min(
+            self._bucket(i)[0] - self.market.get(i, 0),
+            self._owner_bucket(owner)[0] - self.owner.get(owner, 0),
+        )
+        return max(0, room) // lot
+
+    def _bucket(self, i: int) -> tuple[int, int]:
+        policy, backing = self.stack.declaration.backstop, self.state.backing
+        elapsed = self.now - int(backing.market_at[i])
+        return policy.room(
+            most=policy.market_max, spent=int(backing.market_spent[i]), elapsed=elapsed
+        )
+
+    def _owner_bucket(self, owner: int) -> tuple[int, int]:
+        policy, backing = self.stack.declaration.backstop, self.state.backing
+        elapsed = self.now - int(backing.owner_at[owner])
+        return policy.room(
+            most=policy.account_max, spent=int(backing.owner_spent[owner]), elapsed=elapsed
+        )
+
+    def effects(self) -> list[Decision]:
+        """Return everything that was taken: receipt, trades, the fund's part, and the guards."""
+        if not self.fills:
+            return []
+        columns = {
+            name: np.array([getattr(f, name) for f in self.fills], np.int64)
+            for name in Fill.__slots__
+        }
+        account, fed, i = columns["account"], columns["fed"], columns["instrument"]
+        receipt = TakenOver(
+            **{name: pack(column) for name, column in columns.items()}, mark=pack(self.view.mark[i])
+        )
+        effects: list[Decision] = [receipt]
+        effects += book_trades(self.state, self._trades(columns), "backstop")
+        if fed.any():
+            fund = PostedBatch(
+                counter=FUND,
+                asset=CASH,
+                account=pack(account[fed > 0]),
+                amount=pack(-fed[fed > 0]),
+                reason="penalty",
+            )
+            effects.append(fund)
+        return [*effects, *self._guards()]
+
+    def _trades(self, columns: dict[str, I64]) -> Trades:
+        """Return both sides at the mark, moved by what the provider is given."""
+        i, lots = columns["instrument"], columns["lots"]
+        both, mark = np.concatenate([i, i]), self.view.mark[i]
+        who = np.concatenate([columns["account"], columns["provider"]])
+        signed = np.concatenate([lots, -lots])
+        at_mark = trades_at(self.state, who, both, signed, self.view.mark[both])
+        given = (columns["forgone"] - columns["fed"]).tolist()
+        up = [self._settled(k, m, up=True) for k, m in zip(i.tolist(), given, strict=True)]
+        down = [self._settled(k, m, up=False) for k, m in zip(i.tolist(), given, strict=True)]
+        shift = np.sign(lots) * (mark * columns["discount"] // PPM)
+        return Trades(
+            account=who,
+            instrument=both,
+            lots=signed,
+            price=np.concatenate([mark + shift, mark + shift]),
+            paid=at_mark.paid + np.array(up + [-m for m in down], np.int64),
+        )
+
+    def _settled(self, i: int, money: int, *, up: bool) -> int:
+        """Return Money in the instrument's settlement asset, rounded up or down."""
+        coin = int(self.state.facts.coin[i])
+        if coin < 0:
+            return money
+        price = max(1, int(self.view.mark[coin]) * int(self.state.facts.tick_value[coin]))
+        units = money * int(self.state.facts.units[coin])
+        return -(-units // price) if up else units // price
+
+    def _guards(self) -> list[Decision]:
+        policy = self.stack.declaration.backstop
+        if not policy.market_max and not policy.account_max:
+            return []
+        markets = sorted(self.market) if policy.market_max else []
+        owners = sorted(self.owner) if policy.account_max else []
+        spent = [self._bucket(i)[1] + self.market[i] for i in markets]
+        owned = [self._owner_bucket(a)[1] + self.owner[a] for a in owners]
+        return [
+            GuardMoved(
+                instrument=pack(np.array(markets, np.int64)),
+                market_spent=pack(np.array(spent, np.int64)),
+                owner=pack(np.array(owners, np.int64)),
+                owner_spent=pack(np.array(owned, np.int64)),
+                at=Nanos(self.now),
+            )
+        ]
+
+
+def free_margin(state: State, mark: I64, account: int) -> int:
+    """Return by how much an account's equity exceeds its initial margin at ``mark``, in Money."""
+    out = np.zeros(3, np.int64)
+    assess_account(state.book, state.facts, mark, account, -1, 0, 0, 0, 0, out)
+    return int(out[0]) - int(max(out[1], out[2]))
+
+
+def on_commitment(state: State, event: CommitmentMade, stack: Stack) -> list[Decision]:
+    """Keep a provider's commitment, if its margin could carry it as prices are now."""
+    if not stack.declaration.backstop.offers_max:
+        return []
+    a, i, backing = event.account, event.instrument, state.backing
+    if refusal := account_refusal(state, a):
+        return refusal
+    if not 0 <= i < len(stack.venue.instruments) or stack.facts.kind[i] == Kind.SPOT:
+        return rejected("instrument_unknown", f"commitment in instrument {i}")
+    if event.long_max < 0 or event.short_max < 0:
+        return rejected("amount_must_be_positive", f"commitment of account {a}")
+    if max(event.long_max, event.short_max) > stack.facts.lots_max[i]:
+        return rejected("amount_exceeds_limit", f"commitment of account {a} in instrument {i}")
+    if event.discount < 0 or event.slope < 0 or event.discount + event.slope > PPM:
+        return rejected("rate_out_of_range", f"{event.discount} and {event.slope} ppm")
+    used = int(backing.counts[OFFERS])
+    slot = next(
+        (
+            k
+            for k in range(used)
+            if backing.offer_account[k] == a and backing.offer_instrument[k] == i
+        ),
+        used,
+    )
+    if slot == backing.offer_account.size:
+        return rejected("commitments_are_full", f"all {slot} slots are taken")
+    if (event.long_max or event.short_max) and (refusal := _unaffordable(state, event)):
+        return refusal
+    return [
+        CommitmentKept(
+            slot=slot,
+            account=a,
+            instrument=i,
+            long_max=event.long_max,
+            short_max=event.short_max,
+            discount=event.discount,
+            slope=event.slope,
+        )
+    ]
+
+
+def _unaffordable(state: State, event: CommitmentMade) -> list[Decision]:
+    """Return a refusal where the account's free margin could not carry either side to its end."""
+    a, i = event.account, event.instrument
+    if not state.mark[i]:
+        return rejected("instrument_has_no_mark", f"commitment in instrument {i}")
+    row = row_of(state.book, a, i)
+    held = int(state.book.lots[row]) if row >= 0 else 0
+    free = free_margin(state, state.mark, a)
+    for side, most in ((1, event.long_max), (-1, event.short_max)):
+        want = max(0, most - side * held)
+        crowd = int(open_interest(state.book, i))
+        fits = affordable(state.facts, i, held, side, want, int(state.mark[i]), crowd, free)
+        if fits < want:
+            return rejected("below_initial_margin", f"account {a} could take {fits} of {want} lots")
+    return []
