@@ -33,8 +33,3 @@ def column(*numbers: int) -> NDArray[Any]:
     out = np.empty(len(numbers), object)
     out[:] = [int(n) for n in numbers]
     return out
-
-
-def scaled(number: float | str, scale: int) -> int:
-    """Return a decimal number as an integer of ``scale``: exact, or rounded to the nearest."""
-    return round(Fraction(repr(number) if isinstance(number, float) else number) * scale)
