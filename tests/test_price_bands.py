@@ -19,6 +19,7 @@ from tidegate.domain.errors import ConfigInvalid
 from tidegate.domain.events import Deposited, ParameterChanged, Traded, Withdrawn
 from tidegate.domain.restraint import ACTIONS, CELLS, pause_row
 from tidegate.domain.units import SECOND
+from tidegate.drivers.verdict import Meter
 from tidegate.engine.state import State
 from tidegate.kernels.bands_limit import LIMIT, NORMAL, PAUSED
 from tidegate.safeguards.planner import StagedPlanner
@@ -516,3 +517,18 @@ def test_the_stack_file_selects_bands(tmp_path):
     stack = Stack.bind(type(Desk(venue_of(perp())).stack.declaration).load(path), venue_of(perp()))
     assert stack.declaration.bands.rule("PERP").width == 10_000
     assert stack.declaration.bands.market.levels == (50_000,)
+
+
+def test_a_verdict_counts_the_time_of_pauses():
+    d = banded(BandRule(velocity=10_000))
+    meter = Meter(d.stack)
+
+    def look(event) -> None:
+        meter.observe(0, event, d.send(event), d.state, [0])
+
+    look(d.later(1).priced(10_000))
+    look(d.later(1).priced(9_000))  # paused for five seconds
+    look(d.later(2).priced(9_000))
+    look(d.later(3).priced(9_000))
+    look(d.later(4).priced(9_000))
+    assert meter.verdict(d.state).paused_seconds == 5.0

@@ -13,11 +13,13 @@ import numpy as np
 
 from tidegate.domain.book import EXTERNAL, FIRST_USER, FUND
 from tidegate.domain.effects import (
+    BandMoved,
     BreakerMoved,
     Decision,
     DeficitFound,
     Deleveraged,
     HealthMoved,
+    MarketMoved,
     MarkMoved,
     OrdersPlaced,
     PositionsMoved,
@@ -31,6 +33,7 @@ from tidegate.domain.units import I64, PPM, SECOND, Money, Ppm, unpack
 from tidegate.drivers.casualties import F64, Casualties, initial_rate, notionals
 from tidegate.drivers.series import Sampler, Series
 from tidegate.engine.state import State
+from tidegate.kernels.bands_limit import PAUSED
 from tidegate.safeguards.stack import Stack
 
 
@@ -69,6 +72,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     regenerated: int
     rejected: dict[str, int]
     digest: str
+    paused_seconds: float = 0.0  # while a band or a market-wide level paused any instrument
 
     @property
     def cascade_ratio(self) -> float | None:
@@ -113,6 +117,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
             "insolvent_seconds": self.insolvent_seconds,
             "capital_efficiency": units(self.initial_margin_ppm),
             "halt_seconds": self.rung_seconds[HALT],
+            "paused_seconds": self.paused_seconds,
             "regenerated_share": self.regenerated / self.events if self.events else 0.0,
             "digest": self.digest,
             "borne_by_others": units(self.borne_by_others),
@@ -160,6 +165,8 @@ class Meter:
         self._rung, self._deficit, self._fund = 0, 0, 0
         self._rung_ns = [0] * len(RUNGS)
         self._insolvent_ns = 0
+        self._paused: set[int] = set()  # instruments; -1: everything
+        self._paused_ns = 0
         self._rates: list[float] = []
         self._rated_at: int | None = None
         self._opened = False
@@ -168,6 +175,8 @@ class Meter:
             ProfileMoved: self._profile_moved,
             HealthMoved: self._health_moved,
             BreakerMoved: self._breaker_moved,
+            BandMoved: self._band_moved,
+            MarketMoved: self._market_moved,
             OrdersPlaced: self._orders_placed,
             PositionsMoved: self._positions_moved,
             Deleveraged: self._deleveraged,
@@ -245,6 +254,7 @@ class Meter:
             regenerated=self._regenerated,
             rejected=dict(sorted(self._rejected.items())),
             digest=state.digest(),
+            paused_seconds=self._paused_ns / SECOND,
         )
 
     def _pass_time(self, ts: int) -> None:
@@ -253,6 +263,8 @@ class Meter:
         self._rung_ns[self._rung] += elapsed
         if self._deficit > self._fund:
             self._insolvent_ns += elapsed
+        if self._paused:
+            self._paused_ns += elapsed
 
     def _feel(self, event: Input, impact_ppm: Sequence[int]) -> None:
         for i, now in enumerate(impact_ppm):
@@ -309,6 +321,18 @@ class Meter:
     def _breaker_moved(self, effect: BreakerMoved) -> None:
         self._rung = effect.rung
         self._sampler.peak("rung", effect.rung)
+
+    def _band_moved(self, effect: BandMoved) -> None:
+        if effect.phase == PAUSED:
+            self._paused.add(effect.instrument)
+        else:
+            self._paused.discard(effect.instrument)
+
+    def _market_moved(self, effect: MarketMoved) -> None:
+        if effect.until:
+            self._paused.add(-1)
+        else:
+            self._paused.discard(-1)
 
     def _orders_placed(self, effect: OrdersPlaced) -> None:
         account, instrument = unpack(effect.account), unpack(effect.instrument)
