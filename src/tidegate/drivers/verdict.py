@@ -117,7 +117,6 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
             "insolvent_seconds": self.insolvent_seconds,
             "capital_efficiency": units(self.initial_margin_ppm),
             "halt_seconds": self.rung_seconds[HALT],
-            "paused_seconds": self.paused_seconds,
             "regenerated_share": self.regenerated / self.events if self.events else 0.0,
             "digest": self.digest,
             "borne_by_others": units(self.borne_by_others),
@@ -134,6 +133,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
             "accounts": self.accounts,
             "orders": self.orders,
             "rung_seconds": dict(zip(RUNGS, self.rung_seconds, strict=True)),
+            "paused_seconds": self.paused_seconds,
             "events": self.events,
             "rejected": self.rejected,
         }
