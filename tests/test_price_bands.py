@@ -1,5 +1,9 @@
 """Bands, limit states, pauses and flags: what they stop, whom they let through, until when."""
 
+from importlib.resources import as_file, files
+from itertools import takewhile
+
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,11 +23,17 @@ from tidegate.domain.errors import ConfigInvalid
 from tidegate.domain.events import Deposited, ParameterChanged, Traded, Withdrawn
 from tidegate.domain.restraint import ACTIONS, CELLS, pause_row
 from tidegate.domain.units import SECOND
+from tidegate.drivers.recording import load
+from tidegate.drivers.replay import Replay
+from tidegate.drivers.synthetic import make
+from tidegate.drivers.verdict import Meter
+from tidegate.engine.explain import explain
 from tidegate.engine.state import State
 from tidegate.kernels.bands_limit import LIMIT, NORMAL, PAUSED
+from tidegate.ports import Record
 from tidegate.safeguards.planner import StagedPlanner
 from tidegate.safeguards.price_bands import BandRule, MarketLevels, PriceBands
-from tidegate.safeguards.stack import Stack
+from tidegate.safeguards.stack import SafeguardStack, Stack
 from tidegate.safeguards.waterfall import Waterfall
 
 
@@ -513,6 +523,61 @@ def test_the_stack_file_selects_bands(tmp_path):
         '[bands.market]\nsymbol = "PERP"\nlevels = [50_000]\n',
         encoding="utf-8",
     )
-    stack = Stack.bind(type(Desk(venue_of(perp())).stack.declaration).load(path), venue_of(perp()))
+    stack = Stack.bind(SafeguardStack.load(path), venue_of(perp()))
     assert stack.declaration.bands.rule("PERP").width == 10_000
     assert stack.declaration.bands.market.levels == (50_000,)
+
+
+def test_a_verdict_counts_the_time_of_pauses():
+    d = banded(BandRule(velocity=10_000))
+    meter = Meter(d.stack)
+
+    def look(event) -> None:
+        meter.observe(0, event, d.send(event), d.state, [0])
+
+    look(d.later(1).priced(10_000))
+    look(d.later(1).priced(9_000))  # paused for five seconds
+    look(d.later(2).priced(9_000))
+    look(d.later(3).priced(9_000))
+    look(d.later(4).priced(9_000))
+    assert meter.verdict(d.state).paused_seconds == 5.0
+
+
+def test_whoever_asks_why_is_told_where_the_band_was():
+    d = forced(BandRule(width=50_000))
+    effects = d.send(d.later(1).priced(9_500))
+    assert d.of(OrdersPlaced, effects)
+    records = [Record(0, d.priced(9_500), tuple(effects))]
+    told = explain(records, U, 0, d.stack, ["user 0", "user 1"])
+    (said,) = [line for line in told if line.startswith("band")]
+    assert "95.00..105.00, at its limit, since seq 0 (at_band)" in said
+
+
+@pytest.fixture(scope="module")
+def crash(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("crash") / "october"
+    make(folder, accounts=150, seed=7)
+    return load(folder)
+
+
+def test_each_changes_what_happens_in_a_replay(crash):
+    """A safeguard counts only when a stack file selects it and a crash goes another way for it."""
+    with as_file(files("tidegate.stacks") / "guarded.toml") as path:
+        guarded = SafeguardStack.load(path)
+    change = msgspec.structs.replace
+    slower = tuple(change(step, pace=300_000) for step in guarded.breaker.steps)
+    stacks = {
+        "guarded": guarded,
+        "bands": change(guarded, bands=bands(BandRule(width=20_000))),
+        "slower": change(guarded, breaker=change(guarded.breaker, steps=slower)),
+        "smooth": change(guarded, breaker=change(guarded.breaker, steps=slower, smooth=True)),
+    }
+    found = set()
+    for stack in stacks.values():
+        turning = Replay(recording=crash, stack=Stack.bind(stack, crash.venue))
+        until = crash.begins + 190 * SECOND
+        for event in takewhile(lambda e, until=until: e.ts <= until, crash.events()):
+            turning._until(event.ts)
+            turning._exogenous(event)
+        found.add(turning.state.book.cash.tobytes() + turning.state.book.lots.tobytes())
+    assert len(found) == len(stacks)

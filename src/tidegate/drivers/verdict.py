@@ -13,11 +13,13 @@ import numpy as np
 
 from tidegate.domain.book import EXTERNAL, FIRST_USER, FUND, POOL
 from tidegate.domain.effects import (
+    BandMoved,
     BreakerMoved,
     Decision,
     DeficitFound,
     Deleveraged,
     HealthMoved,
+    MarketMoved,
     MarkMoved,
     OrdersPlaced,
     PoolMoved,
@@ -33,6 +35,7 @@ from tidegate.domain.units import I64, PPM, SECOND, Money, Ppm, unpack
 from tidegate.drivers.casualties import F64, Casualties, initial_rate, notionals
 from tidegate.drivers.series import Sampler, Series
 from tidegate.engine.state import State
+from tidegate.kernels.bands_limit import PAUSED
 from tidegate.safeguards.stack import Stack
 
 
@@ -73,6 +76,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     regenerated: int
     rejected: dict[str, int]
     digest: str
+    paused_seconds: float = 0.0  # while a band or a market-wide level paused any instrument
 
     @property
     def cascade_ratio(self) -> float | None:
@@ -135,6 +139,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
             "accounts": self.accounts,
             "orders": self.orders,
             "rung_seconds": dict(zip(RUNGS, self.rung_seconds, strict=True)),
+            "paused_seconds": self.paused_seconds,
             "events": self.events,
             "rejected": self.rejected,
         }
@@ -166,6 +171,8 @@ class Meter:
         self._rung, self._deficit, self._fund = 0, 0, 0
         self._rung_ns = [0] * len(RUNGS)
         self._insolvent_ns = 0
+        self._paused: set[int] = set()  # instruments; -1: everything
+        self._paused_ns = 0
         self._rates: list[float] = []
         self._rated_at: int | None = None
         self._opened = False
@@ -174,6 +181,8 @@ class Meter:
             ProfileMoved: self._profile_moved,
             HealthMoved: self._health_moved,
             BreakerMoved: self._breaker_moved,
+            BandMoved: self._band_moved,
+            MarketMoved: self._market_moved,
             OrdersPlaced: self._orders_placed,
             PositionsMoved: self._positions_moved,
             Deleveraged: self._deleveraged,
@@ -255,6 +264,7 @@ class Meter:
             regenerated=self._regenerated,
             rejected=dict(sorted(self._rejected.items())),
             digest=state.digest(),
+            paused_seconds=self._paused_ns / SECOND,
         )
 
     def _pass_time(self, ts: int) -> None:
@@ -263,6 +273,8 @@ class Meter:
         self._rung_ns[self._rung] += elapsed
         if self._deficit > self._fund:
             self._insolvent_ns += elapsed
+        if self._paused:
+            self._paused_ns += elapsed
 
     def _feel(self, event: Input, impact_ppm: Sequence[int]) -> None:
         for i, now in enumerate(impact_ppm):
@@ -320,6 +332,18 @@ class Meter:
     def _breaker_moved(self, effect: BreakerMoved) -> None:
         self._rung = effect.rung
         self._sampler.peak("rung", effect.rung)
+
+    def _band_moved(self, effect: BandMoved) -> None:
+        if effect.phase == PAUSED:
+            self._paused.add(effect.instrument)
+        else:
+            self._paused.discard(effect.instrument)
+
+    def _market_moved(self, effect: MarketMoved) -> None:
+        if effect.until:
+            self._paused.add(-1)
+        else:
+            self._paused.discard(-1)
 
     def _orders_placed(self, effect: OrdersPlaced) -> None:
         account, instrument = unpack(effect.account), unpack(effect.instrument)

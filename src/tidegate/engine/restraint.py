@@ -33,6 +33,7 @@ from tidegate.kernels.bands_limit import (
     mean,
     note,
 )
+from tidegate.safeguards.oracle import Quality
 from tidegate.safeguards.price_bands import BandRule, PriceBands
 from tidegate.safeguards.stack import Stack
 
@@ -67,6 +68,9 @@ def restrain(state: State, view: View, now: int, stack: Stack) -> list[Decision]
         effects += _market(state, view, now, stack)
     if bands.instruments:
         for i, instrument in enumerate(stack.venue.instruments):
+            # A band moves with its own prices; time alone matters at the band and in a pause.
+            if view.moved != i and state.restraint.phase[i] == NORMAL:
+                continue
             rule = bands.rule(instrument.symbol)
             if rule.active and view.mark[i]:
                 effects += _Banded(state, view, i, now, bands, rule).moves()
@@ -113,7 +117,8 @@ class _Banded:
     ) -> None:
         self.r, self.i, self.now = state.restraint, i, now
         self.bands, self.rule = bands, rule
-        self.price, self.fresh = int(view.mark[i]), view.moved == i
+        self.price = int(view.mark[i])
+        self.fresh = view.moved == i and view.quality[i] < Quality.STALE  # silence is no price
         self.was = Held(*(int(getattr(self.r, name)[i]) for name in Held._fields))
         self.effects: list[Decision] = []
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from tidegate.domain.book import FIRST_USER
 from tidegate.domain.effects import (
+    BandMoved,
     BreakerMoved,
     Decision,
     DeficitFound,
@@ -316,9 +317,20 @@ class Teller:
                     f"{sure}, {quality}{reason}{n}",
                 )
             )
+            said += self._band(standing, i)
             seen = standing.observations.items()
             said += [self._observation(o, i) for (at, _), o in sorted(seen) if at == i]
         return said
+
+    def _band(self, standing: Standing, i: int) -> list[str]:
+        """Return where the instrument might trade then, if it had a band or was paused."""
+        last = standing.bands.get(i)
+        if last is None or not isinstance(last.effect, BandMoved):
+            return []
+        b = last.effect
+        state = ("", ", at its limit", f", paused until {clock_text(b.until)}")[b.phase]
+        ends = f"{self.price(i, b.low)}..{self.price(i, b.high)}" if b.high else "none"
+        return [line("band", f"{ends}{state}, since seq {last.seq:,} ({b.reason})")]
 
     def _observation(self, said: Said, i: int) -> str:
         seen = said.effect
@@ -390,5 +402,9 @@ def _alarm(effect: BreakerMoved) -> str:
             return f"the fund was {percent_text(value)} below its peak"
         case "doubtful":
             return f"{value:,} prices were doubtful"
+        case "drop":
+            return f"the next price lay {percent_text(value)} below the mark"
+        case "expired":
+            return "the longest time of a halt was over"
         case _:
             return effect.reason.replace("_", " ")

@@ -12,6 +12,7 @@ import numpy as np
 
 from tidegate.domain.effects import (
     AccountsOpened,
+    BandMoved,
     BreakerMoved,
     Decision,
     DeficitFound,
@@ -73,6 +74,7 @@ class Standing:
     lots: dict[int, int]  # the account's positions before this record
     cost: dict[int, int]
     cash: int
+    bands: dict[int, Said] = field(default_factory=dict[int, Said])  # by instrument: the last
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,7 @@ class Trail:
             near=dict(now.near),
             lots=dict(now.lots),
             cost=dict(now.cost),
+            bands=dict(now.bands),
         )
 
     def _learn(self, record: Record, effect: Decision) -> None:
@@ -145,6 +148,8 @@ class Trail:
                 self._now.observations[i, s] = said
             case ProfileMoved(instrument=i):
                 self._now.near[i] = effect.near
+            case BandMoved(instrument=i):
+                self._now.bands[i] = said
             case BreakerMoved():
                 self._now = replace(self._now, rung=said)
             case HealthMoved():
