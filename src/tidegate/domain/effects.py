@@ -235,6 +235,23 @@ class SignalKept(Effect, frozen=True, kw_only=True):
     at: Nanos
 
 
+class ParameterScheduled(Effect, frozen=True, kw_only=True):
+    """A change of one parameter cell was announced, or begins its ramp or grace period."""
+
+    slot: int
+    column: str
+    row: int
+    start: int
+    target: int
+    at: Nanos  # when it begins to take effect
+
+
+class ParameterSettled(Effect, frozen=True, kw_only=True):
+    """A change is complete, its grace period included, or was withdrawn: its slot is free."""
+
+    slot: int
+
+
 class ParameterMoved(Effect, frozen=True, kw_only=True):
     """One cell of the venue's parameter columns changed."""
 
@@ -265,6 +282,8 @@ Decision: TypeAlias = (
     | PeakMoved
     | SignalKept
     | ParameterMoved
+    | ParameterScheduled
+    | ParameterSettled
 )
 
 # Every reason a `Posted`, `PostedBatch` or `PositionsMoved` may carry.

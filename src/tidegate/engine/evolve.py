@@ -15,6 +15,8 @@ from tidegate.domain.effects import (
     OrdersPlaced,
     OrdersReduced,
     ParameterMoved,
+    ParameterScheduled,
+    ParameterSettled,
     PeakMoved,
     PositionsMoved,
     Posted,
@@ -26,6 +28,7 @@ from tidegate.domain.effects import (
     VolatilityMoved,
 )
 from tidegate.domain.errors import CapacityExceeded
+from tidegate.domain.facts import GOVERNED
 from tidegate.domain.orders import place_all, reduce_all
 from tidegate.domain.units import unpack
 from tidegate.engine.state import LEVELS_MAX, State
@@ -68,6 +71,14 @@ def evolve(state: State, effect: Decision) -> None:
         case SignalKept():
             state.signal[effect.slot] = effect.value
             state.signal_at[effect.slot] = effect.at
+        case ParameterScheduled(slot=k):
+            pending = state.pending
+            pending.column[k] = GOVERNED.index(effect.column) + 1
+            pending.row[k], pending.at[k] = effect.row, effect.at
+            pending.start[k], pending.target[k] = effect.start, effect.target
+        case ParameterSettled(slot=k):
+            for column in state.pending:
+                column[k] = 0
         case ParameterMoved():
             getattr(state.facts, effect.column)[effect.row] = effect.value
         case _:

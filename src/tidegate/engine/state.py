@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tidegate.domain.book import EXTERNAL, FUND, Book
 from tidegate.domain.facts import Facts
 from tidegate.domain.orders import Orders
+from tidegate.domain.pending import Pending
 from tidegate.domain.units import I64
 from tidegate.safeguards.oracle import Quality
 from tidegate.safeguards.stack import Stack, copied
@@ -79,6 +80,7 @@ class State:
     staged_at: I64  # [accounts_max] when the account's last stage began; -1: never
     signal: I64  # [signals] last clamped value
     signal_at: I64  # [signals] -1: never
+    pending: Pending = field(default_factory=Pending.empty)  # parameters on their way
     names: list[str] = field(default_factory=list[str])
     rung: int = 0
     calm_since: int = -1
@@ -147,6 +149,9 @@ class State:
         ):
             for name, column in columns._asdict().items():
                 yield f"{group}.{name}", column
+        if self.pending.live:
+            for name, column in self.pending._asdict().items():
+                yield f"pending.{name}", column
         yield "staged_at", self.staged_at[:accounts]
         yield "signal", self.signal
         yield "signal_at", self.signal_at
@@ -190,6 +195,7 @@ class State:
             ("facts", state.facts),
             ("market", state.market),
             ("orders", state.orders),
+            ("pending", state.pending),
         ):
             homes |= {f"{group}.{name}": column for name, column in held._asdict().items()}
         for name, (kind, shape, raw) in columns.items():

@@ -5,7 +5,7 @@ This is the only file that knows the order of things.
 
 from collections.abc import Iterable, Sequence
 
-from tidegate.domain.effects import Decision, ParameterMoved, Rejected, SignalKept
+from tidegate.domain.effects import Decision, Rejected, SignalKept
 from tidegate.domain.errors import CapacityExceeded
 from tidegate.domain.events import (
     AccountOpened,
@@ -20,6 +20,7 @@ from tidegate.domain.events import (
     OrdersExpired,
     OrdersFilled,
     ParameterChanged,
+    ParameterProposed,
     PriceObserved,
     SignalObserved,
     Traded,
@@ -30,6 +31,7 @@ from tidegate.domain.units import Nanos
 from tidegate.engine.answers import on_expiry, on_fills
 from tidegate.engine.deficits import settle
 from tidegate.engine.evolve import evolve
+from tidegate.engine.governance import due_parameters, on_parameter
 from tidegate.engine.invariants import check
 from tidegate.engine.ledger import (
     on_deposit,
@@ -47,7 +49,7 @@ from tidegate.engine.market import View, grow_stale, measure_depth, observe, rol
 from tidegate.engine.room import room_for
 from tidegate.engine.state import State
 from tidegate.engine.watch import watch
-from tidegate.safeguards.stack import Stack, parameter_cell, parameter_max
+from tidegate.safeguards.stack import Stack
 
 
 NANOS_MAX = 2**62  # the year 2116: no sum of two times can wrap
@@ -112,7 +114,7 @@ def respond(state: State, event: Input, stack: Stack) -> list[Decision]:
             return on_expiry(state, event, stack)
         case SignalObserved():
             return on_signal(state, event, stack)
-        case ParameterChanged():
+        case ParameterChanged() | ParameterProposed():
             return on_parameter(state, event, stack)
         case _:
             return on_account(state, event, stack)
@@ -138,7 +140,7 @@ def protect(state: State, view: View, now: Nanos, stack: Stack) -> list[Decision
     watched = watch(state, view, now, stack)
     paid = settle(state, view, watched.health, watched.rung, stack)
     orders = liquidate(state, view, watched.health, watched.rung, now, stack)
-    return [*watched.effects, *paid, *orders]
+    return [*watched.effects, *paid, *orders, *due_parameters(state, now, stack)]
 
 
 def on_signal(state: State, event: SignalObserved, stack: Stack) -> list[Decision]:
@@ -153,16 +155,6 @@ def on_signal(state: State, event: SignalObserved, stack: Stack) -> list[Decisio
         detail = f"{event.name} by {event.model} {event.version}: {event.confidence} ppm"
         return [Rejected(code="signal_not_confident", detail=detail)]
     return [SignalKept(slot=slot, value=bound.clamp(event.value), said=event.value, at=event.ts)]
-
-
-def on_parameter(state: State, event: ParameterChanged, stack: Stack) -> list[Decision]:
-    """Change one cell of the venue's parameter columns, from now on."""
-    cell = parameter_cell(state.facts, stack.venue, event.name)
-    if cell is None:
-        return [Rejected(code="parameter_unknown", detail=event.name)]
-    if not 0 <= event.value <= parameter_max(stack, *cell):
-        return [Rejected(code="rate_out_of_range", detail=f"{event.name} = {event.value}")]
-    return [ParameterMoved(column=cell[0], row=cell[1], value=event.value)]
 
 
 def on_account(state: State, event: Input, stack: Stack) -> list[Decision]:

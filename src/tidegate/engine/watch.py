@@ -13,6 +13,7 @@ from tidegate.domain.effects import (
     ProfileMoved,
 )
 from tidegate.domain.units import I64, Money, Nanos, Ppm, pack, share_floor
+from tidegate.engine.governance import judged_facts
 from tidegate.engine.market import View
 from tidegate.engine.state import State
 from tidegate.kernels.depth import depth_buckets
@@ -37,7 +38,11 @@ class Watched:
 def watch(state: State, view: View, now: int, stack: Stack) -> Watched:
     """Sweep all accounts at ``view`` and let the breaker judge what it sees."""
     health = stack.declaration.margin.assess(
-        state.book, state.facts, mark=view.mark, low=view.low, high=view.high
+        state.book,
+        judged_facts(state, now, stack),
+        mark=view.mark,
+        low=view.low,
+        high=view.high,
     )
     effects: list[Decision] = []
     near = state.market.near

@@ -16,6 +16,7 @@ from tidegate.domain.facts import MUTABLE, Facts
 from tidegate.domain.units import I64, MONEY_MAX, PPM
 from tidegate.domain.venue import Venue
 from tidegate.safeguards.breaker import LadderBreaker
+from tidegate.safeguards.governance import Governance
 from tidegate.safeguards.margin import MarginModel
 from tidegate.safeguards.oracle import OracleGuard
 from tidegate.safeguards.planner import StagedPlanner
@@ -58,6 +59,7 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     route: AnyRoute = BookRoute()
     waterfall: Waterfall = Waterfall()
     signals: SignalGate = SignalGate()
+    governance: Governance = Governance()
 
     @property
     def digest(self) -> str:
@@ -80,6 +82,7 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             *self.route.describe(),
             *self.waterfall.describe(),
             *self.signals.describe(),
+            *self.governance.describe(),
         ]
 
 
@@ -226,7 +229,7 @@ def parameter_max(stack: Stack, column: str, row: int) -> int:
     """
     facts = stack.facts
     match column:
-        case "penalty":
+        case "penalty" | "tier_maintenance" | "tier_initial":
             return PPM
         case "debt_maintenance" | "debt_initial":
             return max(PPM, int(facts.debt_maintenance[row]), int(facts.debt_initial[row]))
@@ -241,10 +244,13 @@ def parameter_max(stack: Stack, column: str, row: int) -> int:
 def parameter_cell(facts: Facts, venue: Venue, name: str) -> tuple[str, int] | None:
     """Return the (column, row) a dated parameter change may write, or None for an unknown name.
 
-    Names are ``COLUMN.SYMBOL`` for the columns of `MUTABLE`, and ``cash_debt.maintenance`` and
-    ``cash_debt.initial``.
+    Names are ``COLUMN.SYMBOL`` for the columns of `MUTABLE`, ``cash_debt.maintenance`` and
+    ``cash_debt.initial``, and for the rates of tier K (0 where it is left out)
+    ``maintenance.SYMBOL.K`` and ``initial.SYMBOL.K``.
     """
     column, _, rest = name.partition(".")
+    if column in {"maintenance", "initial"}:
+        return _tier_cell(facts, venue, column, rest)
     if column == "cash_debt" and rest in {"maintenance", "initial"}:
         return column, ("maintenance", "initial").index(rest)
     symbols = [i.symbol for i in venue.instruments]
@@ -252,6 +258,18 @@ def parameter_cell(facts: Facts, venue: Venue, name: str) -> tuple[str, int] | N
         assert hasattr(facts, column)
         return column, symbols.index(rest)
     return None
+
+
+def _tier_cell(facts: Facts, venue: Venue, column: str, rest: str) -> tuple[str, int] | None:
+    symbols = [i.symbol for i in venue.instruments]
+    symbol, tier = rest, "0"
+    if symbol not in symbols:
+        symbol, _, tier = rest.rpartition(".")
+    if symbol not in symbols or not (tier.isascii() and tier.isdigit()):
+        return None
+    start, end = facts.tier_start[symbols.index(symbol) :][:2].tolist()
+    row = start + int(tier)
+    return (f"tier_{column}", row) if row < end else None
 
 
 def copied(facts: Facts) -> Facts:
