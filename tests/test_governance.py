@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from desk import Desk, U, facts_of, flat, marks_of, perp, rules, venue_of
 from tidegate.cli.shadow import shadow_command
+from tidegate.cli.stacks import load_stack
 from tidegate.domain.effects import (
     OrdersPlaced,
     ParameterMoved,
@@ -360,9 +361,13 @@ def test_the_command_says_who(tmp_path):
     assert isinstance(names.exception, ConfigInvalid)
     wrong = CliRunner().invoke(shadow_command, [*asked, "--set", "maintenance.BTC"])
     assert wrong.exit_code == 2
+    tiers = len(load_stack("bare").margin.instruments["BTC"].tiers)
+    half = [f"{which}.BTC.{k}=500_000" for which in ("initial", "maintenance")
+            for k in reversed(range(tiers))]  # fmt: skip
+    strict = [word for change in half for word in ("--set", change)]
     said = []
-    for name in ("penalty.BTC=0", "premium.BTC=1_000_000"):
-        found = CliRunner().invoke(shadow_command, [*asked, "--set", name, "--json"])
+    for changes in (["--set", "penalty.BTC=0"], strict):
+        found = CliRunner().invoke(shadow_command, [*asked, *changes, "--json"])
         if found.exception:
             raise found.exception
         said.append(json.loads(found.stdout))
@@ -370,6 +375,6 @@ def test_the_command_says_who(tmp_path):
     assert said[0]["required"][0] == said[0]["required"][1] == said[1]["required"][0] > 0
     assert said[1]["liquidated"]
     assert all(a["before"] <= a["equity"] < a["after"] for a in said[1]["liquidated"])
-    table = CliRunner().invoke(shadow_command, [*asked, "--set", "premium.BTC=1_000_000"]).stdout
+    table = CliRunner().invoke(shadow_command, [*asked, *strict]).stdout
     assert f"{len(said[1]['liquidated'])} accounts would be liquidated" in table
     assert said[1]["liquidated"][0]["name"] in table
