@@ -235,6 +235,14 @@ class SignalKept(Effect, frozen=True, kw_only=True):
     at: Nanos
 
 
+class MarginFollowed(Effect, frozen=True, kw_only=True):
+    """The rate that volatility makes the least an instrument's tiers ask for."""
+
+    instrument: int
+    calculated: Ppm
+    charged: Ppm
+
+
 class ParameterScheduled(Effect, frozen=True, kw_only=True):
     """A change of one parameter cell was announced, or begins its ramp or grace period."""
 
@@ -282,6 +290,7 @@ Decision: TypeAlias = (
     | PeakMoved
     | SignalKept
     | ParameterMoved
+    | MarginFollowed
     | ParameterScheduled
     | ParameterSettled
 )

@@ -11,6 +11,7 @@ from tidegate.domain.errors import ConfigInvalid
 from tidegate.domain.facts import MUTABLE, Facts
 from tidegate.domain.units import I64
 from tidegate.drivers.casualties import notionals
+from tidegate.engine.following import followed
 from tidegate.engine.governance import tiers_clash, with_values
 from tidegate.engine.state import State
 from tidegate.safeguards.stack import Stack, parameter_cell, parameter_max
@@ -53,8 +54,8 @@ def shadow(state: State, stack: Stack, changes: Sequence[tuple[str, int]]) -> Sh
     facts = changed_facts(state.facts, stack, changes)
     model, market = stack.declaration.margin, state.market
     ends = {"mark": market.mark, "low": market.low, "high": market.high}
-    before = model.assess(state.book, state.facts, **ends)
-    after = model.assess(state.book, facts, **ends)
+    before = model.assess(state.book, followed(state, state.facts, stack), **ends)
+    after = model.assess(state.book, followed(state, facts, stack), **ends)
     was, would = before.best < 0, after.best < 0
     size = _open(state)
 

@@ -10,6 +10,7 @@ from tidegate.domain.effects import (
     DeficitFound,
     Deleveraged,
     DepthMoved,
+    MarginFollowed,
     MarkMoved,
     ObservationKept,
     OrdersPlaced,
@@ -71,6 +72,8 @@ def evolve(state: State, effect: Decision) -> None:
         case SignalKept():
             state.signal[effect.slot] = effect.value
             state.signal_at[effect.slot] = effect.at
+        case MarginFollowed(instrument=i):
+            state.charged[i] = effect.charged
         case ParameterScheduled(slot=k):
             pending = state.pending
             pending.column[k] = GOVERNED.index(effect.column) + 1

@@ -35,6 +35,7 @@ from tidegate.domain.events import (
 from tidegate.domain.instrument import CASH, Kind
 from tidegate.domain.units import PPB, Amount, pack, unpack
 from tidegate.engine.booking import Trades, book_trades, settlement, trades_at
+from tidegate.engine.following import facts_now
 from tidegate.engine.state import State
 from tidegate.kernels.fills import funding_due, interest_due
 from tidegate.safeguards.breaker import Rung
@@ -199,7 +200,7 @@ def _withdrawal_refusal(state: State, event: Withdrawn, stack: Stack) -> list[De
         return refusal
     why = declaration.margin.allows(
         state.book,
-        state.facts,
+        facts_now(state, stack),
         mark=state.mark,
         account=account,
         instrument=asset,
@@ -277,7 +278,7 @@ def on_transfer(state: State, event: Transferred, stack: Stack) -> list[Decision
         return refusal
     why = stack.declaration.margin.allows(
         state.book,
-        state.facts,
+        facts_now(state, stack),
         mark=state.mark,
         account=source,
         instrument=-1,
@@ -371,7 +372,7 @@ def _trade_refusal(
     spot = stack.facts.kind[i] == Kind.SPOT
     why = declaration.margin.allows(
         state.book,
-        state.facts,
+        facts_now(state, stack),
         mark=state.mark,
         account=account,
         instrument=i,

@@ -80,6 +80,7 @@ class State:
     staged_at: I64  # [accounts_max] when the account's last stage began; -1: never
     signal: I64  # [signals] last clamped value
     signal_at: I64  # [signals] -1: never
+    charged: I64  # [instruments] Ppm, charged for volatility; 0: nothing
     pending: Pending = field(default_factory=Pending.empty)  # parameters on their way
     names: list[str] = field(default_factory=list[str])
     rung: int = 0
@@ -108,6 +109,7 @@ class State:
             staged_at=np.full(venue.limits.accounts_max, -1, np.int64),
             signal=np.array([b.neutral for b in declaration.signals.bounds], np.int64),
             signal_at=np.full(slots, -1, np.int64),
+            charged=np.zeros(n, np.int64),
             fund_peak=declaration.waterfall.fund(book),
         )
 
@@ -152,6 +154,8 @@ class State:
         if self.pending.live:
             for name, column in self.pending._asdict().items():
                 yield f"pending.{name}", column
+        if self.charged.any():
+            yield "charged", self.charged
         yield "staged_at", self.staged_at[:accounts]
         yield "signal", self.signal
         yield "signal_at", self.signal_at
@@ -189,6 +193,7 @@ class State:
             "staged_at": state.staged_at,
             "signal": state.signal,
             "signal_at": state.signal_at,
+            "charged": state.charged,
         }
         for group, held in (
             ("book", state.book),

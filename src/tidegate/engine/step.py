@@ -31,6 +31,7 @@ from tidegate.domain.units import Nanos
 from tidegate.engine.answers import on_expiry, on_fills
 from tidegate.engine.deficits import settle
 from tidegate.engine.evolve import evolve
+from tidegate.engine.following import follow
 from tidegate.engine.governance import due_parameters, on_parameter
 from tidegate.engine.invariants import check
 from tidegate.engine.ledger import (
@@ -126,12 +127,14 @@ def on_price(state: State, event: PriceObserved, stack: Stack) -> list[Decision]
     view = View.of(state).after(seen)
     if view.moved < 0:
         return seen
+    seen += follow(state, seen, stack)
     return seen + protect(state, view, event.ts, stack)
 
 
 def on_clock(state: State, event: ClockTicked, stack: Stack) -> list[Decision]:
     """Let prices grow stale, windows roll and stages come due."""
     aged = grow_stale(state, event.ts, stack) + roll_windows(state, event.ts, stack)
+    aged += follow(state, aged, stack)
     return aged + protect(state, View.of(state).after(aged), event.ts, stack)
 
 

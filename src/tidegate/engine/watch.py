@@ -13,6 +13,7 @@ from tidegate.domain.effects import (
     ProfileMoved,
 )
 from tidegate.domain.units import I64, Money, Nanos, Ppm, pack, share_floor
+from tidegate.engine.following import followed
 from tidegate.engine.governance import judged_facts
 from tidegate.engine.market import View
 from tidegate.engine.state import State
@@ -39,7 +40,7 @@ def watch(state: State, view: View, now: int, stack: Stack) -> Watched:
     """Sweep all accounts at ``view`` and let the breaker judge what it sees."""
     health = stack.declaration.margin.assess(
         state.book,
-        judged_facts(state, now, stack),
+        followed(state, judged_facts(state, now, stack), stack),
         mark=view.mark,
         low=view.low,
         high=view.high,
