@@ -76,7 +76,7 @@ def sorted_out(
     """
     out = Sorted(np.zeros_like(lots), np.zeros(lots.size, np.bool_), np.zeros_like(lots))
     left: dict[int, int] = {}
-    for k in np.flatnonzero((slot >= 0) & (lots != 0)).tolist():
+    for k in np.flatnonzero(slot >= 0).tolist():
         rest = left.setdefault(int(slot[k]), int(state.orders.lots[slot[k]]))
         side, size = (1 if rest > 0 else -1), int(lots[k])
         then = rest - size if after is None else int(after[k])
