@@ -23,16 +23,8 @@ VALUE = (
     ),
 )
 MARGIN = (
-    (
-        "while tier + 1 < end and size >= floor[tier + 1]:",
-        "while tier + 1 < end and size > floor[tier + 1]:",
-    ),
     ("    if root * root < square:\n        root += 1\n", ""),
     ("(800 * base + root + 999) // 1_000", "(800 * base + root) // 1_000"),
-    (
-        "    due = ppm_ceil(size, rate[tier]) - cum[tier]\n    if premium",
-        "    due = ppm_ceil(size, rate[tier])\n    if premium",
-    ),
     ("due = max(due, ppm_ceil(size, premium_rate", "due = min(due, ppm_ceil(size, premium_rate"),
     (
         "rate = facts.debt_initial[i] if which == INITIAL else",
@@ -59,14 +51,21 @@ MARGIN = (
         "due = size * rate[tier] // PPM - cum[tier]",
     ),
     ("plain = (facts.kind == LINEAR) & (facts.premium == 0)", "plain = facts.kind == LINEAR"),
-    ("high == 0 or open_notional <= low or rate", "high == 0 or open_notional < low or rate"),
-    ("    if high == 0 or", "    if"),
     ("return max(due, ppm_ceil(size, rate) - kept)", "return max(due, ppm_ceil(size, rate))"),
     ("            crowd = open_lots\n", ""),
     (
         "out[1] = ppm_ceil(-balance, facts.cash_debt[0]) if",
         "out[1] = ppm_ceil(-balance, facts.cash_debt[1]) if",
     ),
+)
+TIERS = (
+    (
+        "while tier + 1 < end and size >= floor[tier + 1]:",
+        "while tier + 1 < end and size > floor[tier + 1]:",
+    ),
+    ("return -muldiv_floor(-size, rate, scale) - cum", "return -muldiv_floor(-size, rate, scale)"),
+    ("high == 0 or open_notional <= low or base", "high == 0 or open_notional < low or base"),
+    ("    if high == 0 or", "    if"),
 )
 FILLS = (
     ("return down if down * whole == amount * part else down + 1", "return down"),
@@ -359,9 +358,10 @@ LEDGER = (
     ),
 )
 ANSWERS = (
-    ("abs(int(lots[k])) > abs(rest)", "abs(int(lots[k])) >= abs(rest)"),
-    ("if rest * int(lots[k]) <= 0 or", "if"),
-    ("            left[int(slot[k])] = rest - int(lots[k])\n", "            pass\n"),
+    ("gone >= size * side and priced[k]:", "gone > size * side and priced[k]:"),
+    ("then * side >= 0 and gone >= size", "gone >= size"),
+    ("elif size * side > 0 and then", "elif then"),
+    ("            left[int(slot[k])] = then\n", "            pass\n"),
     ("        closed[k] = left[k] == 0\n", "        closed[k] = True\n"),
     ("amount = np.array([a * share // PPM for a", "amount = np.array([a for a"),
     ("known[first] = slot[first] >= 0", "known[:] = slot >= 0"),
@@ -369,11 +369,13 @@ ANSWERS = (
 STEP = (
     ("if event.ts < state.now:", "if event.ts <= state.now:"),
     ("if event.confidence < bound.confidence_min:", "if event.confidence <= bound.confidence_min:"),
-    (
-        "if not 0 <= event.value <= parameter_max(stack, *cell):",
-        "if not 0 <= event.value < parameter_max(stack, *cell):",
-    ),
     ("if room.rows > state.book.rows_left:", "if room.rows >= state.book.rows_left:"),
+)
+GOVERNANCE = (
+    (
+        "if not 0 <= event.value <= parameter_max(stack, column, row):",
+        "if not 0 <= event.value < parameter_max(stack, column, row):",
+    ),
 )
 ROOM = ()
 BOOK = (
@@ -392,6 +394,7 @@ BY_FILE = {
     "domain/book.py": BOOK,
     "kernels/value.py": VALUE,
     "kernels/margin.py": MARGIN,
+    "kernels/tiers.py": TIERS,
     "kernels/fills.py": FILLS,
     "kernels/penalty.py": PENALTY,
     "kernels/plan.py": PLAN,
@@ -412,6 +415,7 @@ BY_FILE = {
     "engine/ledger.py": LEDGER,
     "engine/answers.py": ANSWERS,
     "engine/step.py": STEP,
+    "engine/governance.py": GOVERNANCE,
     "engine/room.py": ROOM,
 }
 MUTANTS = [Mutant(file, *pair) for file, pairs in BY_FILE.items() for pair in pairs]

@@ -7,13 +7,18 @@ from typing import Final
 
 import click
 
+from tidegate.cli.shadow import shadow_command
+
 
 WIDTH: Final = 96
 
 
 @click.group()
 def stack() -> None:
-    """Check stack files and read them back in plain language."""
+    """Check stack files, read them back in plain language, and try changes on a recording."""
+
+
+stack.add_command(shadow_command)
 
 
 @stack.command()

@@ -356,6 +356,31 @@ class RungHeld(Effect, frozen=True, kw_only=True):
     until: Nanos
 
 
+class MarginFollowed(Effect, frozen=True, kw_only=True):
+    """The rate that volatility makes the least an instrument's tiers ask for."""
+
+    instrument: int
+    calculated: Ppm
+    charged: Ppm
+
+
+class ParameterScheduled(Effect, frozen=True, kw_only=True):
+    """A change of one parameter cell was announced, or begins its ramp or grace period."""
+
+    slot: int
+    column: str
+    row: int
+    start: int
+    target: int
+    at: Nanos  # when it begins to take effect
+
+
+class ParameterSettled(Effect, frozen=True, kw_only=True):
+    """A change is complete, its grace period included, or was withdrawn: its slot is free."""
+
+    slot: int
+
+
 class ParameterMoved(Effect, frozen=True, kw_only=True):
     """One cell of the venue's parameter columns changed."""
 
@@ -525,6 +550,9 @@ Decision: TypeAlias = (
     | GuardMoved
     | DepositMoved
     | PoolMoved
+    | MarginFollowed
+    | ParameterScheduled
+    | ParameterSettled
 )
 
 # Every reason a `Posted`, `PostedBatch` or `PositionsMoved` may carry.

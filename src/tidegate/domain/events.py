@@ -128,6 +128,18 @@ class ParameterChanged(Event, frozen=True, kw_only=True):
     value: int
 
 
+class ParameterProposed(Event, frozen=True, kw_only=True):
+    """A change of one named venue parameter was announced, to take effect at ``effective_at``.
+
+    Refused with less notice than the stack's governance asks for. Proposing the value that stands
+    withdraws a change that has not begun.
+    """
+
+    name: str
+    value: int
+    effective_at: Nanos
+
+
 class SignalObserved(Event, frozen=True, kw_only=True):
     """A model outside the core made a forecast or a measurement; clamped before it acts."""
 
@@ -261,6 +273,7 @@ Input: TypeAlias = (
     | FundingPaid
     | InterestAccrued
     | ParameterChanged
+    | ParameterProposed
     | SignalObserved
     | ScheduleObserved
     | SeedDrawn

@@ -43,3 +43,5 @@ MUTABLE: Final = (
     "penalty",
     "dust",
 )
+# And all that a change may be announced for: those, owed cash, and the rates of single tiers.
+GOVERNED: Final = (*MUTABLE, "cash_debt", "tier_maintenance", "tier_initial")

@@ -103,9 +103,22 @@ class Replay:
         self._last, self._shown = {}, {}
         self._impact = [0] * len(venue.instruments)
 
-    def run(self, on_progress: Callable[[int], None] | None = None) -> None:
-        """Take every event of the recording, and everything it causes, through the stack."""
+    def run(
+        self, on_progress: Callable[[int], None] | None = None, stop_after: int | None = None
+    ) -> None:
+        """Take every event of the recording, and everything it causes, through the stack.
+
+        With ``stop_after``, only what happens within so many nanoseconds of the first event: orders
+        then stay in flight.
+        """
+        stop: int | None = None
         for n, event in enumerate(self.recording.events(shadow=self.shadow)):
+            if stop is None and stop_after is not None:
+                stop = event.ts + stop_after
+            if stop is not None and event.ts > stop:
+                self._until(stop)
+                self._commit()
+                return
             self._until(event.ts)
             self._exogenous(event)
             if on_progress is not None and n % PROGRESS_EVERY == 0:

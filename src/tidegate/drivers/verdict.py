@@ -34,6 +34,7 @@ from tidegate.domain.events import ENDOGENOUS, DepthObserved, Input, PriceObserv
 from tidegate.domain.units import I64, PPM, SECOND, Money, Ppm, unpack
 from tidegate.drivers.casualties import F64, Casualties, initial_rate, notionals
 from tidegate.drivers.series import Sampler, Series
+from tidegate.engine.following import facts_now
 from tidegate.engine.state import State
 from tidegate.kernels.bands_limit import PAUSED
 from tidegate.safeguards.stack import Stack
@@ -301,7 +302,7 @@ class Meter:
         if self._rated_at is not None and now - self._rated_at < EFFICIENCY_EVERY and not force:
             return
         grouped = self._stack.declaration.margin.group_tiers
-        rate = initial_rate(state.book, state.facts, self._mark, grouped=grouped)
+        rate = initial_rate(state.book, facts_now(state, self._stack), self._mark, grouped=grouped)
         if rate is None:
             return
         self._rated_at = now

@@ -74,7 +74,7 @@ def sorted_out(
     """
     out = Sorted(np.zeros_like(lots), np.zeros(lots.size, np.bool_), np.zeros_like(lots))
     left: dict[int, int] = {}
-    for k in np.flatnonzero((slot >= 0) & (lots != 0)).tolist():
+    for k in np.flatnonzero(slot >= 0).tolist():
         rest = left.setdefault(int(slot[k]), int(state.orders.lots[slot[k]]))
         side, size = (1 if rest > 0 else -1), int(lots[k])
         then = rest - size if after is None else int(after[k])
@@ -89,20 +89,21 @@ def sorted_out(
 
 def _refused(order: I64, found: Sorted) -> list[Decision]:
     """Return one refusal for each kind of odd fill, which speaks for all of its kind."""
-    odd = {
-        "order_is_unknown": (found.gone == 0) & ~found.twice,
-        "fill_is_a_duplicate": found.twice,
-        "fills_are_missing": found.missing != 0,
-    }
-    return [
-        Rejected(
-            code=code,
-            detail=f"{int(rows.sum())} of {order.size} fills, the first of order "
-            f"{int(order[int(np.flatnonzero(rows)[0])])}",
-        )
-        for code, rows in odd.items()
-        if rows.any()
-    ]
+    effects: list[Decision] = []
+    unknown = (found.gone == 0) & ~found.twice
+    if unknown.any():
+        effects.append(Rejected(code="order_is_unknown", detail=_of(order, unknown)))
+    if found.twice.any():
+        effects.append(Rejected(code="fill_is_a_duplicate", detail=_of(order, found.twice)))
+    missing = found.missing != 0
+    if missing.any():
+        effects.append(Rejected(code="fills_are_missing", detail=_of(order, missing)))
+    return effects
+
+
+def _of(order: I64, rows: NDArray[np.bool_]) -> str:
+    first = int(order[int(np.argmax(rows))])
+    return f"{int(rows.sum())} of {order.size} fills, the first of order {first}"
 
 
 def on_expiry(state: State, event: OrdersExpired, stack: Stack) -> list[Decision]:

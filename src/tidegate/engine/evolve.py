@@ -16,12 +16,15 @@ from tidegate.domain.effects import (
     DepositMoved,
     DepthMoved,
     GuardMoved,
+    MarginFollowed,
     MarketMoved,
     MarkMoved,
     ObservationKept,
     OrdersPlaced,
     OrdersReduced,
     ParameterMoved,
+    ParameterScheduled,
+    ParameterSettled,
     PeakMoved,
     PoolMoved,
     PositionsMoved,
@@ -38,6 +41,7 @@ from tidegate.domain.effects import (
     WaitingMoved,
 )
 from tidegate.domain.errors import CapacityExceeded
+from tidegate.domain.facts import GOVERNED
 from tidegate.domain.orders import place_all, reduce_all
 from tidegate.domain.payers import Decided
 from tidegate.domain.restraint import (
@@ -97,6 +101,16 @@ def evolve(state: State, effect: Decision) -> None:
             _restrain(state, effect)
         case ParameterMoved(column="pause"):
             state.restraint.pause[effect.row] = effect.value
+        case MarginFollowed(instrument=i):
+            state.charged[i] = effect.charged
+        case ParameterScheduled(slot=k):
+            pending = state.pending
+            pending.column[k] = GOVERNED.index(effect.column) + 1
+            pending.row[k], pending.at[k] = effect.row, effect.at
+            pending.start[k], pending.target[k] = effect.start, effect.target
+        case ParameterSettled(slot=k):
+            for column in state.pending:
+                column[k] = 0
         case ParameterMoved():
             getattr(state.facts, effect.column)[effect.row] = effect.value
         case Decided():

@@ -36,6 +36,7 @@ from tidegate.domain.instrument import CASH, Kind
 from tidegate.domain.units import PPB, Amount, pack, unpack
 from tidegate.engine.booking import Trades, book_trades, settlement, trades_at
 from tidegate.engine.caps import Moved, cap_refusal, ceilings
+from tidegate.engine.following import facts_now
 from tidegate.engine.restraint import action_refusal, payout_refusal, trade_refusal
 from tidegate.engine.stable import initial_marks
 from tidegate.engine.state import State
@@ -212,7 +213,7 @@ def _withdrawal_refusal(state: State, event: Withdrawn, stack: Stack) -> list[De
         return refusal
     why = declaration.margin.allows(
         state.book,
-        state.facts,
+        facts_now(state, stack),
         mark=initial_marks(state, account, asset, -amount, stack),
         account=account,
         instrument=asset,
@@ -295,7 +296,7 @@ def on_transfer(state: State, event: Transferred, stack: Stack) -> list[Decision
         return refusal
     why = stack.declaration.margin.allows(
         state.book,
-        state.facts,
+        facts_now(state, stack),
         mark=initial_marks(state, source, CASH, 0, stack),
         account=source,
         instrument=-1,
@@ -404,7 +405,7 @@ def _trade_refusal(
     spot = stack.facts.kind[i] == Kind.SPOT
     why = declaration.margin.allows(
         state.book,
-        state.facts,
+        facts_now(state, stack),
         mark=initial_marks(state, account, i, change, stack),
         account=account,
         instrument=i,

@@ -14,6 +14,7 @@ from tidegate.domain.book import EXTERNAL, FUND, Book
 from tidegate.domain.facts import Facts
 from tidegate.domain.orders import Orders
 from tidegate.domain.pace import Pace
+from tidegate.domain.pending import Pending
 from tidegate.domain.restraint import Restraint
 from tidegate.domain.units import I64
 from tidegate.engine.paying import Paying
@@ -90,6 +91,8 @@ class State:
     ceiling: I64  # [capped assets whose debt ceiling expands, or none] Money
     ceiling_at: I64
     backing: Backing
+    charged: I64  # [instruments] Ppm, charged for volatility; 0: nothing
+    pending: Pending = field(default_factory=Pending.empty)  # parameters on their way
     names: list[str] = field(default_factory=list[str])
     rung: int = 0
     calm_since: int = -1
@@ -129,6 +132,7 @@ class State:
                 depositors=declaration.backstop.pool.depositors_max,
                 product=ONE,
             ),
+            charged=np.zeros(n, np.int64),
             fund_peak=declaration.waterfall.fund(book),
         )
 
@@ -170,6 +174,11 @@ class State:
         ):
             for name, column in columns._asdict().items():
                 yield f"{group}.{name}", column
+        if self.pending.live:
+            for name, column in self.pending._asdict().items():
+                yield f"pending.{name}", column
+        if self.charged.any():
+            yield "charged", self.charged
         yield "staged_at", self.staged_at[:accounts]
         yield "signal", self.signal
         yield "signal_at", self.signal_at
@@ -221,6 +230,7 @@ class State:
             "signal_at": state.signal_at,
             "ceiling": state.ceiling,
             "ceiling_at": state.ceiling_at,
+            "charged": state.charged,
         }
         for group, held in (
             ("book", state.book),
@@ -230,6 +240,7 @@ class State:
             ("restraint", state.restraint),
             ("pace", state.pace),
             ("backing", state.backing),
+            ("pending", state.pending),
         ):
             homes |= {f"{group}.{name}": column for name, column in held._asdict().items()}
         for name, (kind, shape, raw) in columns.items():

@@ -6,7 +6,7 @@ This is the only file that knows the order of things.
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from tidegate.domain.effects import Decision, ParameterMoved, Rejected, SignalKept
+from tidegate.domain.effects import Decision, Rejected, SignalKept
 from tidegate.domain.errors import CapacityExceeded
 from tidegate.domain.events import (
     AccountOpened,
@@ -23,6 +23,7 @@ from tidegate.domain.events import (
     OrdersExpired,
     OrdersFilled,
     ParameterChanged,
+    ParameterProposed,
     PoolJoined,
     PoolLeft,
     PriceObserved,
@@ -40,7 +41,9 @@ from tidegate.engine.answers import on_expiry, on_fills
 from tidegate.engine.backstop import on_commitment, take_over
 from tidegate.engine.deficits import settle
 from tidegate.engine.evolve import evolve
+from tidegate.engine.following import follow
 from tidegate.engine.gates import deficit_watched, on_claimed_deposit, on_gated_withdrawal
+from tidegate.engine.governance import due_parameters, on_parameter
 from tidegate.engine.invariants import check
 from tidegate.engine.ledger import (
     on_funding,
@@ -61,7 +64,7 @@ from tidegate.engine.stakes import on_stake, on_unstake_request, on_unstaked
 from tidegate.engine.state import State
 from tidegate.engine.turns import last_markets
 from tidegate.engine.watch import watch
-from tidegate.safeguards.stack import Stack, parameter_cell, parameter_max
+from tidegate.safeguards.stack import Stack
 
 
 NANOS_MAX = 2**62  # the year 2116: no sum of two times can wrap
@@ -143,7 +146,7 @@ def respond(state: State, event: Input, stack: Stack) -> list[Decision]:
             return on_schedule(event, stack)
         case SeedDrawn():
             return on_seed(event, stack)
-        case ParameterChanged():
+        case ParameterChanged() | ParameterProposed():
             return on_parameter(state, event, stack)
         case _:
             return on_account(state, event, stack)
@@ -155,6 +158,7 @@ def on_price(state: State, event: PriceObserved, stack: Stack) -> list[Decision]
     view = View.of(state).after(seen)
     if view.moved < 0:
         return seen
+    seen += follow(state, seen, stack)
     held = restrain(state, view, event.ts, stack)
     return seen + held + protect(state, view.held(state, held), event.ts, stack)
 
@@ -162,6 +166,7 @@ def on_price(state: State, event: PriceObserved, stack: Stack) -> list[Decision]
 def on_clock(state: State, event: ClockTicked, stack: Stack) -> list[Decision]:
     """Let prices grow stale, windows roll and stages come due."""
     aged = grow_stale(state, event.ts, stack) + roll_windows(state, event.ts, stack)
+    aged += follow(state, aged, stack)
     view = View.of(state).after(aged)
     held = restrain(state, view, event.ts, stack)
     return aged + held + protect(state, view.held(state, held), event.ts, stack)
@@ -175,7 +180,8 @@ def protect(state: State, view: View, now: Nanos, stack: Stack) -> list[Decision
     paid = settle(state, view, watched.health, watched.rung, stack, now)
     seen = deficit_watched(state, watched.health, paid, now, stack)
     orders = liquidate(state, view, watched.health, watched.rung, now, stack)
-    return [*watched.effects, *taken, *paid, *seen, *orders]
+    due = due_parameters(state, now, stack)
+    return [*watched.effects, *taken, *paid, *seen, *orders, *due]
 
 
 def on_signal(state: State, event: SignalObserved, stack: Stack) -> list[Decision]:
@@ -190,16 +196,6 @@ def on_signal(state: State, event: SignalObserved, stack: Stack) -> list[Decisio
         detail = f"{event.name} by {event.model} {event.version}: {event.confidence} ppm"
         return [Rejected(code="signal_not_confident", detail=detail)]
     return [SignalKept(slot=slot, value=bound.clamp(event.value), said=event.value, at=event.ts)]
-
-
-def on_parameter(state: State, event: ParameterChanged, stack: Stack) -> list[Decision]:
-    """Change one cell of the venue's parameter columns, from now on."""
-    cell = parameter_cell(state.facts, stack.venue, event.name)
-    if cell is None:
-        return [Rejected(code="parameter_unknown", detail=event.name)]
-    if not 0 <= event.value <= parameter_max(stack, *cell):
-        return [Rejected(code="rate_out_of_range", detail=f"{event.name} = {event.value}")]
-    return [ParameterMoved(column=cell[0], row=cell[1], value=event.value)]
 
 
 def on_account(state: State, event: Input, stack: Stack) -> list[Decision]:

@@ -16,6 +16,8 @@ from tidegate.domain.effects import (
 )
 from tidegate.domain.restraint import CEILING, CEILING_UNTIL, RUNG_SINCE
 from tidegate.domain.units import I64, PPM, Money, Nanos, Ppm, pack, share_floor
+from tidegate.engine.following import followed
+from tidegate.engine.governance import judged_facts
 from tidegate.engine.market import View
 from tidegate.engine.state import State
 from tidegate.kernels.depth import depth_buckets
@@ -41,7 +43,11 @@ class Watched:
 def watch(state: State, view: View, now: int, stack: Stack) -> Watched:
     """Sweep all accounts at ``view`` and let the breaker judge what it sees."""
     health = stack.declaration.margin.assess(
-        state.book, state.facts, mark=view.mark, low=view.low, high=view.high
+        state.book,
+        followed(state, judged_facts(state, now, stack), stack),
+        mark=view.mark,
+        low=view.low,
+        high=view.high,
     )
     effects: list[Decision] = []
     near = state.market.near

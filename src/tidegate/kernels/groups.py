@@ -139,6 +139,7 @@ def add_group_extra(
     kind, tick_value, units, face = facts.kind, facts.tick_value, facts.units, facts.face
     start, floor, premium = facts.tier_start, facts.tier_floor, facts.premium
     rate, cum = facts.tier_maintenance, facts.tier_maintenance_cum
+    extra = 0
     for row in range(group.size):
         lots, all_of_it = row_lots[row], group[row]
         if all_of_it == abs(lots):

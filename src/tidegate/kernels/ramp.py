@@ -4,6 +4,26 @@ from tidegate.domain.units import kernel, muldiv
 
 
 @kernel
+def ramped(start: int, target: int, elapsed: int, duration: int) -> int:
+    """Return the value ``elapsed`` into a linear ramp of ``duration`` from ``start`` to ``target``.
+
+    target - (target - start) * (duration - elapsed) / duration, the last term rounded towards zero:
+    never further from the target than the line. Before the ramp: ``start``; without or after one:
+    ``target``.
+
+    Source: Euler v2 `EVault/shared/types/LTVConfig.sol`, getLTV, which ramps liquidation thresholds
+    down the same way.
+    """
+    if elapsed < 0:
+        return start
+    if elapsed >= duration:
+        return target
+    gap = abs(target - start)
+    rest = muldiv(gap, duration - elapsed, duration)
+    return target - rest if target >= start else target + rest
+
+
+@kernel
 def between(at: int, low: int, high: int, at_low: int, at_high: int, scale: int) -> int:
     """Return what lies at ``at`` on the line from (low, at_low) to (high, at_high), rounded down.
 
@@ -25,9 +45,9 @@ def lowered(initial: int, target: int, elapsed: int, ramp: int) -> int:
 
     Source: Euler `LTVConfig.getLTV`: only lowering a liquidation LTV takes time.
     """
-    if elapsed >= ramp or target >= initial:
+    if target >= initial:
         return target
-    return target + (initial - target) * (ramp - max(elapsed, 0)) // ramp
+    return ramped(initial, target, max(elapsed, 0), ramp)
 
 
 @kernel

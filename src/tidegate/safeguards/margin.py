@@ -1,6 +1,7 @@
 """Who is healthy: requirements per instrument, haircuts per asset, and pre-trade rules."""
 
 from collections.abc import Mapping
+from math import isqrt
 from typing import Any
 
 import msgspec
@@ -10,10 +11,11 @@ from tidegate.domain.book import Book, Health, row_of
 from tidegate.domain.errors import ConfigInvalid, refuse_negative
 from tidegate.domain.facts import Facts
 from tidegate.domain.instrument import KIND, Inverse, Kind, Linear, Spot
-from tidegate.domain.units import I64, MONEY_MAX, PPM, Money, Ppm
+from tidegate.domain.units import I64, MONEY_MAX, PPM, SECOND, Money, Nanos, Ppm
 from tidegate.domain.venue import Venue
 from tidegate.kernels.groups import add_account_extra, add_group_extra, hurts_a_sibling
 from tidegate.kernels.margin import assess_account, spare_unpriced, sweep
+from tidegate.kernels.procyclical import buffered, floored, weighted
 
 
 class Tier(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -111,6 +113,99 @@ class Requirement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return out
 
 
+class VolatilityMargin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Initial margin that follows the journalled estimate of volatility, and how it is held back.
+
+    The neutral one, ``cover`` = 0, follows nothing. A rate is calculated from the variance, kept
+    from falling or jumping (see `kernels.procyclical`), and is then the least that any tier of a
+    derivative asks for.
+    """
+
+    cover: Ppm = Ppm(0)  # standard deviations of the horizon to be covered, times 1e6
+    horizon_ns: Nanos = Nanos(3_600_000_000_000)
+    rate_min: Ppm = Ppm(0)  # floor and ceiling of the charge
+    rate_max: Ppm = Ppm(PPM)
+    buffer: Ppm = Ppm(0)  # share of the calculation charged on top in calm, used up in a storm
+    stressed: Ppm = Ppm(0)  # the rate that a stressed period called for
+    stressed_weight: Ppm = Ppm(0)
+    maintenance_share: Ppm = Ppm(0)  # of the charge that must be kept to stay; 0: forces nobody
+    grain: Ppm = Ppm(1_000)  # the calculation is rounded up to a multiple of this
+
+    def __post_init__(self) -> None:
+        """Refuse rates out of range, and parts of a rule that is off."""
+        where = "margin.volatility"
+        names = [name for name in self.__struct_fields__ if name not in {"horizon_ns", "grain"}]
+        refuse_negative(where, self, *names)
+        for name in ("rate_max", "buffer", "stressed", "stressed_weight", "maintenance_share"):
+            if getattr(self, name) > PPM:
+                raise ConfigInvalid(
+                    where=f"{where}.{name}",
+                    what="must be <= 1_000_000",
+                    found=f"{getattr(self, name):_}",
+                )
+        if self.rate_min > self.rate_max:
+            raise ConfigInvalid(
+                where=f"{where}.rate_min",
+                what="must not lie above rate_max",
+                found=f"{self.rate_min:_} above {self.rate_max:_}",
+            )
+        if not 1 <= self.horizon_ns <= MONEY_MAX or not 1 <= self.grain <= PPM:
+            raise ConfigInvalid(
+                where=where,
+                what="horizon_ns must be >= 1, and grain lie within 1..1_000_000",
+                found=f"{self.horizon_ns:_} and {self.grain:_}",
+            )
+        held = self.rate_min or self.buffer or self.stressed_weight or self.maintenance_share
+        if not self.cover and held:
+            raise ConfigInvalid(
+                where=f"{where}.cover",
+                what="must be above 0 where anything else is said about it",
+                found="0",
+                hint="leave the table out to follow nothing; tiers are a floor of their own",
+            )
+
+    def calculated(self, variance: int) -> Ppm:
+        """Return the rate that a variance (ppm squared per second) calls for, rounded up.
+
+        cover * sqrt(variance * horizon), weighted with the stressed rate, within floor and ceiling.
+        In Python's integers: the product does not fit into int64.
+        """
+        square = variance * self.horizon_ns // SECOND
+        root = isqrt(square)
+        root += root * root < square
+        rate = min(PPM, -(-self.cover * root // PPM))
+        rate = weighted(rate, self.stressed, self.stressed_weight, PPM)
+        rate = floored(-(-rate // self.grain) * self.grain, self.rate_min)
+        return Ppm(min(rate, self.rate_max))
+
+    def charged(self, before: int, calculated: int) -> Ppm:
+        """Return the charge after ``before`` (0: none yet): its buffer is used up or built up."""
+        return Ppm(min(self.rate_max, buffered(before or -1, calculated, self.buffer, PPM)))
+
+    def describe(self) -> list[str]:
+        """Return the rule in plain language."""
+        if not self.cover:
+            return []
+        span, low, high = self.horizon_ns / 6e10, self.rate_min / 1e4, self.rate_max / 1e4
+        asked = f"{self.cover / 1e6:g} standard deviations of {span:g} minutes"
+        said = [f"margin: opening asks at least {asked}, within {low:g} and {high:g} %"]
+        if self.buffer:
+            said.append(
+                f"margin: in calm {self.buffer / 1e4:g} % more of that, used up before it rises"
+            )
+        if self.stressed_weight:
+            said.append(
+                f"margin: {self.stressed_weight / 1e4:g} % of it come from a stressed period's "
+                f"{self.stressed / 1e4:g} %"
+            )
+        if self.maintenance_share:
+            said.append(
+                f"margin: {self.maintenance_share / 1e4:g} % of it must be kept to stay, so that "
+                "rising volatility liquidates by itself"
+            )
+        return said
+
+
 class MarginModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Tiered cross and isolated margin over whole accounts; a loan is an account like any other.
 
@@ -124,6 +219,7 @@ class MarginModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     instruments: dict[str, Requirement] = {}  # by symbol; "*" for all others
     cash_debt_initial: Ppm = Ppm(0)
     cash_debt_maintenance: Ppm = Ppm(0)
+    volatility: VolatilityMargin = VolatilityMargin()
 
     def __post_init__(self) -> None:
         """Refuse a kind of margin that does not exist, and rates below zero."""
@@ -280,6 +376,7 @@ class MarginModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             said.append(
                 f"margin: a debt must be covered {1 + self.cash_debt_maintenance / 1e6:.4g} times"
             )
+        said += self.volatility.describe()
         return said or ["margin: nothing is asked; an account is liquidated when bankrupt"]
 
 

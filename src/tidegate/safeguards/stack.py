@@ -19,6 +19,7 @@ from tidegate.domain.venue import Venue
 from tidegate.safeguards.backstop import Backstop
 from tidegate.safeguards.breaker import LadderBreaker
 from tidegate.safeguards.caps import Caps
+from tidegate.safeguards.governance import Governance
 from tidegate.safeguards.margin import MarginModel
 from tidegate.safeguards.never_worse import NeverWorse
 from tidegate.safeguards.oracle import OracleGuard
@@ -77,6 +78,7 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     penalty: AnyPenalty = FixedPenalty()
     never_worse: NeverWorse = NeverWorse()
     caps: Caps = Caps()
+    governance: Governance = Governance()
 
     @property
     def digest(self) -> str:
@@ -108,6 +110,7 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             *self.penalty.describe(),
             *self.never_worse.describe(),
             *self.caps.describe(),
+            *self.governance.describe(),
         ]
 
 
@@ -282,7 +285,7 @@ def parameter_max(stack: Stack, column: str, row: int) -> int:
     """
     facts = stack.facts
     match column:
-        case "penalty":
+        case "penalty" | "tier_maintenance" | "tier_initial":
             return PPM
         case "pause":
             return 1
@@ -300,11 +303,14 @@ def parameter_cell(facts: Facts, venue: Venue, name: str) -> tuple[str, int] | N
     """Return the (column, row) a dated parameter change may write, or None for an unknown name.
 
     Names are ``COLUMN.SYMBOL`` for the columns of `MUTABLE`, ``cash_debt.maintenance`` and
-    ``cash_debt.initial``, and ``pause.ACTION.SYMBOL``, where the symbol ``cash`` is cash.
+    ``cash_debt.initial``, ``pause.ACTION.SYMBOL``, where the symbol ``cash`` is cash, and for the
+    rates of tier K (0 where it is left out) ``maintenance.SYMBOL.K`` and ``initial.SYMBOL.K``.
     """
     column, _, rest = name.partition(".")
     if column == "pause":
         return _pause_cell(venue, rest)
+    if column in {"maintenance", "initial"}:
+        return _tier_cell(facts, venue, column, rest)
     if column == "cash_debt" and rest in {"maintenance", "initial"}:
         return column, ("maintenance", "initial").index(rest)
     symbols = [i.symbol for i in venue.instruments]
@@ -320,6 +326,18 @@ def _pause_cell(venue: Venue, rest: str) -> tuple[str, int] | None:
     if action not in ACTIONS or symbol not in symbols:
         return None
     return "pause", pause_row(symbols.index(symbol), action)
+
+
+def _tier_cell(facts: Facts, venue: Venue, column: str, rest: str) -> tuple[str, int] | None:
+    symbols = [i.symbol for i in venue.instruments]
+    symbol, tier = rest, "0"
+    if symbol not in symbols:
+        symbol, _, tier = rest.rpartition(".")
+    if symbol not in symbols or not (tier.isascii() and tier.isdigit()):
+        return None
+    start, end = facts.tier_start[symbols.index(symbol) :][:2].tolist()
+    row = start + int(tier)
+    return (f"tier_{column}", row) if row < end else None
 
 
 def copied(facts: Facts) -> Facts:
