@@ -68,7 +68,7 @@ class Closing:
     unmatched: int  # lots for which no winner was found
     whole: I64  # [n] lots each of them could have given
     neutral: I64  # [n] lots that pro rata would have taken from each
-    hedged: I64  # [n] lots of each that were the hedge of another leg
+    hedged: I64  # [n] lots taken that were the hedge of another leg
     neutral_accounts: int
     spared: int  # lots of all candidates that were left alone because they were hedges
     next_row: int  # who would have been next; -1: nobody
@@ -199,7 +199,7 @@ class Waterfall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     @property
     def looks_at_portfolios(self) -> bool:
         """Whether a rule asks for net exposures."""
-        return self.hedges != "ignored" or self.score == "net_risk"
+        return self.hedges != "ignored" or self.score == "net_risk" or self.receipts == "full"
 
     def beta(self, symbols: tuple[str, ...]) -> I64:
         """Return what each instrument's notional counts in a net exposure, in ppm."""
@@ -274,9 +274,10 @@ class Waterfall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         order = np.argsort(-score, kind="mergesort")
         bare = free = cap
         taken = np.zeros_like(cap)
-        if self.hedges != "ignored":
+        if self.looks_at_portfolios:
             bare = np.empty_like(cap)
             portfolio.unhedged(book, facts, mark, turn.beta, turn.exposure, found, cap, bare)
+        if self.hedges != "ignored":
             free = np.minimum(cap, bare + _at(turn.freed, found))
             due = np.minimum(cap, _at(turn.due, found))
             portfolio.in_order(lots, order, due, taken)
@@ -301,9 +302,9 @@ class Waterfall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             unmatched=int(rest),
             whole=cap[used],
             neutral=neutral[used],
-            hedged=(cap - bare)[used],
+            hedged=np.maximum(0, taken - bare)[used],
             neutral_accounts=int((neutral > 0).sum()),
-            spared=int((cap - np.maximum(bare, taken)).sum()),
+            spared=int((cap - np.maximum(free, taken)).sum()),
             next_row=int(found[left[0]]) if left.size else -1,
             next_rank=int(rank[left[0]]) if left.size else 0,
         )
