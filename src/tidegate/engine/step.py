@@ -152,7 +152,7 @@ def protect(state: State, view: View, now: Nanos, stack: Stack) -> list[Decision
     """Margin, breaker, waterfall, planner, route: the sentence this package exists to say."""
     watched = watch(state, view, now, stack)
     paid = settle(state, view, watched.health, watched.rung, stack, now)
-    seen = deficit_watched(state, watched.health, paid, now, stack)
+    seen = deficit_watched(state, [*watched.effects, *paid], now, stack)
     orders = liquidate(state, view, watched.health, watched.rung, now, stack)
     return [*watched.effects, *paid, *seen, *orders]
 

@@ -235,13 +235,13 @@ class Waterfall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         """
         paid: list[int] = []
         place, owed = lost, 0  # losses up to `place` belong to a tranche seen already
-        for tranche, money in zip(self.tranches, balance, strict=True):
+        for tranche, held in zip(self.tranches, balance, strict=True):
+            money = held if tranche.market in {"", market} else 0
             end = min(lost + deficit, tranche.exhaustion)
             owed += max(0, end - max(place, tranche.attachment))
             place = max(place, end)
             width = max(0, tranche.exhaustion - max(lost, tranche.attachment))
-            ours = not tranche.market or tranche.market == market
-            paid.append(min(owed, max(money, 0), width) if ours else 0)
+            paid.append(min(owed, max(money, 0), width))
             owed -= paid[-1]
         return paid
 
