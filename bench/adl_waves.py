@@ -179,7 +179,8 @@ RULES: dict[str, Callable[[int, Winners], np.ndarray]] = {
 def outcome(taken: np.ndarray, w: Winners) -> Outcome:
     """Return what a rule did."""
     total, most = int(taken.sum()), int(taken.max(initial=0))
-    shares = [ratio_ppm(int(t), int(p)) for t, p in zip(taken, w.profit, strict=True) if t]
+    seen = zip(taken.tolist(), w.profit.tolist(), strict=True)
+    shares = [ratio_ppm(t, p) for t, p in seen if t and p >= USD]  # dust is all rounding
     return Outcome(
         taken=total / USD,
         accounts=int((taken > 0).sum()),
@@ -428,7 +429,8 @@ def between() -> list[str]:
     return [
         (
             f"The capped rule takes by size, nobody more than {CAP / 1e4:g} % of its profit. "
-            "Rules of whole lots cannot meet a budget exactly; the others do."
+            "Rules of whole lots cannot meet a budget exactly; the others do. Profits below a "
+            "dollar do not count for the largest part."
         ),
         "",
         "## The same rules in a crash that answers",
@@ -446,7 +448,9 @@ def between() -> list[str]:
 
 AFTER = (
     "The last column is the share of all closed lots that offset another position of the same "
-    "account, with every instrument counted alike (beta 1)."
+    "account, with every instrument counted alike (beta 1). The rule that remembers equals pro "
+    "rata where all winners of a market went through the same rounds, and pairs equal sparing "
+    "where no hedge's other leg is wanted in the same step."
 )
 
 
