@@ -26,7 +26,7 @@ position = st.tuples(
 )
 books = st.lists(position, max_size=10, unique_by=lambda p: p[:2])
 marks = st.tuples(*(st.integers(60, 140) for _ in range(4)))
-betas = st.tuples(*(st.sampled_from((0, PPM // 3, PPM, 2 * PPM)) for _ in range(4)))
+betas = st.tuples(*(st.sampled_from((0, PPM // 3, PPM // 2, PPM)) for _ in range(4)))
 
 
 def value(i: int, lots: int, price: int) -> Fraction:

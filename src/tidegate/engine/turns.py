@@ -47,7 +47,7 @@ class Turns:
         if waterfall.looks_at_portfolios:
             portfolio.exposures(state.book, state.facts, view.mark, beta, exposure)
         turn = Turn(
-            seed=waterfall.seed * 1_000_003 + state.seq,
+            seed=(waterfall.seed * 1_000_003 + state.seq) % portfolio.CHANCE_PRIME,
             exposure=exposure,
             beta=beta,
             burden=state.paying.burden[:n].copy(),

@@ -178,11 +178,12 @@ class Waterfall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 hint="it starts at a large fall and stops at a smaller one",
             )
         for symbol, beta in self.betas.items():
-            if not 0 <= beta <= 10 * PPM:
+            if not 0 <= beta <= PPM:
                 raise ConfigInvalid(
                     where=f"waterfall.betas.{symbol}",
-                    what="must lie within 0..10_000_000",
+                    what="must lie within 0..1_000_000",
                     found=f"{beta:_}",
+                    hint="give the instrument that moves most 1_000_000, the others less",
                 )
 
     def fed(self, symbols: tuple[str, ...]) -> list[int]:
