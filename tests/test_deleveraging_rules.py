@@ -13,11 +13,14 @@ from outside import Margin
 from tidegate.domain.book import FIRST_USER, FUND
 from tidegate.domain.effects import DeficitFound, Deleveraged
 from tidegate.domain.errors import ConfigInvalid
+from tidegate.domain.events import BookImported
 from tidegate.domain.payers import BurdenMoved, DeleveragingCompared, EarlyMoved
-from tidegate.domain.units import PPM, unbounded, unpack
+from tidegate.domain.units import PPM, pack, unbounded, unpack
+from tidegate.engine.explain import END, explain
 from tidegate.engine.invariants import audit
 from tidegate.engine.state import State
 from tidegate.kernels import allocate, closeout, insurance, portfolio, rank
+from tidegate.ports import Record
 from tidegate.safeguards.waterfall import RULES, SCORES, Tranche, Waterfall
 
 
@@ -264,7 +267,7 @@ def test_the_online_rule_remembers_who_paid():
     assert taken_by(desk, effects) == {1: 15, 2: 45}
     (moved,) = desk.of(BurdenMoved, effects)
     assert rows_of(moved, "account", "weight") == [(U + 1, 500_000), (U + 2, 500_000)]
-    # A newcomer that has borne nothing yet bears twice as much a lot as the other two (3.3, 10 and 26.7).
+    # A newcomer that has borne nothing yet bears twice as much a lot as the others.
     desk.users([200 * USD], [(0, 0, -60, 12_000)])
     assert taken_by(desk, desk.price(8_900)) == {1: 3, 2: 10, 4: 27}
     copy = State.load(desk.state.dump(), desk.stack)
@@ -375,7 +378,7 @@ def test_hedges_go_when_nobody_else_is_left():
     effects = desk.price(10_000)
     assert taken_by(desk, effects) == {1: 40, 2: 60}
     (compared,) = desk.of(DeleveragingCompared, effects)
-    assert dict(rows_of(compared, "account", "hedged")) == {U + 1: 80, U + 2: 0}
+    assert dict(rows_of(compared, "account", "hedged")) == {U + 1: 40, U + 2: 0}
     assert dict(rows_of(compared, "account", "neutral")) == {U + 1: 57, U + 2: 43}
 
 
@@ -558,7 +561,7 @@ def test_a_light_is_the_fifth_of_the_queue_one_ends_in(sizes, shown):
         ({"drawdown_start": PPM + 1}, "drawdown_start"),
         ({"drawdown_floor": -1}, "drawdown_floor"),
         ({"betas": {"A": -1}}, "betas"),
-        ({"betas": {"A": 10 * PPM + 1}}, "betas"),
+        ({"betas": {"A": PPM + 1}}, "betas"),
         ({"seed": -1}, "seed"),
     ],
 )
@@ -590,3 +593,33 @@ def test_the_receipt_is_read_back(tmp_path):
     assert unpack(compared.neutral).tolist() == [25]
     assert {compared.next_account, unpack(receipt.account)[0]} == {U + 1, U + 2}
     assert compared.next_rank == 2
+
+
+def test_a_winner_is_told_what_another_rule_would_have_done():
+    desk = deleveraging(perp("A"), perp("B"), hedges="spared", receipts="full", rule="pro_rata")
+    said: list[Record] = []
+
+    def send(event) -> None:
+        said.append(Record(len(said), event, tuple(desk.send(event))))
+
+    rows = [(0, 0, 100, 10_400), (1, 0, -80, 11_000), (1, 1, 80, 10_000), (2, 0, -60, 10_600)]
+    user, i, lots, entry = np.array(rows, np.int64).T
+    send(
+        BookImported(
+            ts=desk.now,
+            names=("lost", "hedged", "naked"),
+            owner=pack(np.arange(3)),
+            cash=pack(column(USD, 90 * USD, 90 * USD)),
+            account=pack(user),
+            instrument=pack(i),
+            lots=pack(lots),
+            entry=pack(entry),
+        )
+    )
+    send(desk.priced(10_000, i=1))
+    send(desk.priced(10_000))
+    told = explain(said, U + 1, END, desk.stack, ("lost", "hedged", "naked"))
+    instead = next(x for x in told if x.startswith("instead"))
+    assert "pro rata would have closed 5.7 A of it and touched 2 accounts" in instead
+    assert "hedged (number 1) would have been next" in instead
+    assert any("4.0 A of it was the hedge of another position" in x for x in told)

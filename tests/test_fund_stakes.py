@@ -1,7 +1,7 @@
 """Stakes in the fund, tranches of one market, and losses that are shared by lots or balances."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from desk import Desk, column, flat, health_of, perp, replaced, rows_of, rules, venue_of
@@ -40,6 +40,7 @@ def test_a_stake_buys_shares_at_the_present_worth(amount, total, vault, shares):
 def test_staking_and_leaving_at_once_gains_nothing(amount, others, gains, lost):
     """Whatever happened to the vault before: rounding is for the others, by less than a share."""
     total, vault = others, max(0, others + gains - lost)
+    assume(not vault or amount * total // vault + total < 2**62)
     shares = stake.shares_for(amount, total, vault)
     assert shares == unbounded(stake.shares_for)(amount, total, vault)
     if total and not vault:
@@ -171,6 +172,10 @@ def test_what_cannot_be_staked_is_refused(send, code):
 def test_a_tranche_without_stakes_takes_none():
     desk = staked(stakes=False)
     assert codes(stakes(desk, 0, 1)) == ["tranche_takes_no_stakes"]
+    thin = staked(initial=2**30)
+    thin.state.book.cash[FUND] -= 2**30 * USD - 1  # one unit is left behind all shares
+    thin.state.book.cash[0] += 2**30 * USD - 1
+    assert codes(stakes(thin, 0, 100)) == ["amount_exceeds_limit"]
     empty = staked(initial=1)
     empty.users([-USD])
     empty.tick(1)

@@ -69,12 +69,13 @@ def offset(of: Inputs) -> Found:
 
 def ranked_queue(of: Inputs) -> Found:
     """BitMEX: contracts are matched along the queue at the bankruptcy price."""
-    longs = of["longs"]
+    longs = of.get("longs") or of["shorts"]
     names = [x["account"] for x in longs]
     order = queue([x["rank_score"] for x in longs], names)
     sizes = column(*(x["quantity"] for x in longs))
     taken, shown = column(*[0] * len(longs)), column(*[0] * len(longs))
-    in_order(of["liquidated_short_qty"], column(*order), sizes, taken)
+    total = of["liquidated_short_qty" if "longs" in of else "liquidated_long_qty"]
+    in_order(total, column(*order), sizes, taken)
     lights(sizes[order], shown)
     return {
         "queue": [names[n] for n in order],
@@ -194,6 +195,7 @@ def sorting_index(of: Inputs) -> Found:
 SHAPES: dict[str, Rule] = {
     "liquidated": offset,
     "longs": ranked_queue,
+    "shorts": ranked_queue,
     "bankruptcy": sequence,
     "symbol_pnl_now": drawdown,
     "pnl_ratio_path": drawdown_path,

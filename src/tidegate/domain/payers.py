@@ -18,7 +18,7 @@ class DeleveragingCompared(Decided, frozen=True, kw_only=True):
     instrument: int
     account: bytes  # winners, as in the receipt
     neutral: bytes  # signed change that the neutral rule would have made to each
-    hedged: bytes  # lots of each position that were another leg's hedge before the close
+    hedged: bytes  # lots of each close that were the hedge of another leg
     neutral_accounts: int  # how many the neutral rule would have touched
     spared: int  # lots that the rule left alone because they were hedges
     next_account: int  # who would have been next; -1: nobody was left

@@ -43,6 +43,7 @@ class Purse:
     waterfall: Waterfall
     money: list[int]
     lost: int
+    market: str = ""  # whose deficits are paid now; some tranches pay those of one market alone
 
     @classmethod
     def of(cls, state: State, stack: Stack) -> "Purse":
@@ -51,13 +52,13 @@ class Purse:
         money = [int(state.book.cash[FUND + k]) for k in range(len(waterfall.tranches))]
         return cls(waterfall=waterfall, money=money, lost=state.lost)
 
-    def offer(self, deficit: int, market: str) -> list[int]:
-        """Return what each tranche would pay of a ``deficit`` that one market left."""
-        return self.waterfall.draws(deficit, balance=self.money, lost=self.lost, market=market)
+    def offer(self, deficit: int) -> list[int]:
+        """Return what each tranche would pay of ``deficit``."""
+        return self.waterfall.draws(deficit, balance=self.money, lost=self.lost, market=self.market)
 
-    def draw(self, deficit: int, market: str) -> list[int]:
+    def draw(self, deficit: int) -> list[int]:
         """Take from the tranches what they offer for ``deficit``; return it by tranche."""
-        paid = self.offer(deficit, market)
+        paid = self.offer(deficit)
         self.money = [m - p for m, p in zip(self.money, paid, strict=True)]
         return paid
 
@@ -91,9 +92,9 @@ def _deleverage(
     pools, turns = _pools(state, view, health, accounts, stack), Turns.of(state, view, stack)
     keys = [(p.instrument, p.side, int(p.lots.sum()), int(p.deficit.sum())) for p in pools]
     for at, pool in enumerate(pools):
-        market = stack.venue.instruments[pool.instrument].symbol
+        purse.market = stack.venue.instruments[pool.instrument].symbol
         lack, lots = int(pool.deficit.sum()), int(pool.lots.sum())
-        left = lack - sum(purse.offer(lack, market)) if waterfall.fund_pays_first else lack
+        left = lack - sum(purse.offer(lack)) if waterfall.fund_pays_first else lack
         left = left * waterfall.haircut // PPM
         legs = pair_up(turns, health, keys, at) if waterfall.hedges == "paired" else {}
         asked = -(-lots * waterfall.close_share // PPM)
@@ -109,7 +110,7 @@ def _deleverage(
             turn=turns.turn,
         )
         if closing.row.size:
-            trades, receipt, payments = _close(state, view, pool, closing, left, purse, market)
+            trades, receipt, payments = _close(state, view, pool, closing, left, purse)
             closed.append(trades)
             effects += [receipt, *payments]
             effects += turns.compared(closing, pool.instrument, pool.side)
@@ -136,11 +137,11 @@ def _pay_deficits(state: State, health: Health, purse: Purse, stack: Stack) -> l
     debtors = np.flatnonzero((book.cash[:n] < 0) & (book.head[:n] < 0))
     for account in debtors[debtors >= FIRST_USER].tolist():
         deficit = -int(book.cash[account])
-        i, market = market_of(state, account, stack)
-        paid = purse.draw(deficit, market)
+        i, purse.market = market_of(state, account, stack)
+        paid = purse.draw(deficit)
         purse.lost += deficit
-        rest = deficit - sum(paid)
         crowd = open_lots(book, i, n) if waterfall.socialise == "open_interest" else None
+        rest = deficit - sum(paid)
         payers, shares = waterfall.shares(rest, health, book.cash, crowd)
         shared = int(shares.sum())
         effects.append(
@@ -266,7 +267,6 @@ def _close(
     closing: Closing,
     left: int,
     purse: Purse,
-    market: str,
 ) -> tuple[Trades, Deleveraged, list[Decision]]:
     """Return the trades that close a pool against its winners, the receipt, and its payments.
 
@@ -295,7 +295,7 @@ def _close(
     payments: list[Decision] = []
     paid = 0
     if purse.waterfall.fund_pays_first:
-        for k, amount in enumerate(purse.draw(int(lack.sum()), market)):
+        for k, amount in enumerate(purse.draw(int(lack.sum()))):
             share = np.zeros(lack.size, np.int64)
             largest_remainder(amount, lack, share)
             lack -= share

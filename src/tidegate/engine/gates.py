@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from tidegate.domain.book import FIRST_USER, Health
-from tidegate.domain.effects import Decision, DeficitFound, PostedBatch, Rejected
+from tidegate.domain.book import FIRST_USER
+from tidegate.domain.effects import Decision, DeficitFound, HealthMoved, PostedBatch, Rejected
 from tidegate.domain.events import Deposited, Withdrawn
 from tidegate.domain.instrument import CASH, Kind
 from tidegate.domain.payers import CapacityMoved, ClaimsMoved, DeficitWatched
@@ -16,15 +16,12 @@ from tidegate.kernels.value import worth
 from tidegate.safeguards.stack import Stack
 
 
-def deficit_watched(
-    state: State, health: Health, paid: list[Decision], now: int, stack: Stack
-) -> list[Decision]:
-    """Return what the gate's clock learns of this sweep: a deficit is open, or no longer is."""
+def deficit_watched(state: State, seen: list[Decision], now: int, stack: Stack) -> list[Decision]:
+    """Return what the gate's clock learns of this step: a deficit is open, or no longer is."""
     if not stack.declaration.withdrawals.watches:
         return []
-    users = slice(FIRST_USER, None)
-    bankrupt = (health.equity[users] < 0) & (health.best[users] <= 0)
-    if bankrupt.any() or any(isinstance(e, DeficitFound) for e in paid):
+    bankrupt = any(isinstance(e, HealthMoved) and e.bankrupt for e in seen)
+    if bankrupt or any(isinstance(e, DeficitFound) for e in seen):
         return [DeficitWatched(at=Nanos(now), open=1)]
     last = int(state.paying.moment[DEFICIT_AT])
     return [DeficitWatched(at=Nanos(last), open=0)] if state.paying.moment[OPEN] else []

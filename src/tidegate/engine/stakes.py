@@ -5,7 +5,7 @@ from tidegate.domain.effects import Decision, PeakMoved, Posted
 from tidegate.domain.events import FundStaked, Unstaked, UnstakeRequested
 from tidegate.domain.instrument import CASH
 from tidegate.domain.payers import StakeMoved, UnstakeKept
-from tidegate.domain.units import Amount, Money, Nanos
+from tidegate.domain.units import MONEY_MAX, Amount, Money, Nanos
 from tidegate.engine.ledger import account_refusal, rejected
 from tidegate.engine.state import State
 from tidegate.kernels.stake import shares_for, shares_forfeited, stake_value
@@ -33,6 +33,9 @@ def on_stake(state: State, event: FundStaked, stack: Stack) -> list[Decision]:
     if event.amount <= 0:
         return rejected("amount_must_be_positive", f"stake of {event.amount}")
     vault, total = int(state.book.cash[FUND + k]), total_shares(state, stack, k)
+    if vault > 0 and event.amount * total // vault + total > MONEY_MAX:
+        # So little is left behind the old shares that new ones could not be counted.
+        return rejected("amount_exceeds_limit", f"{event.amount} into a vault of {vault}")
     shares = int(shares_for(event.amount, total, vault))
     if shares == 0:
         return rejected("stake_buys_nothing", f"{event.amount} into a vault of {vault}")

@@ -178,7 +178,7 @@ def protect(state: State, view: View, now: Nanos, stack: Stack) -> list[Decision
     view = replace(view, pace=watched.pace)
     taken = take_over(state, view, watched.health, watched.rung, now, stack)
     paid = settle(state, view, watched.health, watched.rung, stack, now)
-    seen = deficit_watched(state, watched.health, paid, now, stack)
+    seen = deficit_watched(state, [*watched.effects, *paid], now, stack)
     orders = liquidate(state, view, watched.health, watched.rung, now, stack)
     due = due_parameters(state, now, stack)
     return [*watched.effects, *taken, *paid, *seen, *orders, *due]

@@ -47,7 +47,7 @@ class Turns:
         if waterfall.looks_at_portfolios:
             portfolio.exposures(state.book, state.facts, view.mark, beta, exposure)
         turn = Turn(
-            seed=waterfall.seed * 1_000_003 + state.seq,
+            seed=(waterfall.seed * 1_000_003 + state.seq) % portfolio.CHANCE_PRIME,
             exposure=exposure,
             beta=beta,
             burden=state.paying.burden[:n].copy(),
@@ -186,12 +186,11 @@ def settle_pairs(turns: Turns, closing: Closing, i: int, legs: dict[int, tuple[i
     """Make the other legs due of those whose hedged lots were closed."""
     book, facts, mark = turns.state.book, turns.state.facts, turns.view.mark
     beta = turns.turn.beta
-    bare = (closing.whole - closing.hedged).tolist()
-    for row, lots, own in zip(closing.row.tolist(), closing.lots.tolist(), bare, strict=True):
-        if row not in legs or lots <= own:
+    for row, hedged in zip(closing.row.tolist(), closing.hedged.tolist(), strict=True):
+        if row not in legs or not hedged:
             continue
         row_j, give = legs[row]
         j = int(book.instrument[row_j])
-        size = int(notional(facts, i, lots - own, int(mark[i]))) * int(beta[i])
+        size = int(notional(facts, i, hedged, int(mark[i]))) * int(beta[i])
         each = max(1, int(notional(facts, j, 1, int(mark[j]))) * int(beta[j]))
         turns.turn.due[row_j] = min(give, -(-size // each))

@@ -22,15 +22,16 @@ LEVERAGE_MAX = 100_000_000  # 100 times, in ppm: beyond it risk counts no more
 
 @kernel
 def exposures(book: Book, facts: Facts, mark: I64, beta: I64, out: I64) -> None:
-    """Write each account's net exposure in Money: signed notional times ``beta`` (ppm), summed.
+    """Write each user's net exposure in Money: signed notional times ``beta`` (ppm), summed.
 
-    Positive gains when prices rise. A debt of an asset counts as sold, a holding as bought.
+    Betas are at most one, so that a sum is as safe as the notionals are. Positive gains when
+    prices rise. A debt of an asset counts as sold, a holding as bought.
     """
     out[:] = 0
     for row in range(book.counts[1]):
         lots = book.lots[row]
         i = book.instrument[row]
-        if lots == 0 or beta[i] == 0:
+        if lots == 0 or beta[i] == 0 or book.account[row] < FIRST_USER:
             continue
         size = muldiv(notional(facts, i, lots, mark[i]), beta[i], PPM)
         out[book.account[row]] += size if lots > 0 else -size

@@ -5,7 +5,10 @@ from tidegate.domain.units import kernel, muldiv
 
 @kernel
 def shares_for(amount: int, total: int, vault: int) -> int:
-    """Return the shares that ``amount`` buys, rounded down; one a unit where there are none yet."""
+    """Return the shares that ``amount`` buys, rounded down; one a unit where there are none yet.
+
+    Compiled, ``amount * total / vault`` must stay below 2**62: the caller refuses what does not.
+    """
     if total == 0:
         return amount
     return muldiv(amount, total, vault) if vault > 0 else 0

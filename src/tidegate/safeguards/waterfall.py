@@ -68,7 +68,7 @@ class Closing:
     unmatched: int  # lots for which no winner was found
     whole: I64  # [n] lots each of them could have given
     neutral: I64  # [n] lots that pro rata would have taken from each
-    hedged: I64  # [n] lots of each that were the hedge of another leg
+    hedged: I64  # [n] lots taken that were the hedge of another leg
     neutral_accounts: int
     spared: int  # lots of all candidates that were left alone because they were hedges
     next_row: int  # who would have been next; -1: nobody
@@ -178,11 +178,12 @@ class Waterfall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 hint="it starts at a large fall and stops at a smaller one",
             )
         for symbol, beta in self.betas.items():
-            if not 0 <= beta <= 10 * PPM:
+            if not 0 <= beta <= PPM:
                 raise ConfigInvalid(
                     where=f"waterfall.betas.{symbol}",
-                    what="must lie within 0..10_000_000",
+                    what="must lie within 0..1_000_000",
                     found=f"{beta:_}",
+                    hint="give the instrument that moves most 1_000_000, the others less",
                 )
 
     def fed(self, symbols: tuple[str, ...]) -> list[int]:
@@ -199,7 +200,7 @@ class Waterfall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     @property
     def looks_at_portfolios(self) -> bool:
         """Whether a rule asks for net exposures."""
-        return self.hedges != "ignored" or self.score == "net_risk"
+        return self.hedges != "ignored" or self.score == "net_risk" or self.receipts == "full"
 
     def beta(self, symbols: tuple[str, ...]) -> I64:
         """Return what each instrument's notional counts in a net exposure, in ppm."""
@@ -235,13 +236,13 @@ class Waterfall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         """
         paid: list[int] = []
         place, owed = lost, 0  # losses up to `place` belong to a tranche seen already
-        for tranche, money in zip(self.tranches, balance, strict=True):
+        for tranche, held in zip(self.tranches, balance, strict=True):
+            money = held if tranche.market in {"", market} else 0
             end = min(lost + deficit, tranche.exhaustion)
             owed += max(0, end - max(place, tranche.attachment))
             place = max(place, end)
             width = max(0, tranche.exhaustion - max(lost, tranche.attachment))
-            ours = not tranche.market or tranche.market == market
-            paid.append(min(owed, max(money, 0), width) if ours else 0)
+            paid.append(min(owed, max(money, 0), width))
             owed -= paid[-1]
         return paid
 
@@ -274,9 +275,10 @@ class Waterfall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         order = np.argsort(-score, kind="mergesort")
         bare = free = cap
         taken = np.zeros_like(cap)
-        if self.hedges != "ignored":
+        if self.looks_at_portfolios:
             bare = np.empty_like(cap)
             portfolio.unhedged(book, facts, mark, turn.beta, turn.exposure, found, cap, bare)
+        if self.hedges != "ignored":
             free = np.minimum(cap, bare + _at(turn.freed, found))
             due = np.minimum(cap, _at(turn.due, found))
             portfolio.in_order(lots, order, due, taken)
@@ -301,9 +303,9 @@ class Waterfall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             unmatched=int(rest),
             whole=cap[used],
             neutral=neutral[used],
-            hedged=(cap - bare)[used],
+            hedged=np.maximum(0, taken - bare)[used],
             neutral_accounts=int((neutral > 0).sum()),
-            spared=int((cap - np.maximum(bare, taken)).sum()),
+            spared=int((cap - np.maximum(free, taken)).sum()),
             next_row=int(found[left[0]]) if left.size else -1,
             next_rank=int(rank[left[0]]) if left.size else 0,
         )
