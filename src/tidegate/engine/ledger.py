@@ -36,6 +36,7 @@ from tidegate.domain.instrument import CASH, Kind
 from tidegate.domain.units import PPB, Amount, pack, unpack
 from tidegate.engine.booking import Trades, book_trades, settlement, trades_at
 from tidegate.engine.state import State
+from tidegate.engine.waiting import wait_extra
 from tidegate.kernels.fills import funding_due, interest_due
 from tidegate.safeguards.breaker import Rung
 from tidegate.safeguards.oracle import Action
@@ -207,6 +208,7 @@ def _withdrawal_refusal(state: State, event: Withdrawn, stack: Stack) -> list[De
         cost=0,
         cash=-amount if asset == CASH else 0,
         taking=True,
+        extra=wait_extra(state, account, asset, -amount if asset != CASH else 0, stack),
         scale=declaration.breaker.at(state.rung).initial_scale,
     )
     return rejected(why, f"withdrawal of {amount} from account {account}") if why else []
@@ -285,6 +287,7 @@ def on_transfer(state: State, event: Transferred, stack: Stack) -> list[Decision
         cost=0,
         cash=-amount,
         taking=True,
+        extra=wait_extra(state, source, -1, 0, stack),
         scale=stack.declaration.breaker.at(state.rung).initial_scale,
     )
     if why:
@@ -378,6 +381,7 @@ def _trade_refusal(
         lots=change,
         cost=0 if spot else int(paid[0]),
         cash=-int(paid[0]) if spot else 0,
+        extra=wait_extra(state, account, i, change, stack),
         scale=declaration.breaker.at(state.rung).initial_scale,
     )
     return rejected(why, f"account {account}, {change} lots of instrument {i}") if why else []

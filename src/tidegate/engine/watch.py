@@ -15,6 +15,7 @@ from tidegate.domain.effects import (
 from tidegate.domain.units import I64, Money, Nanos, Ppm, pack, share_floor
 from tidegate.engine.market import View
 from tidegate.engine.state import State
+from tidegate.engine.waiting import with_wait
 from tidegate.kernels.depth import depth_buckets
 from tidegate.kernels.profile import branching, forced_buckets, near_branching
 from tidegate.safeguards.breaker import Alarms
@@ -39,6 +40,7 @@ def watch(state: State, view: View, now: int, stack: Stack) -> Watched:
     health = stack.declaration.margin.assess(
         state.book, state.facts, mark=view.mark, low=view.low, high=view.high
     )
+    health = with_wait(state, health, view.mark, view.low, view.high, stack)
     effects: list[Decision] = []
     near = state.market.near
     if view.moved >= 0:
