@@ -1,4 +1,4 @@
-"""What waiting for one's turn may cost: an add-on to maintenance for positions a throttle delays."""
+"""What waiting for one's turn may cost: an add-on to maintenance where a throttle delays."""
 
 # Indexing a column gives a scalar, which the checker takes for another column.
 # pyright: reportArgumentType=false, reportReturnType=false
