@@ -26,6 +26,7 @@ from tidegate.domain.events import (
 )
 from tidegate.domain.units import Nanos
 from tidegate.drivers.casualties import Casualties
+from tidegate.drivers.pacer import Pacer
 from tidegate.drivers.recording import Recording
 from tidegate.drivers.series import Series
 from tidegate.drivers.simvenue import SimVenue
@@ -89,6 +90,7 @@ class Replay:
     observers: Sequence[Observer] = ()
     state: State = field(init=False)
     _venue: SimVenue = field(init=False)
+    _pacer: Pacer = field(init=False)
     _last: dict[tuple[int, int], PriceObserved] = field(init=False)
     _shown: dict[int, int] = field(init=False)
     _impact: list[int] = field(init=False)
@@ -100,6 +102,7 @@ class Replay:
         venue = self.recording.venue
         self.state = State.genesis(self.stack)
         self._venue = SimVenue(venue, Streams(root=venue.seed, path=0), impact=self.impact)
+        self._pacer = Pacer(self.stack, Streams(root=venue.seed, path=0))
         self._last, self._shown = {}, {}
         self._impact = [0] * len(venue.instruments)
 
@@ -166,6 +169,8 @@ class Replay:
                 self._step(event)
             self._repeat_prices(now)
             self._signal(now)
+            for event in self._pacer.events(self.state, Nanos(now)):
+                self._step(event)
         self._step(ClockTicked(ts=Nanos(now)))
 
     def _repeat_prices(self, now: int) -> None:

@@ -40,6 +40,7 @@ from tidegate.engine.following import facts_now
 from tidegate.engine.restraint import action_refusal, payout_refusal, trade_refusal
 from tidegate.engine.stable import initial_marks
 from tidegate.engine.state import State
+from tidegate.engine.waiting import wait_extra
 from tidegate.kernels.fills import funding_due, interest_due
 from tidegate.safeguards.breaker import Rung
 from tidegate.safeguards.oracle import Action
@@ -221,6 +222,7 @@ def _withdrawal_refusal(state: State, event: Withdrawn, stack: Stack) -> list[De
         cost=0,
         cash=-amount if asset == CASH else 0,
         taking=True,
+        extra=wait_extra(state, account, asset, -amount if asset != CASH else 0, stack),
         scale=declaration.breaker.at(state.rung).initial_scale,
     )
     return rejected(why, f"withdrawal of {amount} from account {account}") if why else []
@@ -304,6 +306,7 @@ def on_transfer(state: State, event: Transferred, stack: Stack) -> list[Decision
         cost=0,
         cash=-amount,
         taking=True,
+        extra=wait_extra(state, source, -1, 0, stack),
         scale=stack.declaration.breaker.at(state.rung).initial_scale,
     )
     if why:
@@ -412,6 +415,7 @@ def _trade_refusal(
         lots=change,
         cost=0 if spot else int(paid[0]),
         cash=-int(paid[0]) if spot else 0,
+        extra=wait_extra(state, account, i, change, stack),
         scale=declaration.breaker.at(state.rung).initial_scale,
     )
     return rejected(why, f"account {account}, {change} lots of instrument {i}") if why else []

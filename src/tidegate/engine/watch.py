@@ -20,6 +20,7 @@ from tidegate.engine.following import followed
 from tidegate.engine.governance import judged_facts
 from tidegate.engine.market import View
 from tidegate.engine.state import State
+from tidegate.engine.waiting import with_wait
 from tidegate.kernels.depth import depth_buckets
 from tidegate.kernels.profile import branching, forced_buckets, near_branching
 from tidegate.safeguards.breaker import Alarms
@@ -49,6 +50,7 @@ def watch(state: State, view: View, now: int, stack: Stack) -> Watched:
         low=view.low,
         high=view.high,
     )
+    health = with_wait(state, health, view.mark, view.low, view.high, stack)
     effects: list[Decision] = []
     near = state.market.near
     if view.moved >= 0:

@@ -311,6 +311,7 @@ class MarginModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         cash: int,
         scale: Ppm,
         taking: bool = False,
+        extra: Money = Money(0),  # noqa: B008 - a number
     ) -> str:
         """Return why this change must be refused, or an empty string to allow it.
 
@@ -318,7 +319,8 @@ class MarginModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         on the line included. Otherwise allowed only if it takes risk away: maintenance falls (or
         stays, and initial does not rise), while equity does not fall, or at least equity per
         maintenance does not, compared by cross-multiplication in Python's unbounded integers. What
-        takes value out (``taking``: a withdrawal) has only the first way.
+        takes value out (``taking``: a withdrawal) has only the first way. ``extra`` is asked for
+        beside both requirements: what else the account must hold after the change.
 
         Source
         ------
@@ -339,7 +341,7 @@ class MarginModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         old_equity, old_required = int(before[0]), int(before[1])
         equity, required = int(after[0]), int(after[1])
         initial = -(-int(after[2]) * scale // PPM)
-        if equity >= max(initial, required):
+        if equity >= max(initial, required) + extra:
             return ""
         if taking:
             return "below_initial_margin"

@@ -5,7 +5,7 @@ from typing import Self
 import msgspec
 
 from tidegate.domain.errors import ConfigInvalid, refuse_negative
-from tidegate.domain.pace import ANY_SPEED, INFEASIBLE, NO_SCHEDULE
+from tidegate.domain.pace import INFEASIBLE, NO_SCHEDULE, SLICES_MAX
 from tidegate.domain.units import I64, PPM, Money, Nanos, Ppm
 from tidegate.domain.venue import Venue
 
@@ -47,10 +47,10 @@ class OptimalRate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 found=f"{self.interval_ns:_}",
                 hint="a schedule that is stale before its second slice holds nothing back",
             )
-        if self.horizon_ns // self.interval_ns > 64:
+        if self.horizon_ns // self.interval_ns > SLICES_MAX:
             raise ConfigInvalid(
                 where="rate.horizon_ns",
-                what="must be at most 64 intervals long",
+                what=f"must be at most {SLICES_MAX} intervals long",
                 found=f"{self.horizon_ns // self.interval_ns:_}",
             )
 
@@ -77,7 +77,7 @@ class OptimalRate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         age; at twice ``age_max_ns`` nothing is held, which `UNLIMITED` says.
         """
         late = now - at - self.age_max_ns
-        if regime in {NO_SCHEDULE, ANY_SPEED} or late >= self.age_max_ns:
+        if regime == NO_SCHEDULE or late >= self.age_max_ns:
             return UNLIMITED
         place = (now - at) // max(interval, 1)
         stopped = regime == INFEASIBLE and self.escalate

@@ -95,10 +95,8 @@ class Slicing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             return ["slices: a stage is ordered at once"]
         said = [f"slices: a stage goes in {self.count} parts over {self.horizon_ns / 1e9:g} s"]
         if self.jitter:
-            said.append(
-                f"slices: sizes vary by {self.jitter / 1e4:g} % and times within their parts, drawn "
-                "from a journalled seed"
-            )
+            said.append(f"slices: sizes vary by {self.jitter / 1e4:g} %, times within their parts")
+            said.append("slices: drawn from a journalled seed that watchers do not see")
         if self.urgent:
             said.append(f"slices: below {self.urgent / 1e4:g} % of maintenance all is due at once")
         return said

@@ -31,6 +31,7 @@ from tidegate.safeguards.routes import AnyRoute, BookRoute
 from tidegate.safeguards.signals import SignalGate
 from tidegate.safeguards.slices import Slicing
 from tidegate.safeguards.throttle import AnyThrottle, FundThrottle, NoThrottle
+from tidegate.safeguards.wait import WaitMargin
 from tidegate.safeguards.waterfall import Waterfall
 from tidegate.safeguards.withdrawals import WithdrawalGate
 
@@ -70,6 +71,7 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     throttle: AnyThrottle = NoThrottle()
     rate: OptimalRate = OptimalRate()
     slices: Slicing = Slicing()
+    wait: WaitMargin = WaitMargin()
     route: AnyRoute = BookRoute()
     backstop: Backstop = Backstop()
     waterfall: Waterfall = Waterfall()
@@ -102,6 +104,7 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             *(self.throttle.describe() if self.throttle.active else ()),
             *(self.rate.describe() if self.rate.active else ()),
             *(self.slices.describe() if self.slices.active else ()),
+            *(self.wait.describe() if self.wait.active else ()),
             *self.route.describe(),
             *self.backstop.describe(),
             *self.waterfall.describe(),
@@ -251,6 +254,13 @@ def _throttle(declaration: SafeguardStack, venue: Venue) -> AnyThrottle:
             what='"fund" needs a fund to follow',
             found="no waterfall.tranches",
             hint="declare a tranche, or take another kind of throttle",
+        )
+    if declaration.wait.active and not getattr(throttle, "lots", {}):
+        raise ConfigInvalid(
+            where="wait",
+            what="needs throttle.lots: only a wait in fixed lots can be priced beforehand",
+            found=f"a throttle of kind {throttle.__struct_config__.tag!r} without lots",
+            hint="an amount of Money is another number of lots at each price",
         )
     return throttle.scaled(venue)
 

@@ -228,11 +228,11 @@ class FundThrottle(
 
     def describe(self) -> list[str]:
         """Return the policy in plain language."""
-        depth = f"the depth within {self.reach / 1e4:g} % of the mark"
+        depth, every = f"the depth within {self.reach / 1e4:g} %", f"{self.window_ns / 1e9:g} s"
+        most = f"{self.fast / 1e4:g} % of it as open deficits near {self.cover / 1e4:g} %"
         return [
-            f"throttle: releases {self.slow / 1e4:g} % of {depth} in any {self.window_ns / 1e9:g} s",
-            f"throttle: and up to {self.fast / 1e4:g} % of it, as open deficits near "
-            f"{self.cover / 1e4:g} % of the fund",
+            f"throttle: releases {self.slow / 1e4:g} % of {depth} of the mark in any {every}",
+            f"throttle: and up to {most} of the fund",
         ]
 
 
