@@ -13,6 +13,7 @@ from tidegate.domain.units import SECOND, pack
 from tidegate.drivers.recording import Recording, load
 from tidegate.drivers.replay import Replay
 from tidegate.drivers.synthetic import make
+from tidegate.drivers.verdict import Meter
 from tidegate.engine.explain import explain
 from tidegate.engine.invariants import audit
 from tidegate.ports import Record
@@ -21,6 +22,7 @@ from tidegate.safeguards.never_worse import NeverWorse
 from tidegate.safeguards.penalty import HealthPenalty, LinearPenalty, RisingPenalty
 from tidegate.safeguards.planner import StagedPlanner
 from tidegate.safeguards.stack import SafeguardStack, Stack
+from tidegate.safeguards.waterfall import Tranche, Waterfall
 
 
 SECONDS = 200
@@ -73,6 +75,33 @@ def test_every_policy_changes_the_crash(crash, bare):
     # Nobody opens anything in this crash: a cap that refuses only requests leaves it alone.
     capped = change(bare, caps=Caps(markets={"*": Cap(open_interest_max=1)}))
     assert after(crash, capped) == plain
+
+
+def test_a_verdict_counts_penalties_and_breaches():
+    """Half is closed in two fills: one at the mark, one a tick below what was offered."""
+    desk = Desk(
+        venue_of(perp()),
+        margin=rules(flat(100_000, 50_000, penalty=20_000)),
+        planner=StagedPlanner(close_fraction=500_000),
+        waterfall=Waterfall(tranches=(Tranche(name="fund", initial=0),)),
+        never_worse=NeverWorse(mode="limits"),
+    )
+    meter = Meter(desk.stack)
+
+    def take(event) -> list:
+        effects = desk.send(event)
+        meter.observe(0, event, effects, desk.state, [0])
+        return effects
+
+    desk.users([140_000], [(0, 0, 10, 100)])
+    (order,) = (e for e in take(desk.priced(90)) if isinstance(e, OrdersPlaced))
+    for lots, price in ((-2, 90), (-3, 85)):
+        columns = {"order": order.first, "lots": lots, "price": price}
+        take(OrdersFilled(ts=desk.now, **{n: pack([v]) for n, v in columns.items()}))
+    verdict = meter.verdict(desk.state)
+    assert (verdict.penalties, verdict.health_breaches) == (3_600, 1)
+    said = verdict.to_json()
+    assert (said["penalties"], said["health_breaches"]) == (0.0036, 1)
 
 
 # ----------------------------------------------------------------------- in plain words

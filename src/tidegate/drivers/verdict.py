@@ -17,6 +17,7 @@ from tidegate.domain.effects import (
     Decision,
     DeficitFound,
     Deleveraged,
+    HealthBreached,
     HealthMoved,
     MarkMoved,
     OrdersPlaced,
@@ -69,6 +70,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     regenerated: int
     rejected: dict[str, int]
     digest: str
+    penalties: Money = Money(0)  # charged to liquidated accounts
+    health_breaches: int = 0  # fills that left their account worse, where a stack forbids it
 
     @property
     def cascade_ratio(self) -> float | None:
@@ -131,6 +134,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
             "rung_seconds": dict(zip(RUNGS, self.rung_seconds, strict=True)),
             "events": self.events,
             "rejected": self.rejected,
+            "penalties": units(self.penalties),
+            "health_breaches": self.health_breaches,
         }
 
 
@@ -156,6 +161,7 @@ class Meter:
         self._peak_impact, self._peak_near = 0, 0
         self._events, self._regenerated, self._orders = 0, 0, 0
         self._rejected: Counter[str] = Counter()
+        self._breaches = 0
         self._now: int | None = None
         self._rung, self._deficit, self._fund = 0, 0, 0
         self._rung_ns = [0] * len(RUNGS)
@@ -175,6 +181,7 @@ class Meter:
             Posted: self._posted,
             PostedBatch: self._posted_batch,
             Rejected: self._refused,
+            HealthBreached: self._breached,
         }
 
     @property
@@ -245,6 +252,8 @@ class Meter:
             regenerated=self._regenerated,
             rejected=dict(sorted(self._rejected.items())),
             digest=state.digest(),
+            penalties=Money(money["penalty"]),
+            health_breaches=self._breaches,
         )
 
     def _pass_time(self, ts: int) -> None:
@@ -379,6 +388,8 @@ class Meter:
             self._fund_used[effect.debit - FUND] += effect.amount
 
     def _posted_batch(self, effect: PostedBatch) -> None:
+        if effect.reason == "penalty":
+            self._money["penalty"] -= int(unpack(effect.amount).sum())
         if effect.reason != "fund" or effect.counter == EXTERNAL:
             return
         account, amount = unpack(effect.account), unpack(effect.amount)
@@ -386,6 +397,9 @@ class Meter:
             self._fund_used[effect.counter - FUND] += int(amount.sum())
         drawn = (account >= FUND) & (account < FIRST_USER) & (amount < 0)
         np.subtract.at(self._fund_used, account[drawn] - FUND, amount[drawn])
+
+    def _breached(self, effect: HealthBreached) -> None:
+        self._breaches += len(effect.account) // 8
 
     def _refused(self, effect: Rejected) -> None:
         self._rejected[effect.code] += 1
