@@ -272,11 +272,11 @@ class HealthBreached(Effect, frozen=True, kw_only=True):
     notional_after: bytes
 
 
-class CeilingMoved(Effect, frozen=True, kw_only=True):
-    """The expanding debt ceiling of one capped asset, in Money."""
+class CapMoved(Effect, frozen=True, kw_only=True):
+    """An expanding limit of one capped asset moved: its debt ceiling or its supply floor."""
 
-    slot: int
-    ceiling: Money
+    slot: int  # ceilings in the order of the caps, then floors
+    limit: Money
     at: Nanos
 
 
@@ -304,7 +304,7 @@ Decision: TypeAlias = (
     | ParameterMoved
     | LimitsHeld
     | HealthBreached
-    | CeilingMoved
+    | CapMoved
 )
 
 # Every reason a `Posted`, `PostedBatch` or `PositionsMoved` may carry.

@@ -6,7 +6,7 @@ from tidegate.domain.book import ACCOUNTS, move_all, post_all
 from tidegate.domain.effects import (
     AccountsOpened,
     BreakerMoved,
-    CeilingMoved,
+    CapMoved,
     Decision,
     DeficitFound,
     Deleveraged,
@@ -71,8 +71,8 @@ def evolve(state: State, effect: Decision) -> None:
             state.signal_at[effect.slot] = effect.at
         case ParameterMoved():
             getattr(state.facts, effect.column)[effect.row] = effect.value
-        case CeilingMoved(slot=slot):
-            state.ceiling[slot], state.ceiling_at[slot] = effect.ceiling, effect.at
+        case CapMoved(slot=slot):
+            state.cap_limit[slot], state.cap_moved_at[slot] = effect.limit, effect.at
         case _:
             pass  # Rejected, HealthMoved, LimitsHeld, HealthBreached: words, not deeds
 

@@ -79,8 +79,8 @@ class State:
     staged_at: I64  # [accounts_max] when the account's last stage began; -1: never
     signal: I64  # [signals] last clamped value
     signal_at: I64  # [signals] -1: never
-    ceiling: I64  # [capped assets whose debt ceiling expands, or none] Money
-    ceiling_at: I64
+    cap_limit: I64  # [expanding limits of capped assets, or none] Money; 0: none yet
+    cap_moved_at: I64
     names: list[str] = field(default_factory=list[str])
     rung: int = 0
     calm_since: int = -1
@@ -108,8 +108,8 @@ class State:
             staged_at=np.full(venue.limits.accounts_max, -1, np.int64),
             signal=np.array([b.neutral for b in declaration.signals.bounds], np.int64),
             signal_at=np.full(slots, -1, np.int64),
-            ceiling=np.zeros(declaration.caps.slots, np.int64),
-            ceiling_at=np.zeros(declaration.caps.slots, np.int64),
+            cap_limit=np.zeros(declaration.caps.slots, np.int64),
+            cap_moved_at=np.zeros(declaration.caps.slots, np.int64),
             fund_peak=declaration.waterfall.fund(book),
         )
 
@@ -154,9 +154,9 @@ class State:
         yield "staged_at", self.staged_at[:accounts]
         yield "signal", self.signal
         yield "signal_at", self.signal_at
-        if self.ceiling.size:
-            yield "ceiling", self.ceiling
-            yield "ceiling_at", self.ceiling_at
+        if self.cap_limit.size:
+            yield "cap_limit", self.cap_limit
+            yield "cap_moved_at", self.cap_moved_at
 
     def scalars(self) -> dict[str, int]:
         """Return every scalar by name."""
@@ -191,8 +191,8 @@ class State:
             "staged_at": state.staged_at,
             "signal": state.signal,
             "signal_at": state.signal_at,
-            "ceiling": state.ceiling,
-            "ceiling_at": state.ceiling_at,
+            "cap_limit": state.cap_limit,
+            "cap_moved_at": state.cap_moved_at,
         }
         for group, held in (
             ("book", state.book),
