@@ -1,4 +1,4 @@
-"""No liquidation leaves its account worse than it found it: limits, penalties, receipts, attacks."""
+"""No liquidation leaves its account worse: limits, penalties, receipts, attacks."""
 
 import copy
 
@@ -146,7 +146,7 @@ def test_a_close_that_turns_into_an_owed_balance_gets_the_mark():
     fates = {int(n) for held in desk.of(LimitsHeld, effects) for n in unpack(held.fate)}
     assert HOPELESS in fates
     (order,) = desk.of(OrdersPlaced, effects)
-    limits = {i: limit for i, limit in rows_of(order, "instrument", "limit")}
+    limits = dict(rows_of(order, "instrument", "limit"))
     assert limits[1] == 500  # the losing leg: offered at the mark, no discount
 
 
@@ -298,6 +298,8 @@ def assert_no_worse(world, number: int, account: int, lots: int, limit: int, sta
     size = gross(margin, account, marks)
     if equity <= 0:
         return
+    held = {j: n for j, n, _ in margin.held(account)}[i]
+    room = rounding_room(state.facts, state.mark, i, held)
     columns = (pack(np.array([n], np.int64)) for n in (number, lots, limit))
     order, filled, price = columns
     fill = OrdersFilled(ts=world.now, order=order, lots=filled, price=price)
@@ -306,7 +308,7 @@ def assert_no_worse(world, number: int, account: int, lots: int, limit: int, sta
     margin = Margin(state)
     later, due = margin.totals(account, marks)
     left = gross(margin, account, marks)
-    later += rounding_room(state.facts, state.mark, i)
+    later += room
     assert later * required >= equity * due
     assert later * size >= equity * left
 

@@ -22,6 +22,23 @@ class Unsupported(Exception):
     """A case of a rule is not ours to answer; the text says why."""
 
 
+class Shown(int):
+    """A number of which the peer publishes only the leading digits, the rest cut off.
+
+    It agrees with a published one when cutting ours to the digits shown gives theirs. For fields
+    of a rule that a peer's tests assert to so many digits; never for amounts.
+    """
+
+    __slots__ = ()
+
+    def cut_to(self, published: int) -> int:
+        """Return this number with as many trailing zeros as ``published`` has."""
+        step = 1
+        while published and published % (10 * step) == 0:
+            step *= 10
+        return int(self) // step * step
+
+
 def scaled(value: Any, scale: int) -> int:
     """Return a decimal number, as text or float, as an integer at ``scale``, nearest."""
     exact = Fraction(str(value)) * scale

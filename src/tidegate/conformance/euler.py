@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from tidegate.conformance.adapter import WAD, Found, Inputs, Rule
+from tidegate.conformance.adapter import WAD, Found, Inputs, Rule, Shown
 from tidegate.domain.units import muldiv, unbounded
 from tidegate.kernels.lending import close_at_health, health_factor, written_off
 from tidegate.kernels.ramp import lowered
@@ -44,7 +44,8 @@ def liquidation(inputs: Inputs) -> Found:
     lost = unbounded(written_off)(debt, repay, held - taken, owed, LEAST_LOSS)
     score = unbounded(health_factor)(adjusted, owed, WAD)
     return {
-        "health_score": None if score < 0 else score,
+        # The peer's tests assert scores to two or three digits: 12/11 is 1.09 there.
+        "health_score": None if score < 0 else Shown(score),
         "discount_factor": factor,
         "repay": repay,
         "yield_": taken,

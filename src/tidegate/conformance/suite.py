@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import tidegate.conformance
-from tidegate.conformance.adapter import Rule, Unsupported
+from tidegate.conformance.adapter import Rule, Shown, Unsupported
 from tidegate.domain.errors import VectorsInvalid
 
 
@@ -204,6 +204,8 @@ def _same(found: Any, expected: Any, tolerance: Mapping[str, Any]) -> bool:
             return str(found) == expected
     if found is None or isinstance(found, bool | str):
         return False
+    if isinstance(found, Shown) and isinstance(expected, int):
+        found = found.cut_to(expected)
     rel, room = tolerance.get("rel", 0), tolerance.get("abs", 0)
     room = int(room) if isinstance(room, str) else room  # large ones are decimal strings
     if isinstance(expected, int) and not isinstance(found, float) and not rel:

@@ -418,11 +418,11 @@ class HealthBreached(Effect, frozen=True, kw_only=True):
     notional_after: bytes
 
 
-class CeilingMoved(Effect, frozen=True, kw_only=True):
-    """The expanding debt ceiling of one capped asset, in Money."""
+class CapMoved(Effect, frozen=True, kw_only=True):
+    """An expanding limit of one capped asset moved: its debt ceiling or its supply floor."""
 
-    slot: int
-    ceiling: Money
+    slot: int  # ceilings in the order of the caps, then floors
+    limit: Money
     at: Nanos
 
 
@@ -543,7 +543,6 @@ Decision: TypeAlias = (
     | RungHeld
     | LimitsHeld
     | HealthBreached
-    | CeilingMoved
     | CommitmentKept
     | WaitingMoved
     | TakenOver
@@ -553,6 +552,7 @@ Decision: TypeAlias = (
     | MarginFollowed
     | ParameterScheduled
     | ParameterSettled
+    | CapMoved
 )
 
 # Every reason a `Posted`, `PostedBatch` or `PositionsMoved` may carry.

@@ -18,6 +18,7 @@ from tidegate.domain.effects import (
     Decision,
     DeficitFound,
     Deleveraged,
+    HealthBreached,
     HealthMoved,
     MarketMoved,
     MarkMoved,
@@ -78,6 +79,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     rejected: dict[str, int]
     digest: str
     paused_seconds: float = 0.0  # while a band or a market-wide level paused any instrument
+    penalties: Money = Money(0)  # charged to liquidated accounts
+    health_breaches: int = 0  # fills that left their account worse, where a stack forbids it
 
     @property
     def cascade_ratio(self) -> float | None:
@@ -143,6 +146,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
             "paused_seconds": self.paused_seconds,
             "events": self.events,
             "rejected": self.rejected,
+            "penalties": units(self.penalties),
+            "health_breaches": self.health_breaches,
         }
 
 
@@ -168,6 +173,7 @@ class Meter:
         self._peak_impact, self._peak_near = 0, 0
         self._events, self._regenerated, self._orders = 0, 0, 0
         self._rejected: Counter[str] = Counter()
+        self._breaches = 0
         self._now: int | None = None
         self._rung, self._deficit, self._fund = 0, 0, 0
         self._rung_ns = [0] * len(RUNGS)
@@ -193,6 +199,7 @@ class Meter:
             Posted: self._posted,
             PostedBatch: self._posted_batch,
             Rejected: self._refused,
+            HealthBreached: self._breached,
         }
 
     @property
@@ -266,6 +273,8 @@ class Meter:
             rejected=dict(sorted(self._rejected.items())),
             digest=state.digest(),
             paused_seconds=self._paused_ns / SECOND,
+            penalties=Money(money["penalty"]),
+            health_breaches=self._breaches,
         )
 
     def _pass_time(self, ts: int) -> None:
@@ -431,6 +440,8 @@ class Meter:
             self._fund_used[effect.debit - FUND] += effect.amount
 
     def _posted_batch(self, effect: PostedBatch) -> None:
+        if effect.reason == "penalty":
+            self._money["penalty"] -= int(unpack(effect.amount).sum())
         if effect.reason != "fund" or effect.counter == EXTERNAL:
             return
         account, amount = unpack(effect.account), unpack(effect.amount)
@@ -438,6 +449,9 @@ class Meter:
             self._fund_used[effect.counter - FUND] += int(amount.sum())
         drawn = (account >= FUND) & (account < POOL) & (amount < 0)
         np.subtract.at(self._fund_used, account[drawn] - FUND, amount[drawn])
+
+    def _breached(self, effect: HealthBreached) -> None:
+        self._breaches += len(effect.account) // 8
 
     def _refused(self, effect: Rejected) -> None:
         self._rejected[effect.code] += 1

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tidegate.domain.book import FIRST_USER, row_of
-from tidegate.domain.effects import CeilingMoved, Decision, Rejected
+from tidegate.domain.effects import CapMoved, Decision, Rejected
 from tidegate.domain.instrument import CASH, Kind
 from tidegate.domain.units import PPM, Money, Nanos
 from tidegate.engine.state import State
@@ -27,47 +27,79 @@ def cap_refusal(state: State, changes: Sequence[Moved], now: int, stack: Stack) 
 
     Only what grows is refused: repaying, reducing and passing on are always allowed.
     """
-    for asset, cap, held, owed, more, debt in _touched(state, changes, stack):
-        spot = asset == CASH or state.facts.kind[asset] == Kind.SPOT
-        name = _name(stack, asset)
-        if not spot:
-            side = max(held + more if more > 0 else 0, owed + debt if debt > 0 else 0)
-            if cap.open_interest_max and _worth(state, asset, side) > cap.open_interest_max:
-                detail = f"{side:_} lots of {name} on one side"
-                return [Rejected(code="open_interest_cap_reached", detail=detail)]
-            continue
-        if debt > 0 and cap.debt_max:
-            ceiling = _ceiling(state, asset, cap, _worth(state, asset, owed), now, stack)
-            if _worth(state, asset, owed + debt) > ceiling:
-                detail = f"{owed + debt:_} of {name} would be owed, worth more than {ceiling:_}"
-                return [Rejected(code="debt_cap_reached", detail=detail)]
-        # Debt over holdings, compared exactly: no division, unbounded integers.
-        used = (owed + debt) * PPM > cap.utilisation_max * (held + more)
-        if cap.utilisation_max and used and (debt > 0 or more < 0) and owed + debt > 0:
-            detail = f"{owed + debt:_} of {held + more:_} {name} would be lent"
-            return [Rejected(code="utilisation_too_high", detail=detail)]
+    for total in _touched(state, changes, stack):
+        spot = total.asset == CASH or state.facts.kind[total.asset] == Kind.SPOT
+        code, detail = (_lent if spot else _open)(state, total, now, stack)
+        if code:
+            return [Rejected(code=code, detail=detail)]
     return []
 
 
-def ceilings(state: State, changes: Sequence[Moved], now: int, stack: Stack) -> list[Decision]:
-    """Return what is remembered of expanding debt ceilings once ``changes`` have been admitted."""
+def _open(state: State, total: "Total", now: int, stack: Stack) -> tuple[str, str]:
+    """Return why one side of a derivative may not grow to this, or nothing."""
+    del now
+    cap, name = total.cap, _name(stack, total.asset)
+    sides = ((total.more, total.held), (total.debt, total.owed))
+    side = max(before + grown if grown > 0 else 0 for grown, before in sides)
+    if cap.open_interest_max and _worth(state, total.asset, side) > cap.open_interest_max:
+        code = "open_interest_cap_reached"
+        return code, f"{side:_} lots of {name} on one side"
+    return "", ""
+
+
+def _lent(state: State, total: "Total", now: int, stack: Stack) -> tuple[str, str]:
+    """Return why this much of an asset may not be lent or leave, or nothing."""
+    cap, asset, name = total.cap, total.asset, _name(stack, total.asset)
+    owed, held = total.owed + total.debt, total.held + total.more
+    if total.debt > 0 and cap.debt_max:
+        ceiling = _ceiling(state, total, now, stack)
+        if _worth(state, asset, owed) > ceiling:
+            code = "debt_cap_reached"
+            return code, f"{owed:_} of {name} would be owed, worth more than {ceiling:_}"
+    # Debt over holdings, compared exactly: no division, unbounded integers.
+    used = owed * PPM > cap.utilisation_max * held
+    if cap.utilisation_max and used and (total.debt > 0 or total.more < 0) and owed > 0:
+        code = "utilisation_too_high"
+        return code, f"{owed:_} of {held:_} {name} would be lent"
+    if total.more < 0 and cap.holds:
+        floor = _floor(state, total, now, stack)
+        if _worth(state, asset, held) < floor:
+            code = "supply_floor_reached"
+            return code, f"{held:_} of {name} would be left, worth less than {floor:_}"
+    return "", ""
+
+
+def moved_caps(state: State, changes: Sequence[Moved], now: int, stack: Stack) -> list[Decision]:
+    """Return what is remembered of expanding limits once ``changes`` have been admitted."""
     effects: list[Decision] = []
-    for asset, cap, _, owed, _, debt in _touched(state, changes, stack):
-        if not cap.expands or debt == 0:
-            continue
-        ceiling = _ceiling(state, asset, cap, _worth(state, asset, owed), now, stack)
-        after = cap.remembered(borrowed=_worth(state, asset, owed + debt), ceiling=ceiling)
-        effects.append(CeilingMoved(slot=_slot(stack, asset), ceiling=Money(after), at=Nanos(now)))
+    floors = len(stack.declaration.caps.markets)
+    for total in _touched(state, changes, stack):
+        cap, slot = total.cap, _slot(stack, total.asset)
+        if cap.expands and total.debt:
+            owed = _worth(state, total.asset, total.owed + total.debt)
+            ceiling = _ceiling(state, total, now, stack)
+            limit = Money(cap.remembered(borrowed=owed, ceiling=ceiling))
+            effects.append(CapMoved(slot=slot, limit=limit, at=Nanos(now)))
+        if cap.holds and total.more < 0:
+            held = _worth(state, total.asset, total.held + total.more)
+            left = cap.floor_left(supplied=held, floor=_floor(state, total, now, stack))
+            effects.append(CapMoved(slot=floors + slot, limit=Money(left), at=Nanos(now)))
     return effects
 
 
-def _touched(
-    state: State, changes: Sequence[Moved], stack: Stack
-) -> Iterator[tuple[int, Cap, int, int, int, int]]:
-    """Yield (asset, cap, held, owed, change of held, change of owed) of what is capped, in order.
+class Total(NamedTuple):
+    """What all users hold and owe of one capped asset, in lots, and by how much that changes."""
 
-    Held and owed are sums over all users, in lots or the asset's smallest units.
-    """
+    asset: int
+    cap: Cap
+    held: int
+    owed: int
+    more: int
+    debt: int
+
+
+def _touched(state: State, changes: Sequence[Moved], stack: Stack) -> Iterator[Total]:
+    """Yield the totals of what is capped and changes, in the order of the changes."""
     caps = stack.declaration.caps
     if not caps.markets:
         return
@@ -84,7 +116,7 @@ def _touched(
             )
             more += max(after, 0) - max(before, 0)
             debt += max(-after, 0) - max(-before, 0)
-        yield asset, cap, held, owed, more, debt
+        yield Total(asset, cap, held, owed, more, debt)
 
 
 def _totals(state: State, asset: int) -> tuple[int, int]:
@@ -117,14 +149,23 @@ def _worth(state: State, asset: int, lots: int) -> int:
     return -(-abs(lots) * price * tick // units)
 
 
-def _ceiling(state: State, asset: int, cap: Cap, borrowed: int, now: int, stack: Stack) -> int:
+def _ceiling(state: State, total: Total, now: int, stack: Stack) -> int:
+    slot, cap = _slot(stack, total.asset), total.cap
     if not cap.expands:
         return cap.debt_max
-    slot = _slot(stack, asset)
     return cap.ceiling(
-        borrowed=borrowed,
-        last=int(state.ceiling[slot]),
-        elapsed=now - int(state.ceiling_at[slot]),
+        borrowed=_worth(state, total.asset, total.owed),
+        last=int(state.cap_limit[slot]),
+        elapsed=now - int(state.cap_moved_at[slot]),
+    )
+
+
+def _floor(state: State, total: Total, now: int, stack: Stack) -> int:
+    slot = len(stack.declaration.caps.markets) + _slot(stack, total.asset)
+    return total.cap.floor(
+        supplied=_worth(state, total.asset, total.held),
+        last=int(state.cap_limit[slot]),
+        elapsed=now - int(state.cap_moved_at[slot]),
     )
 
 

@@ -8,7 +8,7 @@ from tidegate.domain.effects import (
     AccountsOpened,
     BandMoved,
     BreakerMoved,
-    CeilingMoved,
+    CapMoved,
     CommitmentKept,
     Decision,
     DeficitFound,
@@ -115,10 +115,10 @@ def evolve(state: State, effect: Decision) -> None:
             getattr(state.facts, effect.column)[effect.row] = effect.value
         case Decided():
             state.paying.evolve(effect)
-        case CeilingMoved(slot=slot):
-            state.ceiling[slot], state.ceiling_at[slot] = effect.ceiling, effect.at
         case CommitmentKept() | WaitingMoved() | GuardMoved() | DepositMoved() | PoolMoved():
             _move_backing(state, effect)
+        case CapMoved(slot=slot):
+            state.cap_limit[slot], state.cap_moved_at[slot] = effect.limit, effect.at
         case _:
             pass  # Rejected, HealthMoved, LimitsHeld and other receipts: words, not deeds
 

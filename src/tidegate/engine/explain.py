@@ -52,6 +52,7 @@ def told(trail: Trail, seq: int, stack: Stack, names: Sequence[str]) -> list[str
     if isinstance(event, (OrdersFilled, OrdersExpired)):
         mine = [n for n in unpack(event.order).tolist() if n in trail.origins]
         said += teller.answers(touch, trail)
+        said += teller.deeds(touch, account) if mine else []
         if mine:
             origin = trail.origins[mine[0]]
     said += teller.deeds(origin, account)

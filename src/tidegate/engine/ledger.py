@@ -35,7 +35,7 @@ from tidegate.domain.events import (
 from tidegate.domain.instrument import CASH, Kind
 from tidegate.domain.units import PPB, Amount, pack, unpack
 from tidegate.engine.booking import Trades, book_trades, settlement, trades_at
-from tidegate.engine.caps import Moved, cap_refusal, ceilings
+from tidegate.engine.caps import Moved, cap_refusal, moved_caps
 from tidegate.engine.following import facts_now
 from tidegate.engine.restraint import action_refusal, payout_refusal, trade_refusal
 from tidegate.engine.stable import initial_marks
@@ -194,7 +194,7 @@ def on_withdrawal(state: State, event: Withdrawn, stack: Stack) -> list[Decision
     if not event.settled and (refusal := cap_refusal(state, moved, event.ts, stack)):
         return refusal
     paid = Posted(debit=a, credit=EXTERNAL, asset=asset, amount=amount, reason="withdraw")
-    return [paid, *ceilings(state, moved, event.ts, stack)]
+    return [paid, *moved_caps(state, moved, event.ts, stack)]
 
 
 def _withdrawal_refusal(state: State, event: Withdrawn, stack: Stack) -> list[Decision]:
@@ -316,7 +316,7 @@ def on_transfer(state: State, event: Transferred, stack: Stack) -> list[Decision
         return refusal
     return [
         Posted(debit=source, credit=target, asset=CASH, amount=Amount(amount), reason="transfer"),
-        *ceilings(state, moved, event.ts, stack),
+        *moved_caps(state, moved, event.ts, stack),
     ]
 
 
@@ -366,7 +366,7 @@ def on_trade(state: State, event: Traded, stack: Stack) -> list[Decision]:
         return refusal
     return [
         *book_trades(state, trades, "trade"),
-        *ceilings(state, moved, event.ts, stack),
+        *moved_caps(state, moved, event.ts, stack),
     ]
 
 

@@ -88,11 +88,11 @@ class State:
     paying: Paying
     restraint: Restraint
     pace: Pace
-    ceiling: I64  # [capped assets whose debt ceiling expands, or none] Money
-    ceiling_at: I64
     backing: Backing
     charged: I64  # [instruments] Ppm, charged for volatility; 0: nothing
     pending: Pending = field(default_factory=Pending.empty)  # parameters on their way
+    cap_limit: I64  # [expanding limits of capped assets, or none] Money; 0: none yet
+    cap_moved_at: I64
     names: list[str] = field(default_factory=list[str])
     rung: int = 0
     calm_since: int = -1
@@ -123,8 +123,6 @@ class State:
             paying=Paying.empty(venue.limits.accounts_max),
             restraint=Restraint.empty(n),
             pace=Pace.empty(n, venue.limits.accounts_max, venue.limits.positions_max),
-            ceiling=np.zeros(declaration.caps.slots, np.int64),
-            ceiling_at=np.zeros(declaration.caps.slots, np.int64),
             backing=Backing.empty(
                 accounts=venue.limits.accounts_max,
                 instruments=n,
@@ -133,6 +131,8 @@ class State:
                 product=ONE,
             ),
             charged=np.zeros(n, np.int64),
+            cap_limit=np.zeros(declaration.caps.slots, np.int64),
+            cap_moved_at=np.zeros(declaration.caps.slots, np.int64),
             fund_peak=declaration.waterfall.fund(book),
         )
 
@@ -188,12 +188,12 @@ class State:
                 yield f"restraint.{name}", column
         for name in self.pace.used():
             yield f"pace.{name}", getattr(self.pace, name)
-        if self.ceiling.size:
-            yield "ceiling", self.ceiling
-            yield "ceiling_at", self.ceiling_at
         if self.backing.used:
             for name, column in self.backing._asdict().items():
                 yield f"backing.{name}", column
+        if self.cap_limit.size:
+            yield "cap_limit", self.cap_limit
+            yield "cap_moved_at", self.cap_moved_at
 
     def scalars(self) -> dict[str, int]:
         """Return every scalar by name."""
@@ -228,9 +228,9 @@ class State:
             "staged_at": state.staged_at,
             "signal": state.signal,
             "signal_at": state.signal_at,
-            "ceiling": state.ceiling,
-            "ceiling_at": state.ceiling_at,
             "charged": state.charged,
+            "cap_limit": state.cap_limit,
+            "cap_moved_at": state.cap_moved_at,
         }
         for group, held in (
             ("book", state.book),

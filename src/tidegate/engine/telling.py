@@ -35,6 +35,7 @@ from tidegate.engine.reading import (
     price_text,
     quantity_text,
 )
+from tidegate.engine.telling_guards import guards
 from tidegate.engine.trail import Said, Standing, Touch, Trail
 from tidegate.safeguards.breaker import Rung
 from tidegate.safeguards.oracle import Quality
@@ -135,7 +136,8 @@ class Teller:
                         said.append(line("socialised", text))
                 case _:
                     pass
-        return said
+        spoken = guards(touch.record.effects, account, self.money)
+        return said + [line(label, text) for label, text in spoken]
 
     def _orders(self, effect: OrdersPlaced, account: int, standing: Standing) -> list[str]:
         said: list[str] = []

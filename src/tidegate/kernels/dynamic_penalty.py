@@ -11,7 +11,7 @@ from tidegate.domain.units import I64, PPM, kernel, muldiv, muldiv_up, ppm_ceil,
 from tidegate.kernels.allocate import ratio_ppm
 from tidegate.kernels.bonus import discount_factor, linear_bonus
 from tidegate.kernels.never_worse import no_worse
-from tidegate.kernels.sheet import judge, load, rounding_room, trade
+from tidegate.kernels.sheet import judge, load, place, rounding_room, trade
 from tidegate.kernels.value import notional
 
 
@@ -107,18 +107,20 @@ def charge_fills(
         if k == 0 or a != account[order[k - 1]]:
             rows = load(book, a, what, held, cost, purse)
         judge(facts, mark, what, held, cost, purse, rows, before[n])
+        at = place(what, held, cost, rows, i)
+        room = rounding_room(facts, mark, i, held[at])
         rows = trade(facts, what, held, cost, purse, rows, i, lots[n], paid[n])
         judge(facts, mark, what, held, cost, purse, rows, after[n])
         have, need, size = before[n]
-        after[n, 0] += rounding_room(facts, mark, i)
+        after[n, 0] += room
         worse[n] = have > 0 and not no_worse(before[n], after[n])
-        after[n, 0] -= rounding_room(facts, mark, i)
+        after[n, 0] -= room
         rate = penalty_rate(kind, facts.penalty[i], have, need, size, deviations[i], distress, rule)
         due = ppm_floor(notional(facts, i, lots[n], mark[i]), rate)
         most = ppm_floor(max(0, after[n, 0]), kappa)
         if guarded:
             debt_rate = facts.cash_debt[0] if purse[0] < most else 0
-            room = penalty_room(before[n], after[n], debt_rate) if have > 0 else 0
-            most = min(most, room)
+            left = penalty_room(before[n], after[n], debt_rate) if have > 0 else 0
+            most = min(most, left)
         out[n] = max(0, min(due, most))
         purse[0] -= out[n]

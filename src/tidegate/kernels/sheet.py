@@ -92,13 +92,15 @@ def judge(
 
 
 @kernel
-def rounding_room(facts: Facts, mark: I64, i: int) -> int:
-    """Return the Money that rounding alone may cost a trade of instrument ``i``.
+def rounding_room(facts: Facts, mark: I64, i: int, held: int) -> int:
+    """Return the Money that rounding alone may cost a trade out of ``held`` lots of ``i``.
 
     One Money each for value, notional, requirement and cost; where profit is paid in coins, three
-    of their smallest units besides.
+    of their smallest units besides; with a size premium, whose rate is whole ppm, one ppm.
     """
     room = 4
+    if facts.premium[i] > 0:
+        room += ppm_ceil(notional(facts, i, held, mark[i]), 1)
     if facts.coin[i] >= 0:
         room += in_money(facts, mark, i, 3) + 1
     return room

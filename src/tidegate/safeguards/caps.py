@@ -7,7 +7,7 @@ import msgspec
 from tidegate.domain.errors import ConfigInvalid, refuse_negative
 from tidegate.domain.units import PPM, Money, Nanos, Ppm
 from tidegate.domain.venue import Venue
-from tidegate.kernels.expanding_limits import ceiling_after, debt_ceiling
+from tidegate.kernels.expanding_limits import ceiling_after, debt_ceiling, floor_after, supply_floor
 
 
 EVERY = "*"
@@ -22,7 +22,9 @@ class Cap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     ``open_interest_max`` bounds one side of a derivative.
 
     With ``expand_ns`` the debt ceiling follows use: it starts at ``debt_base``, reaches
-    ``expand_share`` above what is borrowed after that time, and never exceeds ``debt_max``.
+    ``expand_share`` above what is borrowed after that time, and never exceeds ``debt_max``. With
+    ``leave_ns`` at most ``leave_share`` of what users hold may leave in that time, as long as they
+    hold more than ``leave_base``.
 
     Source: Aave supply and borrow caps; Fluid's expanding limits.
     """
@@ -33,6 +35,9 @@ class Cap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     debt_base: Money = Money(0)
     expand_share: Ppm = Ppm(0)
     expand_ns: Nanos = Nanos(0)
+    leave_base: Money = Money(0)
+    leave_share: Ppm = Ppm(0)
+    leave_ns: Nanos = Nanos(0)
 
     def prove(self, where: str) -> None:
         """Refuse caps that contradict one another."""
@@ -52,17 +57,29 @@ class Cap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
                 found=f"{self.expand_ns:_}, {self.expand_share:_}, {self.debt_base:_} and "
                 f"{self.debt_max:_}",
             )
-        if self.expand_share > PPM:
+        if (self.leave_ns > 0) != (self.leave_share > 0):
             raise ConfigInvalid(
-                where=f"{where}.expand_share",
-                what="must be <= 1_000_000",
-                found=f"{self.expand_share:_}",
+                where=f"{where}.leave_ns",
+                what="needs leave_share, and leave_share needs leave_ns",
+                found=f"{self.leave_ns:_} and {self.leave_share:_}",
             )
+        for name in ("expand_share", "leave_share"):
+            if getattr(self, name) > PPM:
+                raise ConfigInvalid(
+                    where=f"{where}.{name}",
+                    what="must be <= 1_000_000",
+                    found=f"{getattr(self, name):_}",
+                )
 
     @property
     def expands(self) -> bool:
         """Whether the debt ceiling follows use."""
         return self.expand_ns > 0
+
+    @property
+    def holds(self) -> bool:
+        """Whether what users hold may leave only slowly."""
+        return self.leave_ns > 0
 
     def scaled(self, venue: Venue) -> Self:
         """Return the cap at the scale of a recording."""
@@ -71,6 +88,7 @@ class Cap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             debt_max=Money(venue.scaled(self.debt_max)),
             debt_base=Money(venue.scaled(self.debt_base)),
             open_interest_max=Money(venue.scaled(self.open_interest_max)),
+            leave_base=Money(venue.scaled(self.leave_base)),
         )
 
     def ceiling(self, *, borrowed: int, last: int, elapsed: int) -> int:
@@ -94,6 +112,22 @@ class Cap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             borrowed, ceiling, self.expand_share, self.debt_base, self.debt_max, PPM
         )
 
+    def floor(self, *, supplied: int, last: int, elapsed: int) -> int:
+        """Return what must stay now, in Money; ``last`` as remembered, 0: all of the share is free.
+
+        Nothing has to stay of what is less than ``leave_base``.
+        """
+        if supplied < self.leave_base:
+            return 0
+        if not last:
+            return floor_after(supplied, 0, self.leave_share, self.leave_base, PPM)
+        elapsed = min(elapsed, self.leave_ns)
+        return supply_floor(supplied, last, self.leave_share, elapsed, self.leave_ns, PPM)
+
+    def floor_left(self, *, supplied: int, floor: int) -> int:
+        """Return the floor to remember once ``supplied`` is left."""
+        return floor_after(supplied, floor, self.leave_share, self.leave_base, PPM)
+
     def describe(self, name: str) -> list[str]:
         """Return the policy in plain language."""
         said: list[str] = []
@@ -108,6 +142,11 @@ class Cap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         if self.utilisation_max:
             said.append(
                 f"caps, {name}: at most {self.utilisation_max / 1e4:g} % of what is held is lent"
+            )
+        if self.holds:
+            said.append(
+                f"caps, {name}: at most {self.leave_share / 1e4:g} % of what is held leaves in "
+                f"{self.leave_ns / 1e9:g} s"
             )
         if self.open_interest_max:
             said.append(f"caps, {name}: one side holds at most {self.open_interest_max / 1e6:,.0f}")
@@ -148,8 +187,9 @@ class Caps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     @property
     def slots(self) -> int:
-        """How many debt ceilings are remembered."""
-        return len(self.markets) if any(cap.expands for cap in self.markets.values()) else 0
+        """How many limits are remembered: a ceiling and a floor each, or none at all."""
+        moving = any(cap.expands or cap.holds for cap in self.markets.values())
+        return 2 * len(self.markets) if moving else 0
 
     def at(self, symbol: str) -> Cap | None:
         """Return the cap of a symbol of the bound venue, or None where nothing is capped."""
