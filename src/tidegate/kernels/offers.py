@@ -73,11 +73,14 @@ def best_offers(
         if best < 0:
             break
         lots = min(left, room[best], stair_end(held[best], most[best]))
-        offer_out[n], lots_out[n], discount_out[n] = best, lots, price
+        if n > 0 and offer_out[n - 1] == best and discount_out[n - 1] == price:
+            lots_out[n - 1] += lots  # the next step asks no more: one fill
+        else:
+            offer_out[n], lots_out[n], discount_out[n] = best, lots, price
+            n += 1
         held[best] += lots
         room[best] -= lots
         left -= lots
-        n += 1
     return n
 
 
