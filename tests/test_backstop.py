@@ -237,10 +237,10 @@ def test_guards_bound_what_is_taken(guard, lots):
 
 
 def test_a_guard_drains_over_its_window():
-    guard = Backstop(offers_max=4, equity_below=666_667, account_max=97_000_000, window_ns=SECOND)
+    guard = Backstop(offers_max=4, equity_below=666_667, account_max=96_000_000, window_ns=SECOND)
     d = desk(guard)
     commit(d)
-    assert sum(-f[2] for f in taken(d.later(1).price(9_700))) == 10
+    assert sum(-f[2] for f in taken(d.later(1).price(9_600))) == 10
     assert sum(-f[2] for f in taken(d.tick(0.5))) == 5
     assert sum(-f[2] for f in taken(d.tick(60))) == 10
 
