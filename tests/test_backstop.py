@@ -32,6 +32,7 @@ from tidegate.safeguards.breaker import LadderBreaker, Step
 from tidegate.safeguards.oracle import OracleGuard
 from tidegate.safeguards.stack import SafeguardStack
 from tidegate.safeguards.waterfall import Tranche, Waterfall
+from tidegate.testing import check_policy
 
 
 TEN = rules(flat(100_000, 50_000))
@@ -448,7 +449,7 @@ def test_a_backstop_is_read_back_in_plain_language():
     said = " ".join(whole.describe())
     for words in ("66.6667 %", "after 1 s", "90 %", "pool", "one market", "one owner"):
         assert words in said
-    assert Backstop().describe() == []
+    assert Backstop().describe() == ["backstop: nobody stands behind the market"]
 
 
 def test_market_caps_take_the_scale_of_a_recording_and_never_become_none():
@@ -532,3 +533,8 @@ def test_the_shipped_stack_is_the_guarded_one_with_a_backstop():
         backstop=Backstop(),
     )
     assert plain == stacks["guarded"]
+
+
+@pytest.mark.parametrize("policy", [Backstop(), DEEP, Backstop(offers_max=1, patience_ns=1)])
+def test_it_keeps_what_every_policy_promises(policy):
+    check_policy(policy)

@@ -117,7 +117,7 @@ class Backstop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def describe(self) -> list[str]:
         """Return the policy in plain language."""
         if not self.on:
-            return []
+            return ["backstop: nobody stands behind the market"]
         when: list[str] = []
         if self.equity_below:
             when.append(f"with equity below {self.equity_below / 1e4:g} % of its maintenance")
