@@ -109,6 +109,24 @@ def affordable(
 
 
 @kernel
+def rooms(
+    facts: Facts,
+    i: int,
+    held: I64,
+    side: int,
+    most: I64,
+    price: int,
+    open_lots: int,
+    free: I64,
+    out: I64,
+) -> None:
+    """Write `affordable` of each offer, up to its end; ``held`` is signed as the position is."""
+    for n in range(out.size):
+        want = max(0, most[n] - side * held[n])
+        out[n] = affordable(facts, i, held[n], side, want, price, open_lots, free[n])
+
+
+@kernel
 def in_distress(
     book: Book,
     best: I64,
