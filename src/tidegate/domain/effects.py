@@ -367,4 +367,5 @@ REASONS: Final = (
     "reported",
     "backstop",
     "pool",
+    "redistributed",
 )

@@ -22,6 +22,7 @@ from tidegate.engine.deficits import Purse
 from tidegate.engine.ledger import account_refusal, account_rows, rejected
 from tidegate.engine.market import View
 from tidegate.engine.pool import LoanDesk
+from tidegate.engine.redistribution import Sharing
 from tidegate.engine.state import State
 from tidegate.kernels.margin import assess_account, position_initial
 from tidegate.kernels.offers import (
@@ -59,12 +60,17 @@ def take_over(
     loans = LoanDesk.of(state, view, stack)
     taken = [a for a in accounts if loans.take(a)]
     _leave_alone(health, taken)
+    sharing = Sharing(state, view, health, stack)
+    if policy.redistribute:
+        for account in accounts:
+            if health.best[account] < 0:
+                sharing.take(account)
     table = Table(state, view, health, stack, now, Purse.of(state, stack))
     if policy.offers_max:
         for account in accounts:
             if health.best[account] < 0 and not table.full:
                 table.offer(account)
-    return [*effects, *loans.effects, *table.effects()]
+    return [*effects, *loans.effects, *sharing.effects, *table.effects()]
 
 
 def _leave_alone(health: Health, accounts: list[int]) -> None:

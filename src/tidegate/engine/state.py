@@ -114,6 +114,7 @@ class State:
                 instruments=n,
                 offers=declaration.backstop.offers_max,
                 depositors=declaration.backstop.pool.depositors_max,
+                used=declaration.backstop.on,
                 product=ONE,
             ),
             fund_peak=declaration.waterfall.fund(book),
