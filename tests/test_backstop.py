@@ -1,5 +1,7 @@
 """The backstop in the engine: when it is asked, what it may take, and what nobody loses by it."""
 
+from importlib.resources import as_file, files
+
 import msgspec
 import numpy as np
 import pytest
@@ -519,8 +521,6 @@ def equity_at(d: Desk, account: int, price: int) -> int:
 
 
 def test_the_shipped_stack_is_the_guarded_one_with_a_backstop():
-    from importlib.resources import as_file, files  # noqa: PLC0415 - one use
-
     stacks: dict[str, SafeguardStack] = {}
     for name in ("guarded", "backstop"):
         with as_file(files("tidegate.stacks") / f"{name}.toml") as path:

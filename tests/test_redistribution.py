@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from desk import Desk, U, coin, venue_of
 from tidegate.domain.effects import OrdersPlaced, PostedBatch
 from tidegate.domain.errors import ConfigInvalid
-from tidegate.domain.events import Deposited, Withdrawn
+from tidegate.domain.events import Deposited, PoolJoined, Withdrawn
 from tidegate.domain.units import PPM, unpack
 from tidegate.engine.invariants import audit
 from tidegate.engine.telling import Teller
@@ -99,8 +99,6 @@ def test_who_owes_nothing_or_against_something_else_takes_no_part():
 
 
 def test_the_pool_is_asked_first():
-    from tidegate.domain.events import PoolJoined  # noqa: PLC0415 - one use
-
     both = Backstop(equity_below=PPM, redistribute=True, pool=LoanPool(depositors_max=1))
     d = desk((1_000, 60 * USD), (1_000, 10 * USD), policy=both)
     d.send(Deposited(ts=d.now, account=U + 1, amount=10 * USD))
@@ -111,7 +109,9 @@ def test_the_pool_is_asked_first():
     assert not shared(d, d.tick(1))  # the other one has repaid its loan: nobody can take it
 
 
-@pytest.mark.parametrize(("base", "borne"), [(420, 3), (421, 2), (433, 2), (434, 1), (447, 1), (448, 0)])
+@pytest.mark.parametrize(
+    ("base", "borne"), [(420, 3), (421, 2), (433, 2), (434, 1), (447, 1), (448, 0)]
+)
 def test_several_loans_in_one_step_are_borne_together(base, borne):
     """The second share is judged with the first one in place."""
     d = desk(*[(1_000, 60 * USD)] * 3, (10_000, base * USD))
