@@ -45,10 +45,17 @@ class Backing(NamedTuple):
 
     @classmethod
     def empty(
-        cls, *, accounts: int, instruments: int, offers: int, depositors: int, product: int
+        cls,
+        *,
+        accounts: int,
+        instruments: int,
+        offers: int,
+        depositors: int,
+        product: int,
+        used: bool,
     ) -> Self:
-        """Return the columns before anybody committed anything; no capacity, no columns."""
-        if not offers and not depositors:
+        """Return the columns before anybody committed anything; not used, no columns."""
+        if not used:
             accounts = instruments = 0
         assets = instruments if depositors else 0
         shapes: dict[str, tuple[int, ...]] = {

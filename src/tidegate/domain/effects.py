@@ -579,4 +579,5 @@ REASONS: Final = (
     "repaid",
     "backstop",
     "pool",
+    "redistributed",
 )

@@ -4,7 +4,8 @@ from typing import Protocol
 
 import numpy as np
 
-from tidegate.domain.effects import PoolMoved, TakenOver
+from tidegate.domain.effects import PoolMoved, PostedBatch, TakenOver
+from tidegate.domain.instrument import CASH
 from tidegate.domain.units import unpack
 from tidegate.engine.reading import percent_text
 
@@ -63,3 +64,21 @@ def pooled(names: Names, effect: PoolMoved) -> str:
     pairs = zip(unpack(effect.asset).tolist(), unpack(effect.lots).tolist(), strict=True)
     seized = ", ".join(names.size(i, lots) for i, lots in pairs)
     return f"the pool repaid {names.money(effect.debt)} for {seized}"
+
+
+def shared(names: Names, effect: PostedBatch, account: int) -> list[str]:
+    """Return what a loan that was shared among the others means for ``account``."""
+    who, amount = unpack(effect.account), unpack(effect.amount)
+    cash = effect.asset == CASH
+
+    def text(total: int) -> str:
+        return names.money(abs(total)) if cash else names.size(effect.asset, total)
+
+    if effect.counter == account:
+        what = "of debt" if cash else "of collateral"
+        return [f"{text(int(amount.sum()))} {what} shared among {who.size:,} other loans"]
+    mine = int(amount[who == account].sum())
+    if not mine:
+        return []
+    verb = "took on" if cash else "was given"
+    return [f"{verb} {text(mine)} of the loan of {names.name(effect.counter)}"]

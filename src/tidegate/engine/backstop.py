@@ -22,6 +22,7 @@ from tidegate.engine.deficits import Purse
 from tidegate.engine.ledger import account_refusal, account_rows, rejected
 from tidegate.engine.market import View
 from tidegate.engine.pool import LoanDesk
+from tidegate.engine.redistribution import Sharing
 from tidegate.engine.state import State
 from tidegate.kernels.margin import assess_account, position_initial
 from tidegate.kernels.offers import (
@@ -31,6 +32,7 @@ from tidegate.kernels.offers import (
     in_distress,
     loss_rate,
     open_interest,
+    rooms,
 )
 from tidegate.kernels.value import notional
 from tidegate.safeguards.breaker import Rung
@@ -58,12 +60,17 @@ def take_over(
     loans = LoanDesk.of(state, view, stack)
     taken = [a for a in accounts if loans.take(a)]
     _leave_alone(health, taken)
+    sharing = Sharing(state, view, health, stack)
+    if policy.redistribute:
+        for account in accounts:
+            if health.best[account] < 0:
+                sharing.take(account)
     table = Table(state, view, health, stack, now, Purse.of(state, stack))
     if policy.offers_max:
         for account in accounts:
             if health.best[account] < 0 and not table.full:
                 table.offer(account)
-    return [*effects, *loans.effects, *table.effects()]
+    return [*effects, *loans.effects, *sharing.effects, *table.effects()]
 
 
 def _leave_alone(health: Health, accounts: list[int]) -> None:
@@ -132,6 +139,9 @@ class Table:
     free: dict[int, int] = field(default_factory=dict[int, int])
     market: dict[int, int] = field(default_factory=dict[int, int])  # Money taken in this step
     owner: dict[int, int] = field(default_factory=dict[int, int])
+    healthy: dict[int, list[int]] = field(default_factory=dict[int, list[int]])
+    cheapest: dict[int, int] = field(default_factory=dict[int, int])
+    dry: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
     promised: int = 0  # Money of the fund that bankrupt accounts will need
 
     @property
@@ -203,21 +213,24 @@ class Table:
         i, lots = int(book.instrument[row]), int(book.lots[row])
         side = 1 if lots > 0 else -1
         want = min(abs(lots), self._guarded(account, i))
-        offers = self._offers(account, i) if want > 0 and self._good(i) else []
+        if want <= 0 or (i, side) in self.dry or not self._good(i):
+            return []
+        offers = self._offers(account, i, limit)
         if not offers:
             return []
-        most = backing.offer_long if side > 0 else backing.offer_short
         slot = np.array(offers, np.int64)
+        most = (backing.offer_long if side > 0 else backing.offer_short)[slot]
         provider = backing.offer_account[slot].tolist()
-        held = np.array([side * self._held(p, i) for p in provider], np.int64)
-        most = most[slot]
-        room = np.array(
-            [
-                self._room(p, i, side, max(0, int(m) - int(h)))
-                for p, m, h in zip(provider, most, held, strict=True)
-            ],
-            np.int64,
-        )
+        held = np.array([self._held(p, i) for p in provider], np.int64)
+        free = np.array([self._free(p) for p in provider], np.int64)
+        room, mark = np.zeros(slot.size, np.int64), int(self.view.mark[i])
+        crowd = int(open_interest(book, i))
+        rooms(self.state.facts, i, held, side, most, mark, crowd, free, room)
+        if not room.any():
+            if slot.size == len(self._healthy(i)):
+                self.dry.add((i, side))
+            return []
+        held *= side
         out = [np.zeros((STAIRS + 1) * slot.size, np.int64) for _ in range(3)]
         discount, slope = backing.offer_discount[slot], backing.offer_slope[slot]
         n = best_offers(want, limit, held, most, room, discount, slope, *out)
@@ -245,39 +258,38 @@ class Table:
             for p in prices
         )
 
-    def _offers(self, account: int, i: int) -> list[int]:
-        """Return the slots of offers that may take from ``account``: healthy, not its own."""
+    def _healthy(self, i: int) -> list[int]:
+        """Return the slots of offers in ``i`` whose providers are healthy and idle in it."""
+        if i not in self.healthy:
+            backing = self.state.backing
+            used = int(backing.counts[OFFERS])
+            self.healthy[i] = [
+                slot
+                for slot in np.flatnonzero(backing.offer_instrument[:used] == i).tolist()
+                if self.health.best[backing.offer_account[slot]] >= 0
+                and not self._flying(int(backing.offer_account[slot]), i)
+            ]
+            asked = backing.offer_discount[self.healthy[i]]
+            self.cheapest[i] = int(asked.min(initial=PPM + 1))
+        return self.healthy[i]
+
+    def _flying(self, account: int, i: int) -> bool:
+        row = row_of(self.state.book, account, i)
+        return row >= 0 and bool(self.state.book.in_flight[row])
+
+    def _offers(self, account: int, i: int, limit: int) -> list[int]:
+        """Return the slots of offers that may take from ``account``; none where all ask more."""
         book, backing = self.state.book, self.state.backing
-        found: list[int] = []
-        for slot in range(int(backing.counts[OFFERS])):
-            provider = int(backing.offer_account[slot])
-            if backing.offer_instrument[slot] != i or book.owner[provider] == book.owner[account]:
-                continue
-            row = row_of(book, provider, i)
-            if self.health.best[provider] >= 0 and not (row >= 0 and book.in_flight[row]):
-                found.append(slot)
-        return found
+        owner, healthy = book.owner[account], self._healthy(i)
+        if limit < self.cheapest[i]:
+            return []
+        return [k for k in healthy if book.owner[backing.offer_account[k]] != owner]
 
     def _held(self, provider: int, i: int) -> int:
         if (provider, i) in self.held:
             return self.held[provider, i]
         row = row_of(self.state.book, provider, i)
         return int(self.state.book.lots[row]) if row >= 0 else 0
-
-    def _room(self, provider: int, i: int, side: int, most: int) -> int:
-        """Return how many lots the provider's margin carries beyond what it took already."""
-        return int(
-            affordable(
-                self.state.facts,
-                i,
-                self._held(provider, i),
-                side,
-                most,
-                int(self.view.mark[i]),
-                int(open_interest(self.state.book, i)),
-                self._free(provider),
-            )
-        )
 
     def _free(self, provider: int) -> int:
         if provider not in self.free:

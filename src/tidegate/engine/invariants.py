@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tidegate.domain.backing import DEPOSITS
 from tidegate.domain.book import CLEARING, FIRST_USER, FUND, POOL, row_of
 from tidegate.domain.effects import (
     Decision,
@@ -47,6 +48,8 @@ def check(state: State, effects: Sequence[Decision]) -> None:
                 pass
     assert not any(balance.values()), "INV-1 realised profit and cost balance in every asset"
     assert (book.cash[FUND : POOL + 1] >= 0).all(), "INV-6 no tranche owes, nor does the pool"
+    if state.backing.used:
+        assert book.cash[POOL] == state.backing.pool[DEPOSITS], "INV-6 the pool has its deposits"
     assert Rung.NORMAL <= state.rung <= Rung.HALT, "INV-5 the breaker stands on a rung"
 
 

@@ -128,6 +128,7 @@ class State:
                 instruments=n,
                 offers=declaration.backstop.offers_max,
                 depositors=declaration.backstop.pool.depositors_max,
+                used=declaration.backstop.on,
                 product=ONE,
             ),
             charged=np.zeros(n, np.int64),

@@ -26,7 +26,7 @@ from tidegate.domain.effects import (
 from tidegate.domain.events import ClockTicked, OrdersExpired, OrdersFilled, PriceObserved
 from tidegate.domain.payers import DeleveragingCompared
 from tidegate.domain.units import PPM, unpack
-from tidegate.engine.backing_words import pooled, taken_over
+from tidegate.engine.backing_words import pooled, shared, taken_over
 from tidegate.engine.reading import (
     clock_text,
     money_text,
@@ -127,6 +127,8 @@ class Teller:
                     said.append(line("pool", pooled(self, effect)))
                 case DeficitFound() if effect.account == account:
                     said.append(line("deficit", self._deficit(effect)))
+                case PostedBatch(reason="redistributed"):
+                    said += [line("shared", t) for t in shared(self, effect, account)]
                 case PostedBatch(reason="socialised") if effect.counter != account:
                     mine = unpack(effect.account) == account
                     if mine.any():

@@ -36,7 +36,7 @@ from tidegate.domain.units import unpack
 from tidegate.ports import Record
 
 
-FORCED = frozenset({"netted", "deleveraged", "reported", "socialised"})
+FORCED = frozenset({"netted", "deleveraged", "reported", "socialised", "redistributed"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,11 +73,14 @@ def best_offers(
         if best < 0:
             break
         lots = min(left, room[best], stair_end(held[best], most[best]))
-        offer_out[n], lots_out[n], discount_out[n] = best, lots, price
+        if n > 0 and offer_out[n - 1] == best and discount_out[n - 1] == price:
+            lots_out[n - 1] += lots  # the next step asks no more: one fill
+        else:
+            offer_out[n], lots_out[n], discount_out[n] = best, lots, price
+            n += 1
         held[best] += lots
         room[best] -= lots
         left -= lots
-        n += 1
     return n
 
 
@@ -103,6 +106,24 @@ def affordable(
         else:
             high = middle - 1
     return low
+
+
+@kernel
+def rooms(
+    facts: Facts,
+    i: int,
+    held: I64,
+    side: int,
+    most: I64,
+    price: int,
+    open_lots: int,
+    free: I64,
+    out: I64,
+) -> None:
+    """Write `affordable` of each offer, up to its end; ``held`` is signed as the position is."""
+    for n in range(out.size):
+        want = max(0, most[n] - side * held[n])
+        out[n] = affordable(facts, i, held[n], side, want, price, open_lots, free[n])
 
 
 @kernel

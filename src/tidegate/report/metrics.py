@@ -184,7 +184,16 @@ METRICS: Final[tuple[Metric, ...]] = (
         "low",
         lambda v: v.forced_volume,
         amount,
-        "Everything that was sold, netted or deleveraged by force, at the prices of the opening.",
+        "Everything sold, netted, taken over or deleveraged by force, at opening prices.",
+    ),
+    Metric(
+        "backstop_volume",
+        "Taken over by the backstop",
+        "The cascade",
+        "",
+        lambda v: v.backstop_volume,
+        amount,
+        "The part of it that providers or the pool took over, so that no market had to.",
     ),
     Metric(
         "cascade_ratio",

@@ -60,6 +60,7 @@ class Backstop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     market_max: Money = Money(0)  # taken over per instrument and window; 0: no limit
     account_max: Money = Money(0)  # taken over from one owner per window; 0: no limit
     window_ns: Nanos = Nanos(3_600_000_000_000)
+    redistribute: bool = False  # share loans that the pool cannot repay among the others
     pool: LoanPool = LoanPool()
 
     def __post_init__(self) -> None:
@@ -92,7 +93,7 @@ class Backstop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if not self.on and (self.equity_below or self.patience_ns):
             raise ConfigInvalid(
                 where="backstop",
-                what="must say who is asked: offers_max, pool.depositors_max, or both",
+                what="must say who is asked: offers_max, pool.depositors_max or redistribute",
                 found="neither",
                 hint="offers_max = 64 keeps up to 64 commitments",
             )
@@ -100,7 +101,7 @@ class Backstop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     @property
     def on(self) -> bool:
         """Whether there is room for anybody to stand behind the market."""
-        return bool(self.offers_max or self.pool.depositors_max)
+        return bool(self.offers_max or self.pool.depositors_max or self.redistribute)
 
     def scaled(self, venue: Venue) -> Self:
         """Return the backstop with its venue-wide amounts at the scale of a recording."""
@@ -117,7 +118,7 @@ class Backstop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def describe(self) -> list[str]:
         """Return the policy in plain language."""
         if not self.on:
-            return []
+            return ["backstop: nobody stands behind the market"]
         when: list[str] = []
         if self.equity_below:
             when.append(f"with equity below {self.equity_below / 1e4:g} % of its maintenance")
@@ -144,6 +145,11 @@ class Backstop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             said.append(
                 f"backstop: a loan is repaid by the pool {' or '.join(when)}, for collateral worth "
                 f"{self.pool.penalty / 1e4:g} % more"
+            )
+        if self.redistribute:
+            said.append(
+                "backstop: a loan that nobody repays is shared among those who owe against the "
+                "same asset and can bear it"
             )
         hours = self.window_ns / 3.6e12
         if self.market_max:

@@ -136,6 +136,18 @@ def _route(policy: Any, at: Counter) -> list[Any]:  # noqa: ANN401 - ditto
     return [free, held]
 
 
+def _backstop(policy: Any, at: Counter) -> list[Any]:  # noqa: ANN401 - ditto
+    del at
+    answers: list[Any] = []
+    for most in (0, 1, 1_000):
+        for elapsed in (0, policy.window_ns // 2, policy.window_ns):
+            room, left = policy.room(most=most, spent=most, elapsed=elapsed)
+            assert room >= 0 <= left <= most, "a guard's bucket only drains"
+            assert not most or room + left == most, "what is not in the bucket is room"
+            answers.append((room, left))
+    return answers
+
+
 def _waterfall(policy: Any, at: Counter) -> list[Any]:  # noqa: ANN401 - ditto
     balance, answers = [7] * len(policy.tranches), list[Any]()
     for deficit in (0, 1, 10, 10**9):
@@ -176,6 +188,7 @@ EXERCISES: dict[str, Callable[[Any, Counter], list[Any]]] = {
     "climb": _breaker,
     "plan": _planner,
     "limits": _route,
+    "room": _backstop,
     "closing": _waterfall,
     "slot": _signals,
 }
