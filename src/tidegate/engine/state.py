@@ -90,9 +90,9 @@ class State:
     pace: Pace
     backing: Backing
     charged: I64  # [instruments] Ppm, charged for volatility; 0: nothing
-    pending: Pending = field(default_factory=Pending.empty)  # parameters on their way
     cap_limit: I64  # [expanding limits of capped assets, or none] Money; 0: none yet
     cap_moved_at: I64
+    pending: Pending = field(default_factory=Pending.empty)  # parameters on their way
     names: list[str] = field(default_factory=list[str])
     rung: int = 0
     calm_since: int = -1
