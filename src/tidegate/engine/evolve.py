@@ -2,9 +2,14 @@
 
 import numpy as np
 
+from tidegate.domain.banded import NOTHING
 from tidegate.domain.book import ACCOUNTS, move_all, post_all
 from tidegate.domain.effects import (
     AccountsOpened,
+    BandsBelieved,
+    BandsLaid,
+    BandsLeft,
+    BandsMoved,
     BreakerMoved,
     Decision,
     DeficitFound,
@@ -70,8 +75,10 @@ def evolve(state: State, effect: Decision) -> None:
             state.signal_at[effect.slot] = effect.at
         case ParameterMoved():
             getattr(state.facts, effect.column)[effect.row] = effect.value
+        case BandsBelieved() | BandsLaid() | BandsMoved() | BandsLeft():
+            _move_bands(state, effect)
         case _:
-            pass  # Rejected, HealthMoved: words, not deeds
+            pass  # Rejected, HealthMoved, BandsOffered: words, not deeds
 
 
 def _posted(done: int, asked: int) -> None:
@@ -111,6 +118,26 @@ def _move_market(state: State, effect: Decision) -> None:
                 m.depth_lots[i, side, :n] = unpack(lots)[:n]
         case ProfileMoved(instrument=i):
             m.near[i] = effect.near
+        case _:
+            raise AssertionError(effect)
+
+
+def _move_bands(state: State, effect: Decision) -> None:
+    b = state.banded
+    match effect:
+        case BandsBelieved(instrument=i):
+            b.price[i], b.fee[i], b.at[i] = effect.price, effect.fee, effect.at
+        case BandsLaid(account=a):
+            b.asset[a], b.top[a], b.active[a] = effect.instrument, effect.top, 0
+            b.x[a], b.y[a] = 0, unpack(effect.y)
+        case BandsMoved():
+            account = unpack(effect.account)
+            b.active[account] = unpack(effect.active)
+            b.x[account] = unpack(effect.x).reshape(account.size, -1)
+            b.y[account] = unpack(effect.y).reshape(account.size, -1)
+        case BandsLeft(account=a):
+            b.asset[a], b.top[a], b.active[a] = NOTHING, 0, 0
+            b.x[a], b.y[a] = 0, 0
         case _:
             raise AssertionError(effect)
 

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegate.domain.banded import Banded
 from tidegate.domain.book import EXTERNAL, FUND, Book
 from tidegate.domain.facts import Facts
 from tidegate.domain.orders import Orders
@@ -79,6 +80,7 @@ class State:
     staged_at: I64  # [accounts_max] when the account's last stage began; -1: never
     signal: I64  # [signals] last clamped value
     signal_at: I64  # [signals] -1: never
+    banded: Banded
     names: list[str] = field(default_factory=list[str])
     rung: int = 0
     calm_since: int = -1
@@ -106,6 +108,7 @@ class State:
             staged_at=np.full(venue.limits.accounts_max, -1, np.int64),
             signal=np.array([b.neutral for b in declaration.signals.bounds], np.int64),
             signal_at=np.full(slots, -1, np.int64),
+            banded=Banded.empty(venue.limits.accounts_max, n, declaration.soft.bands),
             fund_peak=declaration.waterfall.fund(book),
         )
 
@@ -150,6 +153,10 @@ class State:
         yield "staged_at", self.staged_at[:accounts]
         yield "signal", self.signal
         yield "signal_at", self.signal_at
+        if self.banded.asset.size:
+            for name, column in self.banded._asdict().items():
+                cut = column if name in {"price", "fee", "at"} else column[:accounts]
+                yield f"banded.{name}", cut
 
     def scalars(self) -> dict[str, int]:
         """Return every scalar by name."""
@@ -190,6 +197,7 @@ class State:
             ("facts", state.facts),
             ("market", state.market),
             ("orders", state.orders),
+            ("banded", state.banded),
         ):
             homes |= {f"{group}.{name}": column for name, column in held._asdict().items()}
         for name, (kind, shape, raw) in columns.items():

@@ -9,6 +9,7 @@ from tidegate.domain.effects import Decision, ParameterMoved, Rejected, SignalKe
 from tidegate.domain.errors import CapacityExceeded
 from tidegate.domain.events import (
     AccountOpened,
+    BandsTaken,
     BookImported,
     ClockTicked,
     Deposited,
@@ -45,6 +46,7 @@ from tidegate.engine.ledger import (
 from tidegate.engine.liquidation import liquidate
 from tidegate.engine.market import View, grow_stale, measure_depth, observe, roll_windows
 from tidegate.engine.room import room_for
+from tidegate.engine.soft import on_taken
 from tidegate.engine.state import State
 from tidegate.engine.watch import watch
 from tidegate.safeguards.stack import Stack, parameter_cell, parameter_max
@@ -53,7 +55,15 @@ from tidegate.safeguards.stack import Stack, parameter_cell, parameter_max
 NANOS_MAX = 2**62  # the year 2116: no sum of two times can wrap
 
 # What is asked of us may be refused; what already happened can only be booked.
-REQUESTS = (BookImported, Deposited, Withdrawn, Transferred, Traded, LiquidationReported)
+REQUESTS = (
+    BookImported,
+    Deposited,
+    Withdrawn,
+    Transferred,
+    Traded,
+    LiquidationReported,
+    BandsTaken,
+)
 
 
 def step(state: State, event: Input, stack: Stack) -> list[Decision]:
@@ -112,6 +122,8 @@ def respond(state: State, event: Input, stack: Stack) -> list[Decision]:
             return on_expiry(state, event, stack)
         case SignalObserved():
             return on_signal(state, event, stack)
+        case BandsTaken():
+            return on_taken(state, event, stack)
         case ParameterChanged():
             return on_parameter(state, event, stack)
         case _:

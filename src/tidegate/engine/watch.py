@@ -14,6 +14,7 @@ from tidegate.domain.effects import (
 )
 from tidegate.domain.units import I64, Money, Nanos, Ppm, pack, share_floor
 from tidegate.engine.market import View
+from tidegate.engine.soft import tend_bands
 from tidegate.engine.state import State
 from tidegate.kernels.depth import depth_buckets
 from tidegate.kernels.profile import branching, forced_buckets, near_branching
@@ -39,7 +40,7 @@ def watch(state: State, view: View, now: int, stack: Stack) -> Watched:
     health = stack.declaration.margin.assess(
         state.book, state.facts, mark=view.mark, low=view.low, high=view.high
     )
-    effects: list[Decision] = []
+    effects = tend_bands(state, view, health, now, stack)
     near = state.market.near
     if view.moved >= 0:
         profile = cascade_profile(state, view, health, view.moved, stack)

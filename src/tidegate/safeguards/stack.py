@@ -21,6 +21,7 @@ from tidegate.safeguards.oracle import OracleGuard
 from tidegate.safeguards.planner import StagedPlanner
 from tidegate.safeguards.routes import AnyRoute, BookRoute
 from tidegate.safeguards.signals import SignalGate
+from tidegate.safeguards.soft import SoftBands
 from tidegate.safeguards.waterfall import Waterfall
 
 
@@ -58,6 +59,7 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     route: AnyRoute = BookRoute()
     waterfall: Waterfall = Waterfall()
     signals: SignalGate = SignalGate()
+    soft: SoftBands = SoftBands()
 
     @property
     def digest(self) -> str:
@@ -80,6 +82,7 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             *self.route.describe(),
             *self.waterfall.describe(),
             *self.signals.describe(),
+            *self.soft.describe(),
         ]
 
 
@@ -170,6 +173,7 @@ class Stack:
             planner=declaration.planner.scaled(venue),
             waterfall=declaration.waterfall.scaled(venue),
         )
+        declaration.soft.prove(venue)
         facts = declaration.margin.columns(venue)
         cash_max = _cash_max(facts, venue)
         lots = [venue.held_max(i) for i in venue.instruments]
