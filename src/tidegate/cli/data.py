@@ -36,17 +36,26 @@ data.add_command(convert)
 @click.option("--accounts", type=click.IntRange(100, 1_000_000), default=10_000, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=7, show_default=True)
 @click.option(
-    "--scenario", default="october", show_default=True, help="Which crash; a wrong name lists them."
+    "--kind",
+    type=click.Choice(["crash", "loans"]),
+    default="crash",
+    show_default=True,
+    help="Perpetuals in a crash, or a lending market.",
 )
-def make(out: Path, accounts: int, seed: int, scenario: str) -> None:
-    """Make a synthetic crash with a crowded book; the same seed gives the same bytes."""
+@click.option(
+    "--scenario", help="Which story (default: october, or recovery); a wrong name lists them."
+)
+def make(out: Path, accounts: int, seed: int, kind: str, scenario: str | None) -> None:
+    """Make a synthetic crash with a crowded book, or loans; the same seed gives the same bytes."""
     from tidegate.drivers.recording import load  # noqa: PLC0415 - numpy, numba, pyarrow
     from tidegate.drivers.synthetic import make as synthetic  # noqa: PLC0415 - ditto
+    from tidegate.drivers.synthetic_loans import make_loans  # noqa: PLC0415 - ditto
 
     def tell(done: int, of: int) -> None:
         words(f"step {done} of {of}")
 
-    synthetic(out, accounts=accounts, seed=seed, scenario=scenario, on_progress=tell)
+    of_kind, story = {"crash": (synthetic, "october"), "loans": (make_loans, "recovery")}[kind]
+    of_kind(out, accounts=accounts, seed=seed, scenario=scenario or story, on_progress=tell)
     made = load(out)
     click.echo(
         f"{out}: {len(made.names):,} accounts, {made.n_events:,} events, digest {made.digest}"

@@ -35,9 +35,9 @@ def tend_bands(state: State, view: View, health: Health, now: int, stack: Stack)
     if not stack.declaration.soft.bands:
         return []
     effects, price, fee = believe(state, view, now, stack)
-    stays, left = spare(state, health, price, stack)
+    sound, left = spare(state, health, price, stack)
     laid = lay(state, view, health, price, stack)
-    return [*effects, *left, *laid, *offer(state, view, stays, price, fee, stack)]
+    return [*effects, *left, *laid, *offer(state, view, sound, price, fee, stack)]
 
 
 def believe(state: State, view: View, now: int, stack: Stack) -> tuple[list[Decision], I64, I64]:
@@ -70,39 +70,45 @@ def in_step(state: State, accounts: I64) -> I64:
     return np.where(row >= 0, book.lots[row], 0) == b.y[accounts].sum(axis=1)
 
 
-def spare(state: State, health: Health, price: I64, stack: Stack) -> tuple[I64, list[Decision]]:
-    """Return the accounts that stay in bands, and why the others leave.
+def slacks(state: State, accounts: I64, price: I64, stack: Stack) -> I64:
+    """Return what the bands of each account leave over its debt; below 0 they do not carry it."""
+    soft, b = stack.declaration.soft, state.banded
+    worth = np.zeros(accounts.size, np.int64)
+    worths(b, stack.facts, accounts, price, soft.amp, soft.root, worth)
+    debt = b.x[accounts].sum(axis=1) - state.book.cash[accounts]
+    return soft.slack(worth=worth, debt=debt)
 
-    An account whose bands no longer carry its debt is not liquidated for that alone: if what it
-    has already received covers the debt it is closed against itself, if its margin still holds
-    the bands are taken up, and only then does the planner have it.
+
+def spare(state: State, health: Health, price: I64, stack: Stack) -> tuple[I64, list[Decision]]:
+    """Return the accounts whose bands may trade, and why others leave theirs.
+
+    Bands that no longer carry a debt are no reason alone: only with the margin gone as well does
+    the planner have the account; until then they rest. What bands have received has paid the debt
+    already: who received enough owes nothing, and cannot be liquidated.
     """
     soft, b = stack.declaration.soft, state.banded
     accounts = np.flatnonzero(b.asset != NOTHING)
     if not accounts.size:
         return accounts, []
-    worth = np.zeros(accounts.size, np.int64)
-    worths(b, stack.facts, accounts, price, soft.amp, soft.root, worth)
-    own = in_step(state, accounts)
-    stays = np.zeros(accounts.size, np.bool_)
+    slack, own = slacks(state, accounts, price, stack), in_step(state, accounts)
+    sound = np.zeros(accounts.size, np.bool_)
     effects: list[Decision] = []
     for n, a in enumerate(accounts.tolist()):
-        cash, got = int(state.book.cash[a]), int(b.x[a].sum())
-        slack = soft.slack(worth=Money(int(worth[n])), debt=Money(got - cash))
         reason = ""
         if not own[n]:
             reason = "changed"
-        elif slack < 0 or health.equity[a] < 0:
-            short = "short" if health.best[a] < 0 else "outrun"
-            reason = "covered" if cash >= 0 else short
-        elif safe(health, a, got, int(price[b.asset[a]]), int(b.top[a]), soft.near):
+        elif health.best[a] < 0 and (slack[n] < 0 or health.equity[a] < 0):
+            reason = "short"
+        elif state.book.cash[a] <= 0 and not b.y[a].any():
+            reason = "spent"
+        elif safe(health, a, int(b.x[a].sum()), int(price[b.asset[a]]), int(b.top[a]), soft.near):
             reason = "recovered"
         if reason:
             effects.append(BandsLeft(account=a, reason=reason))
             continue
-        stays[n] = True
-        health.best[a] = max(int(health.best[a]), slack)
-    return accounts[stays], effects
+        sound[n] = slack[n] >= 0
+        health.best[a] = max(int(health.best[a]), int(slack[n]))
+    return accounts[sound], effects
 
 
 def safe(health: Health, a: int, got: int, price: int, top: int, near: Ppm) -> bool:
@@ -202,7 +208,9 @@ def on_taken(state: State, event: BandsTaken, stack: Stack) -> list[Decision]:
         return [Rejected(code="price_not_good_enough", detail=f"bands in instrument {i}")]
     b, view = state.banded, View.of(state)
     accounts = np.flatnonzero(b.asset == i)
-    accounts = accounts[in_step(state, accounts)] if accounts.size else accounts
+    if accounts.size:
+        sound = slacks(state, accounts, b.price, stack) >= 0
+        accounts = accounts[sound & in_step(state, accounts)]
     lots, _ = quoted(state, accounts, b.price, b.fee, stack)
     side, sign = (0, -1) if event.lots < 0 else (1, 1)
     wants = lots * sign > 0

@@ -12,6 +12,8 @@ import numpy as np
 
 from tidegate.domain.effects import (
     AccountsOpened,
+    BandsLaid,
+    BandsLeft,
     BreakerMoved,
     Decision,
     DeficitFound,
@@ -32,7 +34,7 @@ from tidegate.domain.units import unpack
 from tidegate.ports import Record
 
 
-FORCED = frozenset({"netted", "deleveraged", "reported", "socialised"})
+FORCED = frozenset({"netted", "deleveraged", "reported", "socialised", "bands"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,7 @@ class Trail:
                 return effect.counter == self.account or self._is_in(effect.account)
             case Deleveraged():
                 return self._is_in(effect.account) or self._is_in(effect.bankrupt)
-            case DeficitFound():
+            case DeficitFound() | BandsLaid() | BandsLeft():
                 return effect.account == self.account
             case _:
                 return False

@@ -158,11 +158,14 @@ class SoftBands(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         """Return whether bands laid at ``top`` leave anything over ``debt`` at this oracle."""
         none = np.zeros_like(y)
         worth = worth_in_bands(none, y, 0, top, oracle, self.amp, self.root, unit)
-        return self.slack(worth=Money(int(worth)), debt=debt) >= 0
+        two = np.array([worth, debt], np.int64)
+        return bool(self.slack(worth=two[:1], debt=two[1:])[0] >= 0)
 
-    def slack(self, *, worth: Money, debt: Money) -> Money:
-        """Return how much of ``worth``, less the liquidation discount, is left over the debt."""
-        return Money(worth * (PPM - self.liquidation_discount) // PPM - debt)
+    def slack(self, *, worth: I64, debt: I64) -> I64:
+        """Return how much of ``worth``, less the liquidation discount, is left over ``debt``."""
+        lost = worth // PPM * self.liquidation_discount
+        lost += -(-(worth % PPM) * self.liquidation_discount // PPM)
+        return worth - lost - debt
 
     def describe(self) -> list[str]:
         """Return the policy in plain language."""
