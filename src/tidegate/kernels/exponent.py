@@ -7,24 +7,26 @@ from tidegate.domain.units import kernel, muldiv
 
 GUARD = 1_000_000  # series run at this many times the scale, so that only the last digit rounds
 
+SPARE = 1_024  # and ln 2 at this many times that, so that no term's rounding is left in it
+
 
 @kernel
 def ln2_at(fine: int) -> int:
-    """Return ``fine * ln 2``, short of it by at most one unit for every bit and a half of it.
+    """Return ``fine * ln 2`` rounded down; compiled, ``fine`` <= 1e15.
 
     ln 2 = 2 atanh(1/3): every term is a ninth of the one before it.
     """
-    power, total, odd = 2 * fine // 3, 0, 1
+    power, total, odd = 2 * fine * SPARE // 3, 0, 1
     while power:
         total += power // odd
         power //= 9
         odd += 2
-    return total
+    return total // SPARE
 
 
 @kernel
 def exp_scaled(power: int, scale: int) -> int:
-    """Return ``scale * e**(power / scale)`` rounded down.
+    """Return ``scale * e**(power / scale)`` rounded down, or one more where ``power`` is large.
 
     Halvings or doublings take out the whole powers of two, a series gives the rest. ``scale`` >= 1;
     compiled, <= 1e9 and the result below 2**62.

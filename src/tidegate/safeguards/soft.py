@@ -21,7 +21,7 @@ from tidegate.kernels.bands_loan import spread
 BANDS: Final = (4, 50)
 WIDTHS: Final = (2_000, 100_000)
 WINDOW_MAX: Final = 1_000_000_000_000  # 1,000 s: a fee times it cannot wrap
-PART_MIN: Final = 100  # smallest units in a band: below that rounding would eat the collateral
+PART_MIN: Final = 10_000  # smallest units in a band: with fewer its price has too few digits
 HEADROOM: Final = 64  # how much a band's value may grow before its arithmetic could wrap
 
 
