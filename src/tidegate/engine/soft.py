@@ -23,6 +23,7 @@ from tidegate.kernels.allocate import largest_remainder
 from tidegate.kernels.bands_book import CELL, LOTS, PAID, convert, offered, worths
 from tidegate.kernels.depth import executable
 from tidegate.safeguards.breaker import Rung
+from tidegate.safeguards.soft import SoftBands
 from tidegate.safeguards.stack import Stack
 
 
@@ -94,14 +95,14 @@ def spare(state: State, health: Health, price: I64, stack: Stack) -> tuple[I64, 
     sound = np.zeros(accounts.size, np.bool_)
     effects: list[Decision] = []
     for n, a in enumerate(accounts.tolist()):
-        reason = ""
+        got, reason = int(b.x[a].sum()), ""
         if not own[n]:
             reason = "changed"
-        elif health.best[a] < 0 and (slack[n] < 0 or health.equity[a] < 0):
-            reason = "short"
         elif state.book.cash[a] <= 0 and not b.y[a].any():
             reason = "spent"
-        elif safe(health, a, int(b.x[a].sum()), int(price[b.asset[a]]), int(b.top[a]), soft.near):
+        elif health.best[a] < 0 and (slack[n] < 0 or health.equity[a] < 0):
+            reason = "short"
+        elif safe(health, a, got, int(price[b.asset[a]]), int(b.top[a]), soft):
             reason = "recovered"
         if reason:
             effects.append(BandsLeft(account=a, reason=reason))
@@ -111,13 +112,15 @@ def spare(state: State, health: Health, price: I64, stack: Stack) -> tuple[I64, 
     return accounts[sound], effects
 
 
-def safe(health: Health, a: int, got: int, price: int, top: int, near: Ppm) -> bool:
+def safe(health: Health, a: int, got: int, price: int, top: int, soft: SoftBands) -> bool:
     """Return whether an account has no more use for its bands: twice as far from the line as near.
 
-    Far above its bands nobody needs them either, whatever is left in them.
+    It must have bought back what it sold, to one Money a band. Far above its bands nobody needs
+    them either, whatever is left in them.
     """
-    spare_margin = int(health.equity[a]) - int(health.required[a])
-    return price > 4 * top or (not got and spare_margin * PPM > 2 * near * int(health.required[a]))
+    required = int(health.required[a])
+    ample = (int(health.equity[a]) - required) * PPM > 2 * soft.near * required
+    return price > 4 * top or (got <= soft.bands and ample)
 
 
 def lay(state: State, view: View, health: Health, price: I64, stack: Stack) -> list[Decision]:
@@ -145,12 +148,25 @@ def lay(state: State, view: View, health: Health, price: I64, stack: Stack) -> l
     return effects
 
 
-def quoted(state: State, accounts: I64, price: I64, fee: I64, stack: Stack) -> tuple[I64, I64]:
+def quoted(
+    state: State, accounts: I64, price: I64, fee: I64, mark: I64, stack: Stack
+) -> tuple[I64, I64]:
     """Return the lots and the payment that each of these accounts would trade now."""
-    soft = stack.declaration.soft
+    soft, facts = stack.declaration.soft, stack.facts
     lots, paid = np.zeros(accounts.size, np.int64), np.zeros(accounts.size, np.int64)
-    charged = np.maximum(fee, soft.fee)
-    offered(state.banded, stack.facts, accounts, price, charged, soft.amp, soft.far, lots, paid)
+    offered(
+        state.banded,
+        facts,
+        accounts,
+        price,
+        np.maximum(fee, soft.fee),
+        mark * facts.tick_value,
+        soft.give,
+        soft.amp,
+        soft.far,
+        lots,
+        paid,
+    )
     return lots, paid
 
 
@@ -160,7 +176,7 @@ def offer(
     """Return what the bands of each instrument offer now, one side at a time, within depth."""
     if not accounts.size or state.rung >= Rung.HALT:
         return []
-    lots, paid = quoted(state, accounts, price, fee, stack)
+    lots, paid = quoted(state, accounts, price, fee, view.mark, stack)
     asset = state.banded.asset[accounts]
     worst = stack.declaration.oracle.liquidate_at_worst
     effects: list[Decision] = []
@@ -211,7 +227,7 @@ def on_taken(state: State, event: BandsTaken, stack: Stack) -> list[Decision]:
     if accounts.size:
         sound = slacks(state, accounts, b.price, stack) >= 0
         accounts = accounts[sound & in_step(state, accounts)]
-    lots, _ = quoted(state, accounts, b.price, b.fee, stack)
+    lots, _ = quoted(state, accounts, b.price, b.fee, state.mark, stack)
     side, sign = (0, -1) if event.lots < 0 else (1, 1)
     wants = lots * sign > 0
     accounts, lots = accounts[wants], np.abs(lots[wants])

@@ -65,12 +65,26 @@ def edge_of(banded: Banded, a: int, amp: int) -> int:
 
 
 @kernel
+def bounded(rising: int, y: int, x: int, mark: int, give: int, unit: int) -> int:
+    """Return the Money for ``y`` of collateral that gives up at most ``give`` ppm of the mark.
+
+    ``x`` is what the bands' curve asks (``rising``: the account sells) or pays. Rounded in favour
+    of the account.
+    """
+    if rising:
+        return max(x, muldiv_up(y, muldiv_up(mark, PPM - give, PPM), unit))
+    return min(x, muldiv(y, muldiv(mark, PPM + give, PPM), unit))
+
+
+@kernel
 def offered(
     banded: Banded,
     facts: Facts,
     accounts: I64,
     price: I64,
     fee: I64,
+    mark: I64,
+    give: int,
     amp: int,
     far: int,
     lots: I64,
@@ -79,7 +93,8 @@ def offered(
     """Write what each account would trade until its bands stand a fee away from the oracle.
 
     ``lots`` is the change of its collateral (negative: sold), ``paid`` the Money it pays (negative:
-    receives), the bound on what it gives up left aside. ``fee`` is that of each instrument.
+    receives); see `bounded`. ``fee`` and ``mark`` are those of each instrument. What would leave no
+    more than a unit a band takes that too.
     """
     last = banded.x.shape[1] - 1
     new_x, new_y = np.zeros_like(banded.x[0]), np.zeros_like(banded.y[0])
@@ -102,10 +117,15 @@ def offered(
             rising, 1, want[0], x, y, active, 0, last, up, oracle, f, amp, far, PPM, unit,
             new_x, new_y, out,
         )  # fmt: skip
+        if rising and new_y.sum() <= new_y.size:
+            trade(
+                1, 0, y.sum(), x, y, active, 0, last, up, oracle, f, amp, far, PPM, unit,
+                new_x, new_y, out,
+            )  # fmt: skip
         if rising:
-            lots[n], paid[n] = -out[OUT], -out[IN]
+            lots[n], paid[n] = -out[OUT], -bounded(1, out[OUT], out[IN], mark[i], give, unit)
         else:
-            lots[n], paid[n] = out[IN], out[OUT]
+            lots[n], paid[n] = out[IN], bounded(0, out[IN], out[OUT], mark[i], give, unit)
 
 
 @kernel
@@ -126,10 +146,9 @@ def convert(
 ) -> None:
     """Trade ``lots`` (negative: sold) with one account's bands; as much as they hold is done.
 
-    The account never gives up more than ``give`` ppm against ``mark``: it receives at least that
-    much less than the value, and pays at most that much more. What it gains by this stays in its
-    bands, as a fee does. Writes the bands afterwards, and the change of collateral, the Money paid
-    (negative: received) and the active band to ``out``.
+    The account never gives up more than ``give`` ppm against ``mark``; what it gains by this stays
+    in its bands, as a fee does. Writes the bands afterwards; and to ``out`` the change of
+    collateral, the Money paid (negative: received) and the active band.
     """
     i, active = banded.asset[a], banded.active[a]
     last, unit = banded.x.shape[1] - 1, facts.units[i]
@@ -141,11 +160,9 @@ def convert(
     )  # fmt: skip
     cell = done[ACTIVE]
     if rising:
-        least = muldiv_up(done[OUT], muldiv_up(mark, PPM - give, PPM), unit)
-        out[LOTS], out[PAID] = -done[OUT], -max(done[IN], least)
+        out[LOTS], out[PAID] = -done[OUT], -bounded(1, done[OUT], done[IN], mark, give, unit)
         new_x[cell] += -out[PAID] - done[IN]
     else:
-        most = muldiv(done[IN], muldiv(mark, PPM + give, PPM), unit)
-        out[LOTS], out[PAID] = done[IN], min(done[OUT], most)
+        out[LOTS], out[PAID] = done[IN], bounded(0, done[IN], done[OUT], mark, give, unit)
         new_x[cell] += done[OUT] - out[PAID]
     out[CELL] = cell
