@@ -46,6 +46,7 @@ from tidegate.engine.telling import Teller
 from tidegate.engine.trail import Trail
 from tidegate.ports import Record
 from tidegate.safeguards.breaker import LadderBreaker, Step
+from tidegate.safeguards.oracle import OracleGuard
 from tidegate.safeguards.soft import SoftBands
 from tidegate.safeguards.stack import SafeguardStack, Stack
 
@@ -227,12 +228,10 @@ def test_derivatives_are_never_laid():
 
 
 def test_a_doubted_price_lays_nobody():
-    guard = {"age_max_ns": SECOND, "stale_band": 50_000}
-    from tidegate.safeguards.oracle import OracleGuard  # noqa: PLC0415 - used here only
-
-    desk = loan(25_000 * USD, oracle=OracleGuard(**guard))
-    desk.state.banded.asset[U] = -1
-    assert not desk.of(BandsLaid, desk.tick(10))
+    desk = loan(25_000 * USD, oracle=OracleGuard(age_max_ns=SECOND))
+    effects = desk.tick(10)
+    assert int(desk.state.quality[0]) > desk.stack.declaration.oracle.liquidate_at_worst
+    assert not desk.of(BandsLaid, effects)
 
 
 # --- who is spared --------------------------------------------------------------------------------
@@ -578,6 +577,12 @@ def market(tmp_path_factory):
     return load(folder)
 
 
+def test_the_plain_stack_is_the_soft_one_without_bands(shipped):
+    with as_file(files("tidegate.stacks") / "loans.toml") as path:
+        plain = SafeguardStack.load(path)
+    assert change(plain, name="", about="") == change(shipped, name="", about="", soft=SoftBands())
+
+
 def run(market, stack: SafeguardStack):
     seen: list = []
     done = replay(
@@ -600,6 +605,15 @@ def test_the_shipped_stack_spares_who_the_plain_one_liquidates(market, shipped):
     trades = [e for e in effects if isinstance(e, PositionsMoved) and e.reason == "bands"]
     user = [unpack(e.lots)[unpack(e.account) >= FIRST_USER].sum() for e in trades]
     assert min(user) < 0 < max(user), "sold on the way down, bought back on the way up"
+
+
+def test_in_a_fast_crash_soft_liquidation_loses(tmp_path, shipped):
+    """Who is spared is liquidated later and lower: the page says so, and so does this."""
+    make_loans(tmp_path / "crash", accounts=24, seed=7, scenario="crash")
+    crash = load(tmp_path / "crash")
+    soft, _ = run(crash, shipped)
+    plain, _ = run(crash, change(shipped, soft=SoftBands()))
+    assert soft.verdict.bad_debt > plain.verdict.bad_debt
 
 
 def test_without_takers_bands_only_wait(market, shipped):

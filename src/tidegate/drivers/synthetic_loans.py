@@ -47,6 +47,10 @@ PATHS: Final = {
         about="a fall by 25 % in twenty minutes, and no way back",
         corners=((0, 1.0), (60, 1.0), (1_260, 0.75), (1_800, 0.75)),
     ),
+    "crash": Story(
+        about="a fall by 45 % in five minutes",
+        corners=((0, 1.0), (60, 1.0), (360, 0.55), (900, 0.55)),
+    ),
     "recovery": Story(
         about="a fall by 25 % in fifteen minutes, and back in fifteen more",
         corners=((0, 1.0), (60, 1.0), (960, 0.75), (1_860, 0.99), (2_100, 0.99)),
