@@ -36,31 +36,41 @@ data.add_command(convert)
 @click.option("--accounts", type=click.IntRange(100, 1_000_000), default=10_000, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=7, show_default=True)
 @click.option(
-    "--scenario", default="october", show_default=True, help="Which crash; a wrong name lists them."
+    "--kind",
+    type=click.Choice(["crash", "loans"]),
+    default="crash",
+    show_default=True,
+    help="Perpetuals in a crash, or a lending market.",
+)
+@click.option(
+    "--scenario", help="Which story (default: october, or recovery); a wrong name lists them."
 )
 @click.option(
     "--providers",
     type=click.IntRange(0, 64),
     default=0,
     show_default=True,
-    help="Accounts that stand behind the markets, for stacks with a backstop.",
+    help="Accounts that stand behind the markets of a crash, for stacks with a backstop.",
 )
-def make(out: Path, accounts: int, seed: int, scenario: str, providers: int) -> None:
-    """Make a synthetic crash with a crowded book; the same seed gives the same bytes."""
+def make(
+    out: Path, accounts: int, seed: int, kind: str, scenario: str | None, providers: int
+) -> None:
+    """Make a synthetic crash with a crowded book, or loans; the same seed gives the same bytes."""
     from tidegate.drivers.recording import load  # noqa: PLC0415 - numpy, numba, pyarrow
     from tidegate.drivers.synthetic import make as synthetic  # noqa: PLC0415 - ditto
+    from tidegate.drivers.synthetic_loans import make_loans  # noqa: PLC0415 - ditto
 
     def tell(done: int, of: int) -> None:
         words(f"step {done} of {of}")
 
-    synthetic(
-        out,
-        accounts=accounts,
-        seed=seed,
-        scenario=scenario,
-        providers=providers,
-        on_progress=tell,
-    )
+    common = {"accounts": accounts, "seed": seed, "on_progress": tell}
+    if kind == "crash":
+        synthetic(out, scenario=scenario or "october", providers=providers, **common)
+    elif providers:
+        msg = "a lending market has no providers"
+        raise click.BadParameter(msg, param_hint="--providers")
+    else:
+        make_loans(out, scenario=scenario or "recovery", **common)
     made = load(out)
     click.echo(
         f"{out}: {len(made.names):,} accounts, {made.n_events:,} events, digest {made.digest}"

@@ -499,6 +499,54 @@ class PoolMoved(Effect, frozen=True, kw_only=True):
     kept: bytes  # [assets] units that rounding kept back for the next gain
 
 
+class BandsBelieved(Effect, frozen=True, kw_only=True):
+    """The oracle price that bands in one instrument believe, and the fee for its last moves."""
+
+    instrument: int
+    price: int  # Money a trading lot
+    fee: Ppm
+    at: Nanos
+
+
+class BandsLaid(Effect, frozen=True, kw_only=True):
+    """An account near the line laid its collateral into bands, from the price ``top`` downwards."""
+
+    account: int
+    instrument: int
+    top: int  # Money a trading lot
+    y: bytes  # [bands] smallest units of the collateral
+    debt: Money
+
+
+class BandsOffered(Effect, frozen=True, kw_only=True):
+    """What bands would trade now, for whoever takes it; nothing happens until somebody does.
+
+    ``lots`` is the change of the accounts' collateral (negative: sold) and ``paid`` what they pay
+    for it (negative: receive), together.
+    """
+
+    instrument: int
+    lots: int
+    paid: Money
+    accounts: int
+
+
+class BandsMoved(Effect, frozen=True, kw_only=True):
+    """What the bands of these accounts hold after a trade, row by row."""
+
+    account: bytes
+    active: bytes
+    x: bytes  # [accounts x bands] Money
+    y: bytes  # [accounts x bands] smallest units
+
+
+class BandsLeft(Effect, frozen=True, kw_only=True):
+    """An account is in bands no longer: what they held is its own again, as it was anyway."""
+
+    account: int
+    reason: str
+
+
 Decision: TypeAlias = (
     Rejected
     | AccountsOpened
@@ -553,6 +601,11 @@ Decision: TypeAlias = (
     | ParameterScheduled
     | ParameterSettled
     | CapMoved
+    | BandsBelieved
+    | BandsLaid
+    | BandsOffered
+    | BandsMoved
+    | BandsLeft
 )
 
 # Every reason a `Posted`, `PostedBatch` or `PositionsMoved` may carry.
@@ -580,4 +633,5 @@ REASONS: Final = (
     "backstop",
     "pool",
     "redistributed",
+    "bands",
 )

@@ -3,8 +3,8 @@
 Accounts are rows and instruments are columns: the door (a recording's loader, a service) turns
 names into numbers once. Columns of batch events are little-endian int64 bytes, see `units.pack`.
 
-Exogenous events are the weather. Endogenous ones (`ENDOGENOUS`) answer the engine's own orders; a
-counterfactual replay drops them and lets the venue model answer anew.
+Exogenous events are the weather. Endogenous ones (`ENDOGENOUS`) answer the engine's own orders and
+offers; a counterfactual replay drops them and lets the venue model answer anew.
 """
 
 from typing import Final, TypeAlias
@@ -261,6 +261,19 @@ class Unstaked(Event, frozen=True, kw_only=True):
     tranche: int
 
 
+class BandsTaken(Event, frozen=True, kw_only=True):
+    """Somebody outside trades with the bands of one instrument, as they offered.
+
+    ``lots`` is the change of the accounts' collateral: negative, they sell. Of an offer that has
+    shrunk, what is left is taken. ``limit`` is the most Money the taker pays for all of ``lots``,
+    or the least it receives; for fewer, in proportion.
+    """
+
+    instrument: int
+    lots: Lots
+    limit: Money
+
+
 Input: TypeAlias = (
     BookImported
     | AccountOpened
@@ -287,6 +300,7 @@ Input: TypeAlias = (
     | FundStaked
     | UnstakeRequested
     | Unstaked
+    | BandsTaken
 )
 
-ENDOGENOUS: Final = (OrdersFilled, OrdersExpired)
+ENDOGENOUS: Final = (OrdersFilled, OrdersExpired, BandsTaken)

@@ -55,6 +55,14 @@ class VenueModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     crash_ns: Nanos = Nanos(10_000_000_000)  # and for how long
 
 
+class Takers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who trades with what soft liquidation offers, in a simulation; read by the driver only."""
+
+    presence: Ppm = Ppm(1_000_000)  # share of moments at which anybody looks
+    latency_ns: Nanos = Nanos(1_000_000_000)  # between an offer and its taking
+    margin: Ppm = Ppm(1_000)  # least profit for which anybody trades
+
+
 class Venue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything `venue.toml` may say."""
 
@@ -65,6 +73,7 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     sources: tuple[str, ...] = ("index",)  # names of price sources, in the order of their columns
     markets: tuple[Market, ...] = ()
     model: VenueModel = VenueModel()
+    takers: Takers = Takers()
     seed: int = 7
     scale: Ppm = Ppm(1_000_000)  # a stack's venue-wide amounts are multiplied by this when bound
     step_ns: Nanos = Nanos(1_000_000_000)  # a replay ticks the clock at least this often

@@ -12,8 +12,9 @@ from typing import Final, Protocol
 
 import msgspec
 
-from tidegate.domain.effects import Decision, OrdersPlaced
+from tidegate.domain.effects import BandsOffered, Decision, OrdersPlaced
 from tidegate.domain.events import (
+    BandsTaken,
     BookImported,
     ClockTicked,
     DepthObserved,
@@ -25,6 +26,7 @@ from tidegate.domain.events import (
     Withdrawn,
 )
 from tidegate.domain.units import Nanos
+from tidegate.drivers.arbitrage import Arbitrage
 from tidegate.drivers.casualties import Casualties
 from tidegate.drivers.pacer import Pacer
 from tidegate.drivers.recording import Recording
@@ -91,6 +93,7 @@ class Replay:
     state: State = field(init=False)
     _venue: SimVenue = field(init=False)
     _pacer: Pacer = field(init=False)
+    _takers: Arbitrage = field(init=False)
     _last: dict[tuple[int, int], PriceObserved] = field(init=False)
     _shown: dict[int, int] = field(init=False)
     _impact: list[int] = field(init=False)
@@ -101,8 +104,10 @@ class Replay:
         """Set the crank before the first event."""
         venue = self.recording.venue
         self.state = State.genesis(self.stack)
-        self._venue = SimVenue(venue, Streams(root=venue.seed, path=0), impact=self.impact)
-        self._pacer = Pacer(self.stack, Streams(root=venue.seed, path=0))
+        streams = Streams(root=venue.seed, path=0)
+        self._venue = SimVenue(venue, streams, impact=self.impact)
+        self._takers = Arbitrage(venue, self._venue, streams)
+        self._pacer = Pacer(self.stack, streams)
         self._last, self._shown = {}, {}
         self._impact = [0] * len(venue.instruments)
 
@@ -157,9 +162,13 @@ class Replay:
         self._answers(ts)
 
     def _answers(self, ts: int) -> None:
-        while (due := self._venue.next_due()) is not None and due <= ts:
-            for event in self._venue.poll(due):
+        while (due := self._next_due()) is not None and due <= ts:
+            for event in (*self._venue.poll(due), *self._takers.poll(due)):
                 self._step(msgspec.structs.replace(event, ts=Nanos(max(event.ts, self.state.now))))
+
+    def _next_due(self) -> Nanos | None:
+        due = [d for d in (self._venue.next_due(), self._takers.next_due()) if d is not None]
+        return min(due, default=None)
 
     def _clock(self, now: int) -> None:
         """Show the engine the visible book, our own footprint in the price, and the time."""
@@ -199,7 +208,7 @@ class Replay:
 
     def _drain(self) -> None:
         """Wait for the last answers: nothing may stay in flight when the recording ends."""
-        while (due := self._venue.next_due()) is not None:
+        while (due := self._next_due()) is not None:
             self._answers(due)
 
     def _step(self, event: Input) -> None:
@@ -216,6 +225,10 @@ class Replay:
         for effect in effects:
             if isinstance(effect, OrdersPlaced):
                 self._submit(event, effect)
+            elif isinstance(effect, BandsOffered) and not self.shadow:
+                self._takers.consider(event.ts, effect)
+        if isinstance(event, BandsTaken):
+            self._takers.settle(event, effects)
 
     def _submit(self, event: Input, orders: OrdersPlaced) -> None:
         if not self.shadow:

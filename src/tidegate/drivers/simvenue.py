@@ -22,7 +22,7 @@ from tidegate.domain.events import (
 )
 from tidegate.domain.units import I64, Nanos, Ticks, pack, unpack
 from tidegate.domain.venue import Venue
-from tidegate.drivers.depth import ASK, BID, SIGN
+from tidegate.drivers.depth import ASK, BID, SIGN, take
 from tidegate.drivers.faults import Faults
 from tidegate.drivers.market import MarketMemory, SimMarket
 from tidegate.drivers.market_check import check_markets
@@ -213,6 +213,24 @@ class SimVenue:
                 )
             )
         return quotes
+
+    def outside(self, instrument: int, lots: int, now: Nanos, *, trade: bool) -> tuple[int, int]:
+        """Return what a market order of somebody else's gets: lots (signed), and whole ticks.
+
+        Executed with ``trade``, and then it leaves the same footprint as ours do; else only asked.
+        """
+        self._now = max(self._now, now)
+        market = self._markets.get(instrument)
+        if market is None or not lots:
+            return 0, 0
+        side = ASK if lots > 0 else BID
+        wanted = np.array([abs(lots)], np.int64)
+        limit = np.array([market.instrument.price_max if lots > 0 else 1], np.int64)
+        if trade:
+            taken = market.execute(side, wanted, limit, now)
+        else:
+            taken = take(market.book(side, now), side, wanted, limit)
+        return SIGN[side] * int(taken.lots[0]), int(taken.price[0])
 
     def impact_ppm(self, instrument: int) -> int:
         """Return by how much our trades displace a price at the latest moment spoken of, signed."""

@@ -3,10 +3,15 @@
 import numpy as np
 
 from tidegate.domain.backing import DEPOSITORS, OFFERS
+from tidegate.domain.banded import NOTHING
 from tidegate.domain.book import ACCOUNTS, move_all, post_all
 from tidegate.domain.effects import (
     AccountsOpened,
     BandMoved,
+    BandsBelieved,
+    BandsLaid,
+    BandsLeft,
+    BandsMoved,
     BreakerMoved,
     CapMoved,
     CommitmentKept,
@@ -119,6 +124,8 @@ def evolve(state: State, effect: Decision) -> None:
             _move_backing(state, effect)
         case CapMoved(slot=slot):
             state.cap_limit[slot], state.cap_moved_at[slot] = effect.limit, effect.at
+        case BandsBelieved() | BandsLaid() | BandsMoved() | BandsLeft():
+            _move_bands(state, effect)
         case _:
             pass  # Rejected, HealthMoved, LimitsHeld and other receipts: words, not deeds
 
@@ -213,6 +220,26 @@ def _move_backing(state: State, effect: Decision) -> None:
             b.pool[:] = effect.deposits, effect.product, effect.scale
             b.pool_sum[unpack(effect.asset), effect.at_scale] = unpack(effect.sums)
             b.pool_kept[unpack(effect.asset)] = unpack(effect.kept)
+        case _:
+            raise AssertionError(effect)
+
+
+def _move_bands(state: State, effect: Decision) -> None:
+    b = state.banded
+    match effect:
+        case BandsBelieved(instrument=i):
+            b.price[i], b.fee[i], b.at[i] = effect.price, effect.fee, effect.at
+        case BandsLaid(account=a):
+            b.asset[a], b.top[a], b.active[a] = effect.instrument, effect.top, 0
+            b.x[a], b.y[a] = 0, unpack(effect.y)
+        case BandsMoved():
+            account = unpack(effect.account)
+            b.active[account] = unpack(effect.active)
+            b.x[account] = unpack(effect.x).reshape(account.size, -1)
+            b.y[account] = unpack(effect.y).reshape(account.size, -1)
+        case BandsLeft(account=a):
+            b.asset[a], b.top[a], b.active[a] = NOTHING, 0, 0
+            b.x[a], b.y[a] = 0, 0
         case _:
             raise AssertionError(effect)
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.domain.backing import Backing
+from tidegate.domain.banded import Banded
 from tidegate.domain.book import EXTERNAL, FUND, Book
 from tidegate.domain.facts import Facts
 from tidegate.domain.orders import Orders
@@ -92,6 +93,7 @@ class State:
     charged: I64  # [instruments] Ppm, charged for volatility; 0: nothing
     cap_limit: I64  # [expanding limits of capped assets, or none] Money; 0: none yet
     cap_moved_at: I64
+    banded: Banded
     pending: Pending = field(default_factory=Pending.empty)  # parameters on their way
     names: list[str] = field(default_factory=list[str])
     rung: int = 0
@@ -134,6 +136,7 @@ class State:
             charged=np.zeros(n, np.int64),
             cap_limit=np.zeros(declaration.caps.slots, np.int64),
             cap_moved_at=np.zeros(declaration.caps.slots, np.int64),
+            banded=Banded.empty(venue.limits.accounts_max, n, declaration.soft.bands),
             fund_peak=declaration.waterfall.fund(book),
         )
 
@@ -195,6 +198,10 @@ class State:
         if self.cap_limit.size:
             yield "cap_limit", self.cap_limit
             yield "cap_moved_at", self.cap_moved_at
+        if self.banded.asset.size:
+            for name, column in self.banded._asdict().items():
+                cut = column if name in {"price", "fee", "at"} else column[:accounts]
+                yield f"banded.{name}", cut
 
     def scalars(self) -> dict[str, int]:
         """Return every scalar by name."""
@@ -242,6 +249,7 @@ class State:
             ("pace", state.pace),
             ("backing", state.backing),
             ("pending", state.pending),
+            ("banded", state.banded),
         ):
             homes |= {f"{group}.{name}": column for name, column in held._asdict().items()}
         for name, (kind, shape, raw) in columns.items():

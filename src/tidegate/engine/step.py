@@ -10,6 +10,7 @@ from tidegate.domain.effects import Decision, Rejected, SignalKept
 from tidegate.domain.errors import CapacityExceeded
 from tidegate.domain.events import (
     AccountOpened,
+    BandsTaken,
     BookImported,
     ClockTicked,
     CommitmentMade,
@@ -60,6 +61,7 @@ from tidegate.engine.pace import on_schedule, on_seed
 from tidegate.engine.pool import on_join, on_leave
 from tidegate.engine.restraint import restrain
 from tidegate.engine.room import room_for
+from tidegate.engine.soft import on_taken
 from tidegate.engine.stakes import on_stake, on_unstake_request, on_unstaked
 from tidegate.engine.state import State
 from tidegate.engine.turns import last_markets
@@ -82,6 +84,7 @@ REQUESTS = (
     Unstaked,
     PoolJoined,
     PoolLeft,
+    BandsTaken,
 )
 
 
@@ -146,6 +149,8 @@ def respond(state: State, event: Input, stack: Stack) -> list[Decision]:
             return on_schedule(event, stack)
         case SeedDrawn():
             return on_seed(event, stack)
+        case BandsTaken():
+            return on_taken(state, event, stack)
         case ParameterChanged() | ParameterProposed():
             return on_parameter(state, event, stack)
         case _:

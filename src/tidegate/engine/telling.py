@@ -8,6 +8,8 @@ import numpy as np
 from tidegate.domain.book import FIRST_USER
 from tidegate.domain.effects import (
     BandMoved,
+    BandsLaid,
+    BandsLeft,
     BreakerMoved,
     Decision,
     DeficitFound,
@@ -40,6 +42,19 @@ from tidegate.engine.trail import Said, Standing, Touch, Trail
 from tidegate.safeguards.breaker import Rung
 from tidegate.safeguards.oracle import Quality
 from tidegate.safeguards.stack import Stack
+
+
+HOW = {
+    "netted": "met by opposite closes",
+    "reported": "as the venue reported",
+    "bands": "by whoever took what its bands offered",
+}
+LEFT = {
+    "changed": "its collateral is no longer what it laid",
+    "short": "they no longer carry its debt, and its margin is gone",
+    "spent": "nothing is left in them, and it owes or owns nothing",
+    "recovered": "its margin is well above the line again",
+}
 
 
 def line(label: str, text: str) -> str:
@@ -115,8 +130,12 @@ class Teller:
             match effect:
                 case OrdersPlaced():
                     said += self._orders(effect, account, touch.standing)
-                case PositionsMoved(reason="netted") | PositionsMoved(reason="reported"):
+                case PositionsMoved(reason="netted" | "reported" | "bands"):
                     said += self._moved(effect, account)
+                case BandsLaid() if effect.account == account:
+                    said.append(line("bands", self._laid(effect)))
+                case BandsLeft() if effect.account == account:
+                    said.append(line("bands", f"left: {LEFT[effect.reason]}"))
                 case Deleveraged():
                     said += self._deleveraged(effect, account)
                 case DeleveragingCompared():
@@ -164,7 +183,7 @@ class Teller:
         here = unpack(effect.account) == account
         columns = (effect.instrument, effect.lots, effect.price)
         mine = zip(*(unpack(column)[here].tolist() for column in columns), strict=True)
-        how = "met by opposite closes" if effect.reason == "netted" else "as the venue reported"
+        how = HOW[effect.reason]
         return [
             line(
                 effect.reason,
@@ -173,6 +192,12 @@ class Teller:
             )
             for i, moved, at in mine
         ]
+
+    def _laid(self, effect: BandsLaid) -> str:
+        tick = int(self.stack.facts.tick_value[effect.instrument])
+        top = self.price(effect.instrument, effect.top // tick)
+        laid = self.size(effect.instrument, int(unpack(effect.y).sum()))
+        return f"laid {laid} from {top} downwards, against a debt of {self.money(effect.debt)}"
 
     def _deleveraged(self, effect: Deleveraged, account: int) -> list[str]:
         i, winners, bankrupt = effect.instrument, unpack(effect.account), unpack(effect.bankrupt)

@@ -13,6 +13,8 @@ import numpy as np
 from tidegate.domain.effects import (
     AccountsOpened,
     BandMoved,
+    BandsLaid,
+    BandsLeft,
     BreakerMoved,
     Decision,
     DeficitFound,
@@ -36,7 +38,7 @@ from tidegate.domain.units import unpack
 from tidegate.ports import Record
 
 
-FORCED = frozenset({"netted", "deleveraged", "reported", "socialised", "redistributed"})
+FORCED = frozenset({"netted", "deleveraged", "reported", "socialised", "redistributed", "bands"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +178,7 @@ class Trail:
                 return self._is_in(effect.account) or self._is_in(effect.bankrupt)
             case TakenOver():
                 return self._is_in(effect.account) or self._is_in(effect.provider)
-            case DeficitFound() | PoolMoved():
+            case DeficitFound() | PoolMoved() | BandsLaid() | BandsLeft():
                 return effect.account == self.account
             case _:
                 return False

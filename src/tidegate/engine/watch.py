@@ -19,6 +19,7 @@ from tidegate.domain.units import I64, PPM, Money, Nanos, Ppm, pack, share_floor
 from tidegate.engine.following import followed
 from tidegate.engine.governance import judged_facts
 from tidegate.engine.market import View
+from tidegate.engine.soft import tend_bands
 from tidegate.engine.state import State
 from tidegate.engine.waiting import with_wait
 from tidegate.kernels.depth import depth_buckets
@@ -51,7 +52,7 @@ def watch(state: State, view: View, now: int, stack: Stack) -> Watched:
         high=view.high,
     )
     health = with_wait(state, health, view.mark, view.low, view.high, stack)
-    effects: list[Decision] = []
+    effects = tend_bands(state, view, health, now, stack)
     near = state.market.near
     if view.moved >= 0:
         profile = cascade_profile(state, view, health, view.moved, stack)

@@ -30,6 +30,7 @@ from tidegate.safeguards.rate import OptimalRate
 from tidegate.safeguards.routes import AnyRoute, BookRoute
 from tidegate.safeguards.signals import SignalGate
 from tidegate.safeguards.slices import Slicing
+from tidegate.safeguards.soft import SoftBands
 from tidegate.safeguards.throttle import AnyThrottle, FundThrottle, NoThrottle
 from tidegate.safeguards.wait import WaitMargin
 from tidegate.safeguards.waterfall import Waterfall
@@ -81,6 +82,7 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     never_worse: NeverWorse = NeverWorse()
     caps: Caps = Caps()
     governance: Governance = Governance()
+    soft: SoftBands = SoftBands()
 
     @property
     def digest(self) -> str:
@@ -114,6 +116,7 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             *self.never_worse.describe(),
             *self.caps.describe(),
             *self.governance.describe(),
+            *self.soft.describe(),
         ]
 
 
@@ -211,6 +214,7 @@ class Stack:
             withdrawals=declaration.withdrawals.scaled(venue),
             caps=declaration.caps.bound(venue),
         )
+        declaration.soft.prove(venue)
         facts = declaration.margin.columns(venue)
         cash_max = _cash_max(facts, venue)
         lots = [venue.held_max(i) for i in venue.instruments]
