@@ -194,6 +194,7 @@ def _same(found: Any, expected: Any, tolerance: Mapping[str, Any]) -> bool:
     if found is None or isinstance(found, bool | str):
         return False
     rel, room = tolerance.get("rel", 0), tolerance.get("abs", 0)
+    room = int(room) if isinstance(room, str) else room  # big ones are decimal strings too
     if isinstance(expected, int) and not isinstance(found, float) and not rel:
         return abs(int(found) - expected) <= room
     if not math.isfinite(found):
