@@ -175,6 +175,48 @@ class OrdersReduced(Effect, frozen=True, kw_only=True):
     closed: bytes  # 1 where nothing is left and the order's slot is free again
 
 
+class AuctionsOpened(Effect, frozen=True, kw_only=True):
+    """Bidders are offered ``lots`` (signed: the account's trade), at prices that begin at ``base``.
+
+    Ids are ``first`` plus the row number. No price is ever worse for the account than ``limit``.
+    """
+
+    first: int
+    route: str
+    account: bytes
+    instrument: bytes
+    lots: bytes
+    base: bytes  # Ticks, the mark
+    limit: bytes  # Ticks
+    share: bytes  # [auctions] Ppm of the account this stage closes, for readers
+    at: Nanos
+
+
+class AuctionsReset(Effect, frozen=True, kw_only=True):
+    """Auctions begin anew at the mark; ``reason`` is tail, cusp or drift."""
+
+    auction: bytes
+    base: bytes
+    limit: bytes
+    at: Nanos
+    reason: str
+
+
+class AuctionsReduced(Effect, frozen=True, kw_only=True):
+    """Auctions shrank by these lots (signed as offered); ``penalty`` is what was collected.
+
+    ``reason`` is taken, recovered or unsold; ``price`` and ``bidder`` are for readers.
+    """
+
+    auction: bytes
+    lots: bytes
+    penalty: bytes
+    closed: bytes  # 1 where the auction is over and its slot is free again
+    reason: str
+    price: Ticks = Ticks(0)
+    bidder: int = 0
+
+
 class StagesTaken(Effect, frozen=True, kw_only=True):
     """Accounts entered a liquidation stage: what they had, what they needed, how much goes."""
 
@@ -259,6 +301,9 @@ Decision: TypeAlias = (
     | ThrottleMoved
     | OrdersPlaced
     | OrdersReduced
+    | AuctionsOpened
+    | AuctionsReset
+    | AuctionsReduced
     | StagesTaken
     | Deleveraged
     | DeficitFound
@@ -275,6 +320,8 @@ REASONS: Final = (
     "transfer",
     "trade",
     "fill",
+    "auctioned",
+    "incentive",
     "netted",
     "deleveraged",
     "realised",

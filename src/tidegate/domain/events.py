@@ -169,6 +169,15 @@ class OrdersExpired(Event, frozen=True, kw_only=True):
     reason: str
 
 
+class AuctionTaken(Event, frozen=True, kw_only=True):
+    """A bidder asked for up to ``lots`` (positive) of an auction, at ``limit`` or better for it."""
+
+    auction: int
+    bidder: int  # a user's row, or 0 for the world outside
+    lots: Lots
+    limit: Ticks
+
+
 Input: TypeAlias = (
     BookImported
     | AccountOpened
@@ -186,6 +195,7 @@ Input: TypeAlias = (
     | LiquidationReported
     | OrdersFilled
     | OrdersExpired
+    | AuctionTaken
 )
 
-ENDOGENOUS: Final = (OrdersFilled, OrdersExpired)
+ENDOGENOUS: Final = (OrdersFilled, OrdersExpired, AuctionTaken)

@@ -26,11 +26,13 @@ from tidegate.domain.events import (
 )
 from tidegate.domain.units import Nanos
 from tidegate.drivers.casualties import Casualties
+from tidegate.drivers.keepers import Keepers
 from tidegate.drivers.recording import Recording
 from tidegate.drivers.series import Series
 from tidegate.drivers.simvenue import SimVenue
 from tidegate.drivers.streams import Streams
 from tidegate.drivers.verdict import Meter, Verdict
+from tidegate.engine.auctions import offers
 from tidegate.engine.invariants import audit
 from tidegate.engine.state import State
 from tidegate.engine.step import step
@@ -89,6 +91,7 @@ class Replay:
     observers: Sequence[Observer] = ()
     state: State = field(init=False)
     _venue: SimVenue = field(init=False)
+    _keepers: Keepers = field(init=False)
     _last: dict[tuple[int, int], PriceObserved] = field(init=False)
     _shown: dict[int, int] = field(init=False)
     _impact: list[int] = field(init=False)
@@ -99,7 +102,9 @@ class Replay:
         """Set the crank before the first event."""
         venue = self.recording.venue
         self.state = State.genesis(self.stack)
-        self._venue = SimVenue(venue, Streams(root=venue.seed, path=0), impact=self.impact)
+        streams = Streams(root=venue.seed, path=0)
+        self._venue = SimVenue(venue, streams, impact=self.impact)
+        self._keepers = Keepers.drawn(self.stack, venue, self._venue, streams)
         self._last, self._shown = {}, {}
         self._impact = [0] * len(venue.instruments)
 
@@ -141,9 +146,24 @@ class Replay:
         self._answers(ts)
 
     def _answers(self, ts: int) -> None:
-        while (due := self._venue.next_due()) is not None and due <= ts:
+        while (due := self._next_due()) is not None and due <= ts:
+            if due == self._keepers.next_due():
+                self._bid()
+                continue
             for event in self._venue.poll(due):
                 self._step(msgspec.structs.replace(event, ts=Nanos(max(event.ts, self.state.now))))
+
+    def _next_due(self) -> Nanos | None:
+        due = [d for d in (self._venue.next_due(), self._keepers.next_due()) if d is not None]
+        return min(due) if due else None
+
+    def _bid(self) -> None:
+        """Put one bid to the engine, and let its bidder hear what became of it."""
+        keeper, bid = self._keepers.pop()
+        now = Nanos(max(bid.ts, self.state.now))
+        bid = msgspec.structs.replace(bid, ts=now)
+        offer = {o.auction: o for o in offers(self.state, now, self.stack)}.get(bid.auction)
+        self._keepers.hear(keeper, bid, self._step(bid), offer)
 
     def _clock(self, now: int) -> None:
         """Show the engine the visible book, our own footprint in the price, and the time."""
@@ -154,6 +174,8 @@ class Replay:
             self._repeat_prices(now)
             self._signal(now)
         self._step(ClockTicked(ts=Nanos(now)))
+        if not self.shadow:
+            self._keepers.look(Nanos(now), offers(self.state, now, self.stack))
 
     def _repeat_prices(self, now: int) -> None:
         # Between two recorded prices our own impact moves on: the sources say so again, each with
@@ -181,10 +203,10 @@ class Replay:
 
     def _drain(self) -> None:
         """Wait for the last answers: nothing may stay in flight when the recording ends."""
-        while (due := self._venue.next_due()) is not None:
+        while (due := self._next_due()) is not None:
             self._answers(due)
 
-    def _step(self, event: Input) -> None:
+    def _step(self, event: Input) -> Sequence[Decision]:
         seq = self.state.seq
         if not self.shadow:
             self._impact = [self._venue.impact_ppm(i) for i in range(len(self._impact))]
@@ -198,6 +220,7 @@ class Replay:
         for effect in effects:
             if isinstance(effect, OrdersPlaced):
                 self._submit(event, effect)
+        return effects
 
     def _submit(self, event: Input, orders: OrdersPlaced) -> None:
         if not self.shadow:

@@ -13,6 +13,7 @@ import numpy as np
 
 from tidegate.domain.book import EXTERNAL, FIRST_USER, FUND
 from tidegate.domain.effects import (
+    AuctionsOpened,
     BreakerMoved,
     Decision,
     DeficitFound,
@@ -169,6 +170,7 @@ class Meter:
             HealthMoved: self._health_moved,
             BreakerMoved: self._breaker_moved,
             OrdersPlaced: self._orders_placed,
+            AuctionsOpened: self._orders_placed,
             PositionsMoved: self._positions_moved,
             Deleveraged: self._deleveraged,
             DeficitFound: self._deficit_found,
@@ -310,7 +312,7 @@ class Meter:
         self._rung = effect.rung
         self._sampler.peak("rung", effect.rung)
 
-    def _orders_placed(self, effect: OrdersPlaced) -> None:
+    def _orders_placed(self, effect: OrdersPlaced | AuctionsOpened) -> None:
         account, instrument = unpack(effect.account), unpack(effect.instrument)
         key = (account << 32) | instrument
         self._ordered.update(zip(key.tolist(), self._mark[instrument].tolist(), strict=True))
@@ -320,10 +322,12 @@ class Meter:
         self.casualties.hit(account, self._now or 0)
 
     def _positions_moved(self, effect: PositionsMoved) -> None:
-        if effect.reason not in {"fill", "netted"}:
+        if effect.reason not in {"fill", "netted", "auctioned"}:
             return
         account, lots = unpack(effect.account), unpack(effect.lots)
         user = (account >= FIRST_USER) & (lots != 0)
+        if effect.reason == "auctioned":
+            user[1:] = False  # behind the account that gave up the lots comes who took them
         account, lots = account[user], lots[user]
         instrument, price = unpack(effect.instrument)[user], unpack(effect.price)[user]
         value = notionals(self._stack.facts, instrument, lots, price)

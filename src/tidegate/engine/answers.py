@@ -48,7 +48,7 @@ def on_fills(state: State, event: OrdersFilled, stack: Stack) -> list[Decision]:
     account = state.book.account[row[good]].astype(np.int64)
     trades = trades_at(state, account, instrument, lots, price)
     effects += book_trades(state, trades, "fill")
-    effects += _penalised(state, stack, account, instrument, lots, trades.paid)
+    effects += penalised(state, stack, account, instrument, lots, trades.paid)
     left = state.orders.lots[slot].copy()
     closed = np.zeros(order.size, np.int64)
     for k in range(order.size):  # several fills of one order close it once, with the last
@@ -71,7 +71,7 @@ def _known_and_within(state: State, slot: I64, lots: I64) -> I64:
     return good
 
 
-def _penalised(
+def penalised(
     state: State, stack: Stack, account: I64, instrument: I64, lots: I64, paid: I64
 ) -> list[Decision]:
     """Return the penalties: into the first tranche, never more than the account still has."""

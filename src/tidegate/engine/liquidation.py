@@ -10,6 +10,7 @@ from tidegate.domain.effects import (
     ThrottleMoved,
 )
 from tidegate.domain.units import I64, Nanos, Ppm, pack
+from tidegate.engine.auctions import fit, offered
 from tidegate.engine.booking import book_trades, trades_at
 from tidegate.engine.market import View, worth_of_lot
 from tidegate.engine.state import SHIFT, State
@@ -40,7 +41,8 @@ def liquidate(
         room_buy=rooms[1],
     )
     if plan is not None:
-        plan = _within_slots(state, plan)
+        route = stack.auctions
+        plan = fit(state, view, plan, stack) if route else _within_slots(state, plan)
     if plan is None:
         return []
     effects: list[Decision] = [_stages(state, plan, health, now), *_netted(state, view, plan)]
@@ -92,10 +94,11 @@ def _ordered_lots(state: State, plan: Plan, instruments: int) -> list[I64]:
 def capacity(state: State, view: View, rung: int, i: int, side: int, stack: Stack) -> int:
     """Return the lots of ``i`` that one window may release on a side (0 sells, 1 buys).
 
-    On the auction rung forced sales leave the order book alone: only netting remains.
+    On the auction rung forced sales leave the order book alone: only netting remains, and auctions.
     """
     planner, breaker, m = stack.declaration.planner, stack.declaration.breaker, state.market
-    pace = Ppm(0) if rung >= Rung.AUCTION_ONLY else breaker.at(rung).pace
+    shut = rung >= Rung.AUCTION_ONLY and stack.auctions is None
+    pace = Ppm(0) if shut else breaker.at(rung).pace
     mark = int(view.mark[i])
     depth = executable(
         m.depth_price[i, side],
@@ -145,11 +148,13 @@ def throttle(
 def in_flight(state: State, instruments: int) -> list[I64]:
     """Return lots in flight per side (sells, buys) and instrument, as positive numbers."""
     out = [np.zeros(instruments, np.int64) for _ in range(2)]
-    if not state.orders.counts[1]:
+    open_slots = [held for held in (state.orders, state.auctions) if held.counts[1]]
+    if not open_slots:
         return out
-    live = np.flatnonzero(state.orders.key >= 0)
-    lots = state.orders.lots[live]
-    i = state.book.instrument[state.orders.row[live]]
+    live = [np.flatnonzero(held.key >= 0) for held in open_slots]
+    lots = np.concatenate([h.lots[n] for h, n in zip(open_slots, live, strict=True)])
+    row = np.concatenate([h.row[n] for h, n in zip(open_slots, live, strict=True)])
+    i = state.book.instrument[row]
     np.add.at(out[0], i[lots < 0], -lots[lots < 0])
     np.add.at(out[1], i[lots > 0], lots[lots > 0])
     return out
@@ -190,6 +195,8 @@ def _ordered(
     if not used.size:
         return []
     row, ordered = plan.row[used], plan.ordered[used]
+    if stack.auctions is not None:
+        return offered(state, view, row, ordered, plan.share[used], band, now, stack)
     route = stack.declaration.route
     limit = route.limits(
         state.book, state.facts, health, mark=view.mark, row=row, ordered=ordered, band=band

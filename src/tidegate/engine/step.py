@@ -9,6 +9,7 @@ from tidegate.domain.effects import Decision, ParameterMoved, Rejected, SignalKe
 from tidegate.domain.errors import CapacityExceeded
 from tidegate.domain.events import (
     AccountOpened,
+    AuctionTaken,
     BookImported,
     ClockTicked,
     Deposited,
@@ -28,6 +29,7 @@ from tidegate.domain.events import (
 )
 from tidegate.domain.units import Nanos
 from tidegate.engine.answers import on_expiry, on_fills
+from tidegate.engine.auctions import on_take, tend
 from tidegate.engine.deficits import settle
 from tidegate.engine.evolve import evolve
 from tidegate.engine.invariants import check
@@ -53,7 +55,15 @@ from tidegate.safeguards.stack import Stack, parameter_cell, parameter_max
 NANOS_MAX = 2**62  # the year 2116: no sum of two times can wrap
 
 # What is asked of us may be refused; what already happened can only be booked.
-REQUESTS = (BookImported, Deposited, Withdrawn, Transferred, Traded, LiquidationReported)
+REQUESTS = (
+    BookImported,
+    Deposited,
+    Withdrawn,
+    Transferred,
+    Traded,
+    LiquidationReported,
+    AuctionTaken,
+)
 
 
 def step(state: State, event: Input, stack: Stack) -> list[Decision]:
@@ -110,6 +120,8 @@ def respond(state: State, event: Input, stack: Stack) -> list[Decision]:
             return on_fills(state, event, stack)
         case OrdersExpired():
             return on_expiry(state, event, stack)
+        case AuctionTaken():
+            return on_take(state, event, stack)
         case SignalObserved():
             return on_signal(state, event, stack)
         case ParameterChanged():
@@ -137,8 +149,9 @@ def protect(state: State, view: View, now: Nanos, stack: Stack) -> list[Decision
     """Margin, breaker, waterfall, planner, route: the sentence this package exists to say."""
     watched = watch(state, view, now, stack)
     paid = settle(state, view, watched.health, watched.rung, stack)
+    tended = tend(state, view, watched.health, watched.rung, now, stack)
     orders = liquidate(state, view, watched.health, watched.rung, now, stack)
-    return [*watched.effects, *paid, *orders]
+    return [*watched.effects, *paid, *tended, *orders]
 
 
 def on_signal(state: State, event: SignalObserved, stack: Stack) -> list[Decision]:

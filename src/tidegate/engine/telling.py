@@ -6,6 +6,7 @@ import numpy as np
 
 from tidegate.domain.book import FIRST_USER
 from tidegate.domain.effects import (
+    AuctionsOpened,
     BreakerMoved,
     Decision,
     DeficitFound,
@@ -101,7 +102,9 @@ class Teller:
             match effect:
                 case OrdersPlaced():
                     said += self._orders(effect, account, touch.standing)
-                case PositionsMoved(reason="netted") | PositionsMoved(reason="reported"):
+                case AuctionsOpened():
+                    said += self._offered(effect, account, touch.standing)
+                case PositionsMoved(reason="netted" | "reported" | "auctioned"):
                     said += self._moved(effect, account)
                 case Deleveraged():
                     said += self._deleveraged(effect, account)
@@ -137,11 +140,33 @@ class Teller:
             )
         return said
 
+    def _offered(self, effect: AuctionsOpened, account: int, standing: Standing) -> list[str]:
+        said: list[str] = []
+        instrument, lots, limit = (
+            unpack(c) for c in (effect.instrument, effect.lots, effect.limit)
+        )
+        for n in np.flatnonzero(unpack(effect.account) == account).tolist():
+            i, asked = int(instrument[n]), int(lots[n])
+            verb, side = ("sell", "or more") if asked < 0 else ("buy", "or less")
+            mark = _mark(standing, i)
+            worth = f", worth {self.worth(i, asked, mark)} at the mark" if mark else ""
+            said.append(
+                line(
+                    "auction",
+                    f"{effect.first + n}: bidders may make the account {verb} "
+                    f"{self.size(i, asked)} at {self.price(i, int(limit[n]))} {side}{worth}",
+                )
+            )
+        return said
+
     def _moved(self, effect: PositionsMoved, account: int) -> list[str]:
         here = unpack(effect.account) == account
         columns = (effect.instrument, effect.lots, effect.price)
         mine = zip(*(unpack(column)[here].tolist() for column in columns), strict=True)
-        how = "met by opposite closes" if effect.reason == "netted" else "as the venue reported"
+        how = {
+            "netted": "met by opposite closes",
+            "auctioned": "in its auction",
+        }.get(effect.reason, "as the venue reported")
         return [
             line(
                 effect.reason,
@@ -324,7 +349,7 @@ def _instrument_of(touch: Touch, order: int) -> int:
 
 def _instruments(effect: Decision, account: int) -> set[int]:
     match effect:
-        case OrdersPlaced() | PositionsMoved():
+        case OrdersPlaced() | AuctionsOpened() | PositionsMoved():
             mine = unpack(effect.account) == account
             return set(unpack(effect.instrument)[mine].tolist())
         case Deleveraged():

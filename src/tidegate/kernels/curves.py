@@ -6,11 +6,14 @@ its rates (10**9 in the engine, 10**18 or 10**27 in a peer's numbers). Times sha
 
 from typing import Final
 
-from tidegate.domain.units import isqrt, kernel, muldiv
+from tidegate.domain.units import isqrt, kernel, muldiv, muldiv_up
 
 
 LINEAR, STAIR, EXPONENTIAL, HALVING = 0, 1, 2, 3  # the curves of `curve_price`
 
+RATE: Final = 10**9  # one whole of the engine's own rates
+UNIT: Final = 2**30  # one whole of its powers of two
+FINE: Final = 1_024  # parts of a tick in which a curve is followed
 HALVES_MAX: Final = 62  # halvings after which a price below 2**62 is nothing
 
 
@@ -168,3 +171,47 @@ def two_phases(start: int, cutoff: int, elapsed: int, fast: int, slow: int) -> i
     if elapsed >= fast + slow:
         return 0
     return muldiv(cutoff, fast + slow - elapsed, slow)
+
+
+@kernel
+def smooth(top: int, elapsed: int, step: int, cut: int, scale: int) -> int:
+    """Return `stair` with the price falling evenly between two of its steps, rounded down."""
+    done = elapsed // step * step
+    upper = stair(top, done, step, cut, scale)
+    lower = stair(top, done + step, step, cut, scale)
+    return upper - muldiv_up(upper - lower, elapsed - done, step)
+
+
+@kernel
+def curve_price(curve: int, top: int, elapsed: int, step: int, cut: int) -> int:
+    """Return the price of one of the engine's curves, in the unit of ``top``, rounded down.
+
+    ``step`` > 0 is the length of a line, the time between two drops, or the half-life; ``cut`` in
+    1e-9 is what a drop leaves.
+    """
+    if curve == LINEAR:
+        return linear(top, elapsed, step, RATE)
+    if curve == STAIR:
+        return stair(top, elapsed, step, cut, RATE)
+    if curve == EXPONENTIAL:
+        return smooth(top, elapsed, step, cut, RATE)
+    return halving(top, elapsed, step, UNIT)
+
+
+@kernel
+def auction_price(
+    curve: int, base: int, limit: int, elapsed: int, selling: int, buffer: int, step: int, cut: int
+) -> int:
+    """Return the price in ticks at which an auction would trade now, never worse than ``limit``.
+
+    It begins ``buffer`` (1e-6) above ``base`` and falls along its curve to the limit, and to no
+    less. A purchase is the mirror image on a logarithmic scale: it begins below the base and rises.
+    Rounded against the bidder; prices below 2**51 ticks.
+    """
+    top = base * FINE + muldiv_up(base * FINE, buffer, 1_000_000)
+    fine = curve_price(curve, top, elapsed, step, cut)
+    if selling:
+        return max(limit, -(-fine // FINE))
+    if fine <= 0:
+        return limit
+    return min(limit, muldiv(base * FINE, base, fine))

@@ -15,6 +15,7 @@ from tidegate.domain.errors import ConfigInvalid
 from tidegate.domain.facts import MUTABLE, Facts
 from tidegate.domain.units import I64, MONEY_MAX, PPM
 from tidegate.domain.venue import Venue
+from tidegate.safeguards.auctions import AuctionRoute
 from tidegate.safeguards.breaker import LadderBreaker
 from tidegate.safeguards.margin import MarginModel
 from tidegate.safeguards.oracle import OracleGuard
@@ -55,7 +56,7 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     breaker: LadderBreaker = LadderBreaker()
     profile: Profile = Profile()
     planner: StagedPlanner = StagedPlanner()
-    route: AnyRoute = BookRoute()
+    route: AnyRoute | AuctionRoute = BookRoute()
     waterfall: Waterfall = Waterfall()
     signals: SignalGate = SignalGate()
 
@@ -170,6 +171,8 @@ class Stack:
             planner=declaration.planner.scaled(venue),
             waterfall=declaration.waterfall.scaled(venue),
         )
+        if isinstance(bound.route, AuctionRoute):
+            bound = msgspec.structs.replace(bound, route=bound.route.scaled(venue))
         facts = declaration.margin.columns(venue)
         cash_max = _cash_max(facts, venue)
         lots = [venue.held_max(i) for i in venue.instruments]
@@ -189,6 +192,12 @@ class Stack:
         encoder = msgspec.msgpack.Encoder(order="deterministic")
         both = encoder.encode(self.declaration) + encoder.encode(self.venue)
         return hashlib.blake2b(both, digest_size=8).hexdigest()
+
+    @property
+    def auctions(self) -> AuctionRoute | None:
+        """The route by auction, where that is how closes are sold."""
+        route = self.declaration.route
+        return route if isinstance(route, AuctionRoute) else None
 
     @property
     def name(self) -> str:

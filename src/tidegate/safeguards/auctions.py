@@ -1,0 +1,200 @@
+"""How a close is sold to bidders instead of into the order book."""
+
+from typing import Self
+
+import msgspec
+import numpy as np
+
+from tidegate.domain.book import Book, Health
+from tidegate.domain.errors import ConfigInvalid, refuse_negative
+from tidegate.domain.facts import Facts
+from tidegate.domain.units import I64, PPM, Money, Nanos, Ppm, Ticks, ppm_ceil, ppm_floor
+from tidegate.domain.venue import Venue
+from tidegate.kernels.auction import stale
+from tidegate.kernels.curves import EXPONENTIAL, HALVING, LINEAR, STAIR, auction_price
+from tidegate.kernels.plan import fillable_prices
+
+
+CURVES = {"linear": LINEAR, "stair": STAIR, "exponential": EXPONENTIAL, "halving": HALVING}
+FROM_PPM = 1_000  # the curves' rates are in 1e-9
+STEPS_MAX = 10_000_000  # of one auction: more would be a price that nobody can follow
+
+
+class AuctionRoute(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="kind",
+    tag="auction",
+):
+    """One Dutch auction for each position of a stage: a price that falls until somebody takes it.
+
+    It begins ``buffer`` above the mark and never trades below the mark less ``floor``: a bid of
+    nothing cannot win. What nobody takes within ``life_ns`` goes to the order book, limited at the
+    fillable price of ``spread`` and ``adjustment`` as on the book route.
+    """
+
+    curve: str = "stair"  # or linear, exponential, halving
+    buffer: Ppm = Ppm(10_000)
+    step_ns: Nanos = Nanos(1_000_000_000)  # between drops; a half-life; of a line, its whole length
+    cut: Ppm = Ppm(999_000)  # what a drop leaves of the price
+    tail_ns: Nanos = Nanos(30_000_000_000)  # the price is set anew after this ...
+    cusp: Ppm = Ppm(0)  # ... or when it is below this share of where it began ...
+    drift: Ppm = Ppm(0)  # ... or when the mark has left its base by this much; 0: never
+    life_ns: Nanos = Nanos(60_000_000_000)  # then what is left goes to the order book
+    floor: Ppm = Ppm(50_000)  # the worst price, as a distance from the mark it was set from
+    release: Ppm = Ppm(0)  # called off at this multiple of maintenance; 0: never
+    dust: Money = Money(0)  # a partial take leaves this much or nothing
+    in_flight_max: Money = Money(0)  # offered at once, penalties included; 0: no limit
+    market_max: Money = Money(0)  # the same in one instrument
+    incentive: Money = Money(0)  # to who takes the last lot ...
+    incentive_share: Ppm = Ppm(0)  # ... but never more than this share of the penalty collected
+    spread: Ppm = Ppm(0)
+    adjustment: Ppm = Ppm(PPM)
+
+    def __post_init__(self) -> None:
+        """Refuse a price that does not fall, an auction that cannot end, a zero floor."""
+        if self.curve not in CURVES:
+            raise ConfigInvalid(
+                where="route.curve", what=f"must be one of {sorted(CURVES)}", found=repr(self.curve)
+            )
+        refuse_negative(
+            "route",
+            self,
+            *("buffer", "cusp", "drift", "dust", "in_flight_max", "market_max", "incentive"),
+            *("spread", "tail_ns"),
+        )
+        rules = (
+            ("buffer", self.buffer <= PPM, "must be at most 1_000_000"),
+            ("step_ns", self.step_ns >= 1, "must be >= 1"),
+            ("cut", 0 < self.cut < PPM, "must lie within 1..999_999: the price has to fall"),
+            ("floor", 0 < self.floor < PPM, "must lie within 1..999_999: a zero bid cannot win"),
+            ("cusp", self.cusp < PPM, "must be below 1_000_000: a new auction would be stale"),
+            ("release", not self.release or self.release >= PPM, "must be 0 or >= 1_000_000"),
+            (
+                "incentive_share",
+                0 <= self.incentive_share < PPM,
+                "must be below 1_000_000: who pays the penalty could earn it back",
+            ),
+            ("adjustment", self.adjustment >= PPM, "must be >= 1_000_000"),
+            ("life_ns", self.life_ns >= self.tail_ns, "must be at least tail_ns"),
+            (
+                "step_ns",
+                self.life_ns // max(1, self.step_ns) <= STEPS_MAX,
+                f"a life may have at most {STEPS_MAX:_} steps",
+            ),
+        )
+        for name, holds, what in rules:
+            if not holds:
+                found = f"{getattr(self, name):_}"
+                raise ConfigInvalid(where=f"route.{name}", what=what, found=found)
+
+    @property
+    def name(self) -> str:
+        """How the route is called in orders: what is ordered is what nobody took."""
+        return "auction"
+
+    def scaled(self, venue: Venue) -> Self:
+        """Return the route with its venue-wide amounts at the scale of a recording."""
+        return msgspec.structs.replace(
+            self,
+            in_flight_max=Money(venue.scaled(self.in_flight_max)),
+            market_max=Money(venue.scaled(self.market_max)),
+        )
+
+    def price(self, *, base: int, limit: int, elapsed: int, selling: bool) -> Ticks:
+        """Return the price now of an auction that was set from ``base`` ``elapsed`` ns ago."""
+        return Ticks(
+            auction_price(
+                CURVES[self.curve],
+                base,
+                limit,
+                elapsed,
+                int(selling),
+                self.buffer,
+                self.step_ns,
+                self.cut * FROM_PPM,
+            )
+        )
+
+    def stale(self, *, base: int, limit: int, elapsed: int, selling: bool, mark: int) -> str:
+        """Return why the price must be set anew, or nothing: tail, cusp or drift.
+
+        A purchase rises where a sale falls, so that its share is taken the other way round.
+        """
+        if self.drift and abs(mark - base) > ppm_floor(base, self.drift):
+            return "drift"
+        start = self.price(base=base, limit=limit, elapsed=0, selling=selling)
+        now = self.price(base=base, limit=limit, elapsed=elapsed, selling=selling)
+        price, top = (now, start) if selling else (start, now)
+        if stale(elapsed, self.tail_ns, price, max(top, 1), self.cusp, PPM):
+            return "tail" if elapsed > self.tail_ns else "cusp"
+        return ""
+
+    def limit(self, *, mark: int, selling: bool, band: int, price_max: int) -> Ticks:
+        """Return the worst price of an auction set at ``mark``: its floor, within the band."""
+        give = min(self.floor, band) if band else self.floor
+        if selling:
+            return Ticks(mark - ppm_floor(mark, give))
+        return Ticks(min(price_max, mark + ppm_floor(mark, give)))
+
+    def limits(
+        self,
+        book: Book,
+        facts: Facts,
+        health: Health,
+        *,
+        mark: I64,
+        row: I64,
+        ordered: I64,
+        band: Ppm,
+    ) -> I64:
+        """Return the worst admissible price, on the order book, of what nobody took."""
+        out = np.zeros(row.size, np.int64)
+        equity, required = health.equity, health.required
+        give = (self.adjustment, self.spread, band)
+        fillable_prices(book, facts, mark, equity, required, row, ordered, *give, out)
+        return out
+
+    def recovered(self, equity: int, required: int) -> bool:
+        """Return whether an account has enough again for its auctions to be called off."""
+        return bool(self.release) and equity >= ppm_ceil(required, self.release)
+
+    def paid(self, collected: int) -> Money:
+        """Return the incentive of an auction that has collected this much in penalties."""
+        return Money(min(self.incentive, ppm_floor(collected, self.incentive_share)))
+
+    def describe(self) -> list[str]:
+        """Return the policy in plain language."""
+        step = f"{self.step_ns / 1e9:g} s"
+        falls = {
+            "linear": f"in a line to nothing within {step}",
+            "stair": f"by {(PPM - self.cut) / 1e4:g} % every {step}",
+            "exponential": f"steadily by {(PPM - self.cut) / 1e4:g} % per {step}",
+            "halving": f"by half every {step}",
+        }[self.curve]
+        again = [f"after {self.tail_ns / 1e9:g} s"]
+        if self.cusp:
+            again.append(f"below {self.cusp / 1e4:g} % of where it began")
+        if self.drift:
+            again.append(f"when the mark has moved {self.drift / 1e4:g} %")
+        above, floor = f"{self.buffer / 1e4:g} %", f"{self.floor / 1e4:g} %"
+        life = f"{self.life_ns / 1e9:g} s"
+        sale = f"from {above} above the mark, falling {falls}, never more than {floor} below it"
+        again_or_gone = f"{' or '.join(again)}; what nobody took within {life} goes to the book"
+        said = [
+            f"route: a Dutch auction per position, {sale}; purchases are the mirror image",
+            f"route: priced anew {again_or_gone}",
+        ]
+        if self.release:
+            said.append(f"route: called off at {self.release / 1e6:g} times the maintenance")
+        if self.in_flight_max or self.market_max:
+            limits = [f"{m / 1e6:,.0f}" for m in (self.in_flight_max, self.market_max) if m]
+            said.append(f"route: no more than {' / '.join(limits)} is offered at once")
+        if self.incentive:
+            said.append(
+                f"route: who takes the last lot earns {self.incentive / 1e6:,.2f}, at most "
+                f"{self.incentive_share / 1e4:g} % of the penalty"
+            )
+        return said
