@@ -102,8 +102,6 @@ class Aftermath:
         account, instrument = unpack(effect.account), unpack(effect.instrument)
         lots, price = unpack(effect.lots), unpack(effect.price)
         ours = account >= FIRST_USER
-        if effect.reason == "auctioned":
-            ours[1:] = False  # behind the account that gave up the lots comes who took them
         size = notionals(state.facts, instrument[ours], lots[ours], price[ours])
         self.filled += np.bincount(instrument[ours], size, self.instruments)
         self.longs += float(size[lots[ours] < 0].sum())

@@ -326,8 +326,6 @@ class Meter:
             return
         account, lots = unpack(effect.account), unpack(effect.lots)
         user = (account >= FIRST_USER) & (lots != 0)
-        if effect.reason == "auctioned":
-            user[1:] = False  # behind the account that gave up the lots comes who took them
         account, lots = account[user], lots[user]
         instrument, price = unpack(effect.instrument)[user], unpack(effect.price)[user]
         value = notionals(self._stack.facts, instrument, lots, price)

@@ -14,17 +14,17 @@ from tidegate.domain.effects import (
     OrdersPlaced,
     Posted,
     PostedBatch,
-    Rejected,
 )
 from tidegate.domain.events import AuctionTaken
 from tidegate.domain.instrument import CASH, Kind
 from tidegate.domain.units import I64, MONEY_MAX, PPM, Amount, Nanos, Ppm, Ticks, pack, unpack
 from tidegate.engine.answers import penalised
 from tidegate.engine.booking import book_trades, trades_at
+from tidegate.engine.ledger import rejected
 from tidegate.engine.market import View, worth_of_lot
 from tidegate.engine.state import SHIFT, State
 from tidegate.kernels.auction import ALL_OR_NOTHING, owed, put_up, room, taken
-from tidegate.safeguards.auctions import AuctionRoute
+from tidegate.safeguards.auctions import AnySale
 from tidegate.safeguards.breaker import Rung
 from tidegate.safeguards.planner import Plan
 from tidegate.safeguards.stack import Stack, gate_column
@@ -53,12 +53,13 @@ class Offer:
         return self.lots < 0
 
 
-def offer_of(state: State, slot: int, now: int, mark: int, route: AuctionRoute) -> Offer:
+def offer_of(state: State, slot: int, now: int, mark: int, route: AnySale) -> Offer:
     """Return the auction in ``slot`` as it stands at ``now``."""
     a = state.auctions
     row, lots = int(a.row[slot]), int(a.lots[slot])
     base, limit, elapsed = int(a.base[slot]), int(a.limit[slot]), now - int(a.began[slot])
     selling = lots < 0
+    at = {"base": base, "limit": limit, "elapsed": elapsed, "mark": mark}
     return Offer(
         auction=int(a.key[slot]),
         account=int(state.book.account[row]),
@@ -67,8 +68,8 @@ def offer_of(state: State, slot: int, now: int, mark: int, route: AuctionRoute) 
         base=base,
         limit=limit,
         elapsed=elapsed,
-        price=route.price(base=base, limit=limit, elapsed=elapsed, selling=selling),
-        stale=route.stale(base=base, limit=limit, elapsed=elapsed, selling=selling, mark=mark),
+        price=route.price(**at, selling=selling),
+        stale=route.stale(**at, selling=selling),
     )
 
 
@@ -287,40 +288,36 @@ def _anew(
     )
 
 
-def _rejected(code: str, event: AuctionTaken) -> list[Decision]:
-    detail = f"auction {event.auction} by account {event.bidder}"
-    return [Rejected(code=code, detail=detail)]
-
-
 def on_take(state: State, event: AuctionTaken, stack: Stack) -> list[Decision]:
     """Sell to a bidder what the auction's price of this very moment allows, or refuse."""
     route, slot = stack.auctions, auction_slot(state.auctions, event.auction)
+    who = f"auction {event.auction} by account {event.bidder}"
     if route is None or slot < 0:
-        return _rejected("auction_unknown", event)
+        return rejected("auction_unknown", who)
     if event.bidder != EXTERNAL and not FIRST_USER <= event.bidder < state.book.accounts:
-        return _rejected("account_unknown", event)
+        return rejected("account_unknown", who)
     if event.lots <= 0:
-        return _rejected("amount_must_be_positive", event)
+        return rejected("amount_must_be_positive", who)
     i = _instrument(state, slot)
     one = offer_of(state, slot, event.ts, int(state.mark[i]), route)
     if event.bidder == one.account:
-        return _rejected("trade_with_itself", event)
+        return rejected("trade_with_itself", who)
     if state.rung >= Rung.HALT:
-        return _rejected("auction_halted", event)
+        return rejected("auction_halted", who)
     if state.quality[i] > stack.declaration.oracle.liquidate_at_worst:
-        return _rejected("price_not_good_enough", event)
+        return rejected("price_not_good_enough", who)
     if one.stale:
-        return _rejected("auction_needs_reset", event)
+        return rejected("auction_needs_reset", who)
     if (one.price > event.limit) if one.selling else (one.price < event.limit):
-        return _rejected("auction_price_beyond_limit", event)
+        return rejected("auction_price_beyond_limit", who)
     lot = abs(one.lots)
     money = int(worth_of_lot(stack, i, one.price))
     part = int(taken(lot, lot * money, money, int(event.lots), route.dust))
     if part == ALL_OR_NOTHING:
-        return _rejected("auction_leaves_dust", event)
+        return rejected("auction_leaves_dust", who)
     lots = -part if one.selling else part
     if event.bidder != EXTERNAL and (code := _bidder_refusal(state, event, one, -lots, stack)):
-        return _rejected(code, event)
+        return rejected(code, who)
     return _sold(state, one, lots, event.bidder, stack)
 
 
@@ -359,14 +356,20 @@ def _bidder_refusal(
 
 
 def _sold(state: State, one: Offer, lots: int, bidder: int, stack: Stack) -> list[Decision]:
-    """Return the trade, its penalty, what the auction has left and, with its end, the incentive."""
-    account = np.array([one.account, bidder][: 1 + (bidder != EXTERNAL)], np.int64)
-    signed = np.array([lots, -lots][: account.size], np.int64)
-    instrument, price = np.full(account.size, one.instrument), np.full(account.size, one.price)
-    trades = trades_at(state, account, instrument, signed, price)
+    """Return the trade, its penalty, what the auction has left and, with its end, the incentive.
+
+    The account trades with the world outside and the world outside with the bidder, so that a
+    reader of forced trades finds only those who were forced.
+    """
+    columns = (one.account, one.instrument, lots, one.price)
+    trades = trades_at(state, *(np.array([n], np.int64) for n in columns))
     effects = book_trades(state, trades, "auctioned")
-    due = penalised(state, stack, account[:1], instrument[:1], signed[:1], trades.paid[:1])
+    due = penalised(state, stack, trades.account, trades.instrument, trades.lots, trades.paid)
     effects += due
+    if bidder != EXTERNAL:
+        columns = (bidder, one.instrument, -lots, one.price)
+        bought = trades_at(state, *(np.array([n], np.int64) for n in columns))
+        effects += book_trades(state, bought, "trade")
     collected = -sum(int(unpack(e.amount).sum()) for e in due if isinstance(e, PostedBatch))
     closed = lots == one.lots
     effects.append(
@@ -380,20 +383,20 @@ def _sold(state: State, one: Offer, lots: int, bidder: int, stack: Stack) -> lis
             bidder=bidder,
         )
     )
+    return effects + (_incentive(state, one, collected, bidder, stack) if closed else [])
+
+
+def _incentive(
+    state: State, one: Offer, collected: int, bidder: int, stack: Stack
+) -> list[Decision]:
+    """Return what the last bidder earns: out of the penalties of this auction, never beyond."""
     route = stack.auctions
     assert route is not None
-    if closed:
-        before = int(state.auctions.penalty[auction_slot(state.auctions, one.auction)])
-        fund = int(state.book.cash[FUND]) + collected
-        amount = min(int(route.paid(before + collected)), fund)
-        if amount > 0:
-            effects.append(
-                Posted(
-                    debit=FUND,
-                    credit=bidder,
-                    asset=CASH,
-                    amount=Amount(amount),
-                    reason="incentive",
-                )
-            )
-    return effects
+    before = int(state.auctions.penalty[auction_slot(state.auctions, one.auction)])
+    fund = int(state.book.cash[FUND]) + collected
+    amount = min(int(route.paid(before + collected)), fund)
+    if amount <= 0:
+        return []
+    return [
+        Posted(debit=FUND, credit=bidder, asset=CASH, amount=Amount(amount), reason="incentive")
+    ]

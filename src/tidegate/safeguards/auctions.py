@@ -1,6 +1,6 @@
 """How a close is sold to bidders instead of into the order book."""
 
-from typing import Self
+from typing import Self, TypeAlias
 
 import msgspec
 import numpy as np
@@ -20,28 +20,14 @@ FROM_PPM = 1_000  # the curves' rates are in 1e-9
 STEPS_MAX = 10_000_000  # of one auction: more would be a price that nobody can follow
 
 
-class AuctionRoute(
-    msgspec.Struct,
-    frozen=True,
-    kw_only=True,
-    forbid_unknown_fields=True,
-    tag_field="kind",
-    tag="auction",
-):
-    """One Dutch auction for each position of a stage: a price that falls until somebody takes it.
+class Sale(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every way of selling to bidders has in common: budget, dust, end, and who is paid.
 
-    It begins ``buffer`` above the mark and never trades below the mark less ``floor``: a bid of
-    nothing cannot win. What nobody takes within ``life_ns`` goes to the order book, limited at the
-    fillable price of ``spread`` and ``adjustment`` as on the book route.
+    No lot is ever sold at more than ``floor`` from the mark: a bid of nothing cannot win. What
+    nobody took within ``life_ns`` goes to the order book, limited at the fillable price of
+    ``spread`` and ``adjustment`` as on the book route.
     """
 
-    curve: str = "stair"  # or linear, exponential, halving
-    buffer: Ppm = Ppm(10_000)
-    step_ns: Nanos = Nanos(1_000_000_000)  # between drops; a half-life; of a line, its whole length
-    cut: Ppm = Ppm(999_000)  # what a drop leaves of the price
-    tail_ns: Nanos = Nanos(30_000_000_000)  # the price is set anew after this ...
-    cusp: Ppm = Ppm(0)  # ... or when it is below this share of where it began ...
-    drift: Ppm = Ppm(0)  # ... or when the mark has left its base by this much; 0: never
     life_ns: Nanos = Nanos(60_000_000_000)  # then what is left goes to the order book
     floor: Ppm = Ppm(50_000)  # the worst price, as a distance from the mark it was set from
     release: Ppm = Ppm(0)  # called off at this multiple of maintenance; 0: never
@@ -53,24 +39,14 @@ class AuctionRoute(
     spread: Ppm = Ppm(0)
     adjustment: Ppm = Ppm(PPM)
 
-    def __post_init__(self) -> None:
-        """Refuse a price that does not fall, an auction that cannot end, a zero floor."""
-        if self.curve not in CURVES:
-            raise ConfigInvalid(
-                where="route.curve", what=f"must be one of {sorted(CURVES)}", found=repr(self.curve)
-            )
-        refuse_negative(
-            "route",
-            self,
-            *("buffer", "cusp", "drift", "dust", "in_flight_max", "market_max", "incentive"),
-            *("spread", "tail_ns"),
-        )
-        rules = (
-            ("buffer", self.buffer <= PPM, "must be at most 1_000_000"),
-            ("step_ns", self.step_ns >= 1, "must be >= 1"),
-            ("cut", 0 < self.cut < PPM, "must lie within 1..999_999: the price has to fall"),
+    def proved(self) -> None:
+        """Refuse a zero floor, an incentive that could be farmed, a budget below one dust."""
+        amounts = ("dust", "in_flight_max", "market_max", "incentive", "spread")
+        refuse_negative("route", self, *amounts)
+        budgets = [m for m in (self.in_flight_max, self.market_max) if m]
+        self.demand(
+            ("life_ns", self.life_ns >= 1, "must be >= 1"),
             ("floor", 0 < self.floor < PPM, "must lie within 1..999_999: a zero bid cannot win"),
-            ("cusp", self.cusp < PPM, "must be below 1_000_000: a new auction would be stale"),
             ("release", not self.release or self.release >= PPM, "must be 0 or >= 1_000_000"),
             (
                 "incentive_share",
@@ -78,22 +54,20 @@ class AuctionRoute(
                 "must be below 1_000_000: who pays the penalty could earn it back",
             ),
             ("adjustment", self.adjustment >= PPM, "must be >= 1_000_000"),
-            ("life_ns", self.life_ns >= self.tail_ns, "must be at least tail_ns"),
             (
-                "step_ns",
-                self.life_ns // max(1, self.step_ns) <= STEPS_MAX,
-                f"a life may have at most {STEPS_MAX:_} steps",
+                "dust",
+                all(self.dust <= budget for budget in budgets),
+                "must not exceed a budget: nothing could ever be offered",
             ),
         )
+
+    def demand(self, *rules: tuple[str, bool, str]) -> None:
+        """Raise ConfigInvalid at the first (key, holds, what) that does not hold."""
         for name, holds, what in rules:
             if not holds:
-                found = f"{getattr(self, name):_}"
+                value = getattr(self, name)
+                found = f"{value:_}" if isinstance(value, int) else repr(value)
                 raise ConfigInvalid(where=f"route.{name}", what=what, found=found)
-
-    @property
-    def name(self) -> str:
-        """How the route is called in orders: what is ordered is what nobody took."""
-        return "auction"
 
     def scaled(self, venue: Venue) -> Self:
         """Return the route with its venue-wide amounts at the scale of a recording."""
@@ -102,35 +76,6 @@ class AuctionRoute(
             in_flight_max=Money(venue.scaled(self.in_flight_max)),
             market_max=Money(venue.scaled(self.market_max)),
         )
-
-    def price(self, *, base: int, limit: int, elapsed: int, selling: bool) -> Ticks:
-        """Return the price now of an auction that was set from ``base`` ``elapsed`` ns ago."""
-        return Ticks(
-            auction_price(
-                CURVES[self.curve],
-                base,
-                limit,
-                elapsed,
-                int(selling),
-                self.buffer,
-                self.step_ns,
-                self.cut * FROM_PPM,
-            )
-        )
-
-    def stale(self, *, base: int, limit: int, elapsed: int, selling: bool, mark: int) -> str:
-        """Return why the price must be set anew, or nothing: tail, cusp or drift.
-
-        A purchase rises where a sale falls, so that its share is taken the other way round.
-        """
-        if self.drift and abs(mark - base) > ppm_floor(base, self.drift):
-            return "drift"
-        start = self.price(base=base, limit=limit, elapsed=0, selling=selling)
-        now = self.price(base=base, limit=limit, elapsed=elapsed, selling=selling)
-        price, top = (now, start) if selling else (start, now)
-        if stale(elapsed, self.tail_ns, price, max(top, 1), self.cusp, PPM):
-            return "tail" if elapsed > self.tail_ns else "cusp"
-        return ""
 
     def limit(self, *, mark: int, selling: bool, band: int, price_max: int) -> Ticks:
         """Return the worst price of an auction set at ``mark``: its floor, within the band."""
@@ -165,6 +110,89 @@ class AuctionRoute(
         """Return the incentive of an auction that has collected this much in penalties."""
         return Money(min(self.incentive, ppm_floor(collected, self.incentive_share)))
 
+    def ends(self) -> list[str]:
+        """Return in plain language what all ways of selling to bidders have in common."""
+        life = f"{self.life_ns / 1e9:g} s"
+        said = [f"route: what nobody took within {life} goes to the order book"]
+        if self.release:
+            said.append(f"route: called off at {self.release / 1e6:g} times the maintenance")
+        if self.in_flight_max or self.market_max:
+            limits = [f"{m / 1e6:,.0f}" for m in (self.in_flight_max, self.market_max) if m]
+            said.append(f"route: no more than {' / '.join(limits)} is offered at once")
+        if self.incentive:
+            said.append(
+                f"route: who takes the last lot earns {self.incentive / 1e6:,.2f}, at most "
+                f"{self.incentive_share / 1e4:g} % of the penalty"
+            )
+        return said
+
+
+class AuctionRoute(Sale, frozen=True, kw_only=True, tag_field="kind", tag="auction"):
+    """One Dutch auction for each position of a stage: a price that falls until somebody takes it.
+
+    It begins ``buffer`` above the mark; a purchase begins below it and rises.
+    """
+
+    curve: str = "stair"  # or linear, exponential, halving
+    buffer: Ppm = Ppm(10_000)
+    step_ns: Nanos = Nanos(1_000_000_000)  # between drops; a half-life; of a line, its whole length
+    cut: Ppm = Ppm(999_000)  # what a drop leaves of the price
+    tail_ns: Nanos = Nanos(30_000_000_000)  # the price is set anew after this ...
+    cusp: Ppm = Ppm(0)  # ... or when it is below this share of where it began ...
+    drift: Ppm = Ppm(0)  # ... or when the mark has left its base by this much; 0: never
+
+    def __post_init__(self) -> None:
+        """Refuse a price that does not fall, an auction that cannot end, a zero floor."""
+        self.proved()
+        refuse_negative("route", self, "buffer", "cusp", "drift", "tail_ns")
+        steps = self.life_ns // max(1, self.step_ns)
+        self.demand(
+            ("curve", self.curve in CURVES, f"must be one of {sorted(CURVES)}"),
+            ("buffer", self.buffer <= PPM, "must be at most 1_000_000"),
+            ("step_ns", self.step_ns >= 1, "must be >= 1"),
+            ("step_ns", steps <= STEPS_MAX, f"a life may have at most {STEPS_MAX:_} steps"),
+            ("cut", 0 < self.cut < PPM, "must lie within 1..999_999: the price has to fall"),
+            ("cusp", self.cusp < PPM, "must be below 1_000_000: a new auction would be stale"),
+            ("life_ns", self.life_ns >= self.tail_ns, "must be at least tail_ns"),
+        )
+
+    @property
+    def name(self) -> str:
+        """How the route is called in orders: what is ordered is what nobody took."""
+        return "auction"
+
+    def price(self, *, base: int, limit: int, elapsed: int, selling: bool, mark: int) -> Ticks:
+        """Return the price now of an auction that was set from ``base`` ``elapsed`` ns ago."""
+        del mark
+        return Ticks(
+            auction_price(
+                CURVES[self.curve],
+                base,
+                limit,
+                elapsed,
+                int(selling),
+                self.buffer,
+                self.step_ns,
+                self.cut * FROM_PPM,
+            )
+        )
+
+    def stale(self, *, base: int, limit: int, elapsed: int, selling: bool, mark: int) -> str:
+        """Return why the price must be set anew, or nothing: tail, cusp or drift.
+
+        A purchase rises where a sale falls, so that its share is taken the other way round.
+        """
+        if self.drift and abs(mark - base) > ppm_floor(base, self.drift):
+            return "drift"
+        start, now = (
+            self.price(base=base, limit=limit, elapsed=t, selling=selling, mark=mark)
+            for t in (0, elapsed)
+        )
+        price, top = (now, start) if selling else (start, now)
+        if stale(elapsed, self.tail_ns, price, max(top, 1), self.cusp, PPM):
+            return "tail" if elapsed > self.tail_ns else "cusp"
+        return ""
+
     def describe(self) -> list[str]:
         """Return the policy in plain language."""
         step = f"{self.step_ns / 1e9:g} s"
@@ -180,21 +208,54 @@ class AuctionRoute(
         if self.drift:
             again.append(f"when the mark has moved {self.drift / 1e4:g} %")
         above, floor = f"{self.buffer / 1e4:g} %", f"{self.floor / 1e4:g} %"
-        life = f"{self.life_ns / 1e9:g} s"
         sale = f"from {above} above the mark, falling {falls}, never more than {floor} below it"
-        again_or_gone = f"{' or '.join(again)}; what nobody took within {life} goes to the book"
-        said = [
+        return [
             f"route: a Dutch auction per position, {sale}; purchases are the mirror image",
-            f"route: priced anew {again_or_gone}",
+            f"route: priced anew {' or '.join(again)}",
+            *self.ends(),
         ]
-        if self.release:
-            said.append(f"route: called off at {self.release / 1e6:g} times the maintenance")
-        if self.in_flight_max or self.market_max:
-            limits = [f"{m / 1e6:,.0f}" for m in (self.in_flight_max, self.market_max) if m]
-            said.append(f"route: no more than {' / '.join(limits)} is offered at once")
-        if self.incentive:
-            said.append(
-                f"route: who takes the last lot earns {self.incentive / 1e6:,.2f}, at most "
-                f"{self.incentive_share / 1e4:g} % of the penalty"
-            )
-        return said
+
+
+class FixedSpreadRoute(Sale, frozen=True, kw_only=True, tag_field="kind", tag="fixed_spread"):
+    """A storefront: whoever comes first takes a close at the mark less a fixed discount.
+
+    The discount is the same for an account that is barely unhealthy and for one that is nearly
+    bankrupt, which gives away too much of the first: it is an option for comparison.
+    """
+
+    discount: Ppm = Ppm(10_000)
+
+    def __post_init__(self) -> None:
+        """Refuse a discount beyond the floor."""
+        self.proved()
+        self.demand(
+            ("discount", 0 <= self.discount <= self.floor, "must lie within 0..floor"),
+        )
+
+    @property
+    def name(self) -> str:
+        """How the route is called in orders: what is ordered is what nobody took."""
+        return "fixed_spread"
+
+    def price(self, *, base: int, limit: int, elapsed: int, selling: bool, mark: int) -> Ticks:
+        """Return today's mark less the discount (of a purchase: plus), never beyond the limit."""
+        del base, elapsed
+        give = ppm_floor(mark, self.discount)
+        return Ticks(max(limit, mark - give) if selling else min(limit, mark + give))
+
+    def stale(self, *, base: int, limit: int, elapsed: int, selling: bool, mark: int) -> str:
+        """Return drift when the limit, set from an older mark, holds the price back."""
+        del base, elapsed
+        give = ppm_floor(mark, self.discount)
+        held = mark - give < limit if selling else mark + give > limit
+        return "drift" if held else ""
+
+    def describe(self) -> list[str]:
+        """Return the policy in plain language."""
+        return [
+            f"route: anybody may take a close at {self.discount / 1e4:g} % from the mark",
+            *self.ends(),
+        ]
+
+
+AnySale: TypeAlias = AuctionRoute | FixedSpreadRoute

@@ -15,7 +15,7 @@ from tidegate.domain.errors import ConfigInvalid
 from tidegate.domain.facts import MUTABLE, Facts
 from tidegate.domain.units import I64, MONEY_MAX, PPM
 from tidegate.domain.venue import Venue
-from tidegate.safeguards.auctions import AuctionRoute
+from tidegate.safeguards.auctions import AnySale, Sale
 from tidegate.safeguards.breaker import LadderBreaker
 from tidegate.safeguards.margin import MarginModel
 from tidegate.safeguards.oracle import OracleGuard
@@ -56,7 +56,7 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     breaker: LadderBreaker = LadderBreaker()
     profile: Profile = Profile()
     planner: StagedPlanner = StagedPlanner()
-    route: AnyRoute | AuctionRoute = BookRoute()
+    route: AnyRoute | AnySale = BookRoute()
     waterfall: Waterfall = Waterfall()
     signals: SignalGate = SignalGate()
 
@@ -171,7 +171,7 @@ class Stack:
             planner=declaration.planner.scaled(venue),
             waterfall=declaration.waterfall.scaled(venue),
         )
-        if isinstance(bound.route, AuctionRoute):
+        if isinstance(bound.route, Sale):
             bound = msgspec.structs.replace(bound, route=bound.route.scaled(venue))
         facts = declaration.margin.columns(venue)
         cash_max = _cash_max(facts, venue)
@@ -194,10 +194,10 @@ class Stack:
         return hashlib.blake2b(both, digest_size=8).hexdigest()
 
     @property
-    def auctions(self) -> AuctionRoute | None:
-        """The route by auction, where that is how closes are sold."""
+    def auctions(self) -> AnySale | None:
+        """The route, where closes are offered to bidders and not ordered from a book."""
         route = self.declaration.route
-        return route if isinstance(route, AuctionRoute) else None
+        return route if isinstance(route, Sale) else None
 
     @property
     def name(self) -> str:
