@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from tests.desk import column
+
 from tidegate.domain.commitments import commitment
 from tidegate.domain.units import PPM, unbounded
 from tidegate.kernels import auction, curves, secrets, uniform

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from tests.desk import Desk, U, column, flat, perp, rules, venue_of
+
 from tidegate.domain.book import EXTERNAL, FUND
 from tidegate.domain.effects import (
     AuctionsOpened,

@@ -193,7 +193,7 @@ class AuctionsOpened(Effect, frozen=True, kw_only=True):
 
 
 class AuctionsReset(Effect, frozen=True, kw_only=True):
-    """Auctions begin anew at the mark; ``reason`` is tail, cusp or drift."""
+    """Auctions begin anew at the mark; ``reason`` is tail, cusp, drift or window."""
 
     auction: bytes
     base: bytes
@@ -205,7 +205,7 @@ class AuctionsReset(Effect, frozen=True, kw_only=True):
 class AuctionsReduced(Effect, frozen=True, kw_only=True):
     """Auctions shrank by these lots (signed as offered); ``penalty`` is what was collected.
 
-    ``reason`` is taken, recovered or unsold; ``price`` and ``bidder`` are for readers.
+    ``reason`` is taken, cleared, recovered or unsold; ``price`` and ``bidder`` are for readers.
     """
 
     auction: bytes
@@ -215,6 +215,28 @@ class AuctionsReduced(Effect, frozen=True, kw_only=True):
     reason: str
     price: Ticks = Ticks(0)
     bidder: int = 0
+
+
+class BidKept(Effect, frozen=True, kw_only=True):
+    """A bid waits for its auction to clear; one that was sealed before is now revealed."""
+
+    bid: int
+    auction: int
+    bidder: int
+    lots: int  # 0 while it is sealed
+    limit: Ticks
+    bond: Money
+    nonce: int = 0
+    seal: bytes = b""  # the commitment, empty for an open bid
+
+
+class BidsCleared(Effect, frozen=True, kw_only=True):
+    """These bids are answered and gone: how many lots each got, at the one price of its auction."""
+
+    bid: bytes
+    lots: bytes  # [bids] positive; 0: nothing
+    price: bytes  # [bids] Ticks; 0 where nothing was sold
+    reason: str  # cleared, or why the auction ended without
 
 
 class StagesTaken(Effect, frozen=True, kw_only=True):
@@ -304,6 +326,8 @@ Decision: TypeAlias = (
     | AuctionsOpened
     | AuctionsReset
     | AuctionsReduced
+    | BidKept
+    | BidsCleared
     | StagesTaken
     | Deleveraged
     | DeficitFound
@@ -322,6 +346,8 @@ REASONS: Final = (
     "fill",
     "auctioned",
     "incentive",
+    "bond",
+    "forfeit",
     "netted",
     "deleveraged",
     "realised",

@@ -162,7 +162,8 @@ class Replay:
         keeper, bid = self._keepers.pop()
         now = Nanos(max(bid.ts, self.state.now))
         bid = msgspec.structs.replace(bid, ts=now)
-        offer = {o.auction: o for o in offers(self.state, now, self.stack)}.get(bid.auction)
+        known = {o.auction: o for o in offers(self.state, now, self.stack)}
+        offer = known.get(getattr(bid, "auction", -1))
         self._keepers.hear(keeper, bid, self._step(bid), offer)
 
     def _clock(self, now: int) -> None:
@@ -220,6 +221,8 @@ class Replay:
         for effect in effects:
             if isinstance(effect, OrdersPlaced):
                 self._submit(event, effect)
+        if not self.shadow:
+            self._keepers.answered(effects, Nanos(event.ts))
         return effects
 
     def _submit(self, event: Input, orders: OrdersPlaced) -> None:

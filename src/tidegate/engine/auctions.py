@@ -19,6 +19,7 @@ from tidegate.domain.events import AuctionTaken
 from tidegate.domain.instrument import CASH, Kind
 from tidegate.domain.units import I64, MONEY_MAX, PPM, Amount, Nanos, Ppm, Ticks, pack, unpack
 from tidegate.engine.answers import penalised
+from tidegate.engine.bonds import answered
 from tidegate.engine.booking import book_trades, trades_at
 from tidegate.engine.ledger import rejected
 from tidegate.engine.market import View, worth_of_lot
@@ -178,9 +179,17 @@ def offered(
 
 
 def tend(
-    state: State, view: View, health: Health, rung: int, now: int, stack: Stack
+    state: State,
+    view: View,
+    health: Health,
+    rung: int,
+    now: int,
+    stack: Stack,
+    cleared: list[Decision],
 ) -> list[Decision]:
     """Look after the open auctions: call off, send on to the order book, or price anew.
+
+    Those that were ``cleared`` in this very step are left alone.
 
     Nothing is touched on the halt rung, or while the price is not good enough to liquidate at. On
     the auction rung the order book is left alone: what nobody took is priced anew instead.
@@ -193,9 +202,13 @@ def tend(
     unsold: list[Offer] = []
     again: dict[str, list[Offer]] = {}
     spare = int(state.orders.counts[0])
+    busy = {a for e in cleared if isinstance(e, AuctionsReset) for a in unpack(e.auction).tolist()}
+    busy |= {
+        a for e in cleared if isinstance(e, AuctionsReduced) for a in unpack(e.auction).tolist()
+    }
     for slot in np.flatnonzero(state.auctions.key >= 0).tolist():
         i = _instrument(state, slot)
-        if not gate[i]:
+        if not gate[i] or int(state.auctions.key[slot]) in busy:
             continue
         one = offer_of(state, slot, now, int(view.mark[i]), route)
         if route.recovered(int(health.equity[one.account]), int(health.required[one.account])):
@@ -203,12 +216,14 @@ def tend(
         elif now - int(state.auctions.opened[slot]) <= route.life_ns:
             if one.stale:
                 again.setdefault(one.stale, []).append(one)
+        elif state.bids.of(one.auction).size:
+            continue  # who has bid is answered first
         elif rung < Rung.AUCTION_ONLY and len(unsold) < spare:
             unsold.append(one)
-        else:
-            again.setdefault(one.stale or "life", []).append(one)
+        elif one.stale:
+            again.setdefault(one.stale, []).append(one)
     band = stack.declaration.breaker.at(rung).band
-    effects = _ended(recovered, "recovered") + _ended(unsold, "unsold")
+    effects = _ended(state, recovered, "recovered") + _ended(state, unsold, "unsold")
     if unsold:
         effects.append(_to_book(state, view, health, unsold, band, now, stack))
     for reason in sorted(again):
@@ -216,18 +231,20 @@ def tend(
     return effects
 
 
-def _ended(over: list[Offer], reason: str) -> list[Decision]:
+def _ended(state: State, over: list[Offer], reason: str) -> list[Decision]:
     if not over:
         return []
     none = np.zeros(len(over), np.int64)
+    bids = np.concatenate([state.bids.of(o.auction) for o in over])
     return [
+        *answered(state, bids, np.zeros_like(bids), np.zeros_like(bids), reason),
         AuctionsReduced(
             auction=pack(np.array([o.auction for o in over], np.int64)),
             lots=pack(np.array([o.lots for o in over], np.int64)),
             penalty=pack(none),
             closed=pack(none + 1),
             reason=reason,
-        )
+        ),
     ]
 
 
@@ -294,6 +311,8 @@ def on_take(state: State, event: AuctionTaken, stack: Stack) -> list[Decision]:
     who = f"auction {event.auction} by account {event.bidder}"
     if route is None or slot < 0:
         return rejected("auction_unknown", who)
+    if stack.batches is not None:
+        return rejected("auction_takes_bids_only", who)
     if event.bidder != EXTERNAL and not FIRST_USER <= event.bidder < state.book.accounts:
         return rejected("account_unknown", who)
     if event.lots <= 0:
@@ -316,19 +335,21 @@ def on_take(state: State, event: AuctionTaken, stack: Stack) -> list[Decision]:
     if part == ALL_OR_NOTHING:
         return rejected("auction_leaves_dust", who)
     lots = -part if one.selling else part
-    if event.bidder != EXTERNAL and (code := _bidder_refusal(state, event, one, -lots, stack)):
+    if event.bidder != EXTERNAL and (
+        code := bidder_refusal(state, event.bidder, one, -lots, one.price, stack)
+    ):
         return rejected(code, who)
     return _sold(state, one, lots, event.bidder, stack)
 
 
-def _bidder_refusal(
-    state: State, event: AuctionTaken, one: Offer, change: int, stack: Stack
+def bidder_refusal(
+    state: State, bidder: int, one: Offer, change: int, price: int, stack: Stack
 ) -> str:
     """Return why a user may not take the other side, or nothing: margin as for any trade.
 
     Who takes on risk that somebody must give up is let in while the breaker only lets reduce.
     """
-    i, bidder, declaration = one.instrument, event.bidder, stack.declaration
+    i, declaration = one.instrument, stack.declaration
     row = row_of(state.book, bidder, i)
     held = int(state.book.lots[row]) if row >= 0 else 0
     flying = int(state.book.in_flight[row]) if row >= 0 else 0
@@ -337,7 +358,7 @@ def _bidder_refusal(
         return "amount_exceeds_limit"
     if flying and (after * flying >= 0 or abs(after) < abs(flying)):
         return "liquidation_in_flight"
-    columns = (np.array([n], np.int64) for n in (bidder, i, change, one.price))
+    columns = (np.array([n], np.int64) for n in (bidder, i, change, price))
     paid = int(trades_at(state, *columns).paid[0])
     spot = stack.facts.kind[i] == Kind.SPOT
     if spot and (after < 0 or int(state.book.cash[bidder]) < paid):

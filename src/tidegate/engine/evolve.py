@@ -9,6 +9,8 @@ from tidegate.domain.effects import (
     AuctionsOpened,
     AuctionsReduced,
     AuctionsReset,
+    BidKept,
+    BidsCleared,
     BreakerMoved,
     Decision,
     DeficitFound,
@@ -56,6 +58,10 @@ def evolve(state: State, effect: Decision) -> None:
             _reduce(state, effect)
         case AuctionsOpened() | AuctionsReset() | AuctionsReduced():
             _auction(state, effect)
+        case BidKept():
+            _keep_bid(state, effect)
+        case BidsCleared():
+            state.bids.key[np.isin(state.bids.key, unpack(effect.bid))] = -1
         case StagesTaken():
             state.staged_at[unpack(effect.account)] = effect.at
         case ThrottleMoved(instrument=i, side=side):
@@ -163,6 +169,20 @@ def _auction(state: State, effect: AuctionsOpened | AuctionsReset | AuctionsRedu
             done = cut_all(auctions, book, auction, lots, penalty, closed)
             asked = auction.size
     assert done == asked, "an auction that is not open, or has no position"
+
+
+def _keep_bid(state: State, effect: BidKept) -> None:
+    bids, slot = state.bids, state.bids.slot(effect.bid)
+    slot = state.bids.free() if slot < 0 else slot
+    assert slot >= 0, "a bid without a slot"
+    bids.key[slot], bids.auction[slot], bids.bidder[slot] = (
+        effect.bid,
+        effect.auction,
+        effect.bidder,
+    )
+    bids.lots[slot], bids.limit[slot] = effect.lots, effect.limit
+    bids.bond[slot], bids.nonce[slot] = effect.bond, effect.nonce
+    bids.seal[slot] = unpack(effect.seal) if effect.seal else 0
 
 
 def _open_accounts(state: State, effect: AccountsOpened) -> None:

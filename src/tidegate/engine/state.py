@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.domain.auctions import Auctions
+from tidegate.domain.bids import Bids
 from tidegate.domain.book import EXTERNAL, FUND, Book
 from tidegate.domain.facts import Facts
 from tidegate.domain.orders import Orders
@@ -78,6 +79,7 @@ class State:
     market: Market
     orders: Orders
     auctions: Auctions  # without slots, and no part of the digest, where nothing is auctioned
+    bids: Bids  # likewise, where no bid ever waits
     staged_at: I64  # [accounts_max] when the account's last stage began; -1: never
     signal: I64  # [signals] last clamped value
     signal_at: I64  # [signals] -1: never
@@ -106,6 +108,7 @@ class State:
             market=Market.empty(n, len(venue.sources)),
             orders=Orders.empty(venue.limits.orders_max),
             auctions=Auctions.empty(venue.limits.orders_max if stack.auctions else 0),
+            bids=Bids.empty(venue.limits.orders_max if stack.batches else 0),
             staged_at=np.full(venue.limits.accounts_max, -1, np.int64),
             signal=np.array([b.neutral for b in declaration.signals.bounds], np.int64),
             signal_at=np.full(slots, -1, np.int64),
@@ -148,6 +151,7 @@ class State:
             ("market", self.market),
             ("orders", self.orders),
             *((("auctions", self.auctions),) if self.auctions.key.size else ()),
+            *((("bids", self.bids),) if self.bids.key.size else ()),
         ):
             for name, column in columns._asdict().items():
                 yield f"{group}.{name}", column
@@ -195,6 +199,7 @@ class State:
             ("market", state.market),
             ("orders", state.orders),
             ("auctions", state.auctions),
+            ("bids", state.bids),
         ):
             homes |= {f"{group}.{name}": column for name, column in held._asdict().items()}
         for name, (kind, shape, raw) in columns.items():

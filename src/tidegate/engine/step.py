@@ -10,6 +10,9 @@ from tidegate.domain.errors import CapacityExceeded
 from tidegate.domain.events import (
     AccountOpened,
     AuctionTaken,
+    BidCommitted,
+    BidPlaced,
+    BidRevealed,
     BookImported,
     ClockTicked,
     Deposited,
@@ -30,6 +33,7 @@ from tidegate.domain.events import (
 from tidegate.domain.units import Nanos
 from tidegate.engine.answers import on_expiry, on_fills
 from tidegate.engine.auctions import on_take, tend
+from tidegate.engine.batches import clear, on_bid
 from tidegate.engine.deficits import settle
 from tidegate.engine.evolve import evolve
 from tidegate.engine.invariants import check
@@ -63,6 +67,9 @@ REQUESTS = (
     Traded,
     LiquidationReported,
     AuctionTaken,
+    BidPlaced,
+    BidCommitted,
+    BidRevealed,
 )
 
 
@@ -122,6 +129,8 @@ def respond(state: State, event: Input, stack: Stack) -> list[Decision]:
             return on_expiry(state, event, stack)
         case AuctionTaken():
             return on_take(state, event, stack)
+        case BidPlaced() | BidCommitted() | BidRevealed():
+            return on_bid(state, event, stack)
         case SignalObserved():
             return on_signal(state, event, stack)
         case ParameterChanged():
@@ -149,9 +158,10 @@ def protect(state: State, view: View, now: Nanos, stack: Stack) -> list[Decision
     """Margin, breaker, waterfall, planner, route: the sentence this package exists to say."""
     watched = watch(state, view, now, stack)
     paid = settle(state, view, watched.health, watched.rung, stack)
-    tended = tend(state, view, watched.health, watched.rung, now, stack)
+    cleared = clear(state, view, watched.rung, now, stack)
+    tended = tend(state, view, watched.health, watched.rung, now, stack, cleared)
     orders = liquidate(state, view, watched.health, watched.rung, now, stack)
-    return [*watched.effects, *paid, *tended, *orders]
+    return [*watched.effects, *paid, *cleared, *tended, *orders]
 
 
 def on_signal(state: State, event: SignalObserved, stack: Stack) -> list[Decision]:

@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 
 from tidegate.domain.book import Book, Health
+from tidegate.domain.commitments import seed_of
 from tidegate.domain.errors import ConfigInvalid, refuse_negative
 from tidegate.domain.facts import Facts
 from tidegate.domain.units import I64, PPM, Money, Nanos, Ppm, Ticks, ppm_ceil, ppm_floor
@@ -258,4 +259,116 @@ class FixedSpreadRoute(Sale, frozen=True, kw_only=True, tag_field="kind", tag="f
         ]
 
 
-AnySale: TypeAlias = AuctionRoute | FixedSpreadRoute
+class BatchRoute(Sale, frozen=True, kw_only=True, tag_field="kind", tag="batch"):
+    """A call auction: bids are collected for a window and cleared together at one price.
+
+    Being first is worth nothing: at the margin bids share in proportion to their size. What is left
+    is offered again in the next window.
+    """
+
+    window_ns: Nanos = Nanos(5_000_000_000)
+
+    def __post_init__(self) -> None:
+        """Refuse a window longer than the auction's life, and an incentive nobody could earn."""
+        self.proved()
+        self.demand(*self.timing())
+
+    def timing(self) -> tuple[tuple[str, bool, str], ...]:
+        """Return what must hold of the window, as `demand` takes it."""
+        return (
+            ("window_ns", self.window_ns >= 1, "must be >= 1"),
+            ("life_ns", self.life_ns >= self.closes_ns, "must be at least one whole window"),
+            ("incentive", not self.incentive, "must be 0: a batch has no last taker"),
+        )
+
+    @property
+    def name(self) -> str:
+        """How the route is called in orders: what is ordered is what nobody took."""
+        return "batch"
+
+    @property
+    def sealed(self) -> bool:
+        """Whether bids are committed first and revealed later."""
+        return False
+
+    @property
+    def closes_ns(self) -> Nanos:
+        """How long after its opening no more bid can be changed."""
+        return self.window_ns
+
+    def clears_ns(self, nonces: bytes) -> Nanos:
+        """Return how long after its opening a batch clears."""
+        del nonces
+        return self.window_ns
+
+    def price(self, *, base: int, limit: int, elapsed: int, selling: bool, mark: int) -> Ticks:
+        """Return the reserve: the worst price at which a batch may clear."""
+        del base, elapsed, selling, mark
+        return Ticks(limit)
+
+    def stale(self, *, base: int, limit: int, elapsed: int, selling: bool, mark: int) -> str:
+        """Return nothing: a batch is priced anew by clearing."""
+        del base, limit, elapsed, selling, mark
+        return ""
+
+    def describe(self) -> list[str]:
+        """Return the policy in plain language."""
+        window, floor = f"{self.window_ns / 1e9:g} s", f"{self.floor / 1e4:g} %"
+        price = f"at one price, never more than {floor} from the mark"
+        return [f"route: bids are collected for {window} and cleared {price}", *self.ends()]
+
+
+class SealedRoute(BatchRoute, frozen=True, kw_only=True, tag_field="kind", tag="sealed"):
+    """A batch whose bids nobody can read before all are in, and whose moment nobody can foresee.
+
+    Bids are commitments with a bond until the window is over, are revealed within ``reveal_ns``,
+    and cleared at a moment within ``jitter_ns`` that all revealed salts decide together. A bond
+    whose bid is not revealed is forfeited to the fund: to withhold is no free option.
+    """
+
+    reveal_ns: Nanos = Nanos(2_000_000_000)
+    jitter_ns: Nanos = Nanos(2_000_000_000)
+    bond: Money = Money(100_000_000)
+
+    def timing(self) -> tuple[tuple[str, bool, str], ...]:
+        """Return what must hold of the phases, as `demand` takes it."""
+        return (
+            *BatchRoute.timing(self),
+            ("reveal_ns", self.reveal_ns >= 1, "must be >= 1"),
+            ("jitter_ns", self.jitter_ns >= 0, "must be >= 0"),
+            (
+                "life_ns",
+                self.life_ns >= self.closes_ns + self.jitter_ns,
+                "must be at least window_ns, reveal_ns and jitter_ns together",
+            ),
+            ("bond", self.bond > 0, "must be > 0: not to reveal would be a free option"),
+        )
+
+    @property
+    def name(self) -> str:
+        """How the route is called in orders: what is ordered is what nobody took."""
+        return "sealed"
+
+    @property
+    def sealed(self) -> bool:
+        """Whether bids are committed first and revealed later."""
+        return True
+
+    @property
+    def closes_ns(self) -> Nanos:
+        """How long after its opening no more bid can be revealed."""
+        return Nanos(self.window_ns + self.reveal_ns)
+
+    def clears_ns(self, nonces: bytes) -> Nanos:
+        """Return how long after its opening a batch clears: unknown before the last reveal."""
+        return Nanos(self.closes_ns + seed_of(nonces, self.jitter_ns))
+
+    def describe(self) -> list[str]:
+        """Return the policy in plain language."""
+        reveal, jitter = f"{self.reveal_ns / 1e9:g} s", f"{self.jitter_ns / 1e9:g} s"
+        phases = f"sealed, then revealed within {reveal}, and clear within {jitter} more"
+        loses = f"who does not reveal loses {self.bond / 1e6:,.2f} to the fund"
+        return [*BatchRoute.describe(self), f"route: bids are {phases}; {loses}"]
+
+
+AnySale: TypeAlias = AuctionRoute | FixedSpreadRoute | BatchRoute | SealedRoute

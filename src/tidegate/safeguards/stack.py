@@ -15,7 +15,7 @@ from tidegate.domain.errors import ConfigInvalid
 from tidegate.domain.facts import MUTABLE, Facts
 from tidegate.domain.units import I64, MONEY_MAX, PPM
 from tidegate.domain.venue import Venue
-from tidegate.safeguards.auctions import AnySale, Sale
+from tidegate.safeguards.auctions import AnySale, BatchRoute, Sale
 from tidegate.safeguards.breaker import LadderBreaker
 from tidegate.safeguards.margin import MarginModel
 from tidegate.safeguards.oracle import OracleGuard
@@ -198,6 +198,12 @@ class Stack:
         """The route, where closes are offered to bidders and not ordered from a book."""
         route = self.declaration.route
         return route if isinstance(route, Sale) else None
+
+    @property
+    def batches(self) -> BatchRoute | None:
+        """The route, where bids are collected and cleared together."""
+        route = self.declaration.route
+        return route if isinstance(route, BatchRoute) else None
 
     @property
     def name(self) -> str:
