@@ -161,6 +161,15 @@ def test_a_take_leaves_dust_or_nothing(lots, sold):
         assert not desk.of(Rejected, take(desk, auction, 10))
 
 
+def test_a_take_of_less_than_a_lot_is_no_take():
+    """Half a lot could go before dust is left: nothing goes, and the rest goes whole."""
+    desk, auction = opened(msgspec.structs.replace(SALE, dust=21 * 9_588 * LOT // 2))
+    take(desk, auction, 989)
+    assert refused(take(desk, auction, 1)) == "auction_leaves_dust"
+    (less,) = desk.of(AuctionsReduced, take(desk, auction, 11))
+    assert unpack(less.closed).tolist() == [1]
+
+
 def test_a_late_bid_finds_the_auction_stale():
     desk, auction = opened()
     desk.later(10)

@@ -24,7 +24,7 @@ from tidegate.engine.booking import book_trades, trades_at
 from tidegate.engine.ledger import rejected
 from tidegate.engine.market import View, worth_of_lot
 from tidegate.engine.state import SHIFT, State
-from tidegate.kernels.auction import ALL_OR_NOTHING, owed, put_up, room, taken
+from tidegate.kernels.auction import owed, put_up, room, taken
 from tidegate.safeguards.auctions import AnySale
 from tidegate.safeguards.breaker import Rung
 from tidegate.safeguards.planner import Plan
@@ -332,7 +332,7 @@ def on_take(state: State, event: AuctionTaken, stack: Stack) -> list[Decision]:
     lot = abs(one.lots)
     money = int(worth_of_lot(stack, i, one.price))
     part = int(taken(lot, lot * money, money, int(event.lots), route.dust))
-    if part == ALL_OR_NOTHING:
+    if part <= 0:  # `ALL_OR_NOTHING`, or less than one lot could go before dust is left
         return rejected("auction_leaves_dust", who)
     lots = -part if one.selling else part
     if event.bidder != EXTERNAL and (
