@@ -274,6 +274,41 @@ class BandsTaken(Event, frozen=True, kw_only=True):
     limit: Money
 
 
+class AuctionTaken(Event, frozen=True, kw_only=True):
+    """A bidder asked for up to ``lots`` (positive) of an auction, at ``limit`` or better for it."""
+
+    auction: int
+    bidder: int  # a user's row, or 0 for the world outside
+    lots: Lots
+    limit: Ticks
+
+
+class BidPlaced(Event, frozen=True, kw_only=True):
+    """A bidder asked a batch for up to ``lots`` (positive), at ``limit`` or better for it."""
+
+    auction: int
+    bidder: int  # a user's row, or 0 for the world outside
+    lots: Lots
+    limit: Ticks
+
+
+class BidCommitted(Event, frozen=True, kw_only=True):
+    """A bidder handed in a sealed bid: the hash of a salt and of what `BidRevealed` will say."""
+
+    auction: int
+    bidder: int
+    seal: bytes  # 32 bytes, see `domain.commitments`
+
+
+class BidRevealed(Event, frozen=True, kw_only=True):
+    """A bidder opened its sealed bid. ``bid`` is the number that it was kept under."""
+
+    bid: int
+    lots: Lots
+    limit: Ticks
+    salt: bytes  # 16 bytes or more
+
+
 Input: TypeAlias = (
     BookImported
     | AccountOpened
@@ -301,6 +336,18 @@ Input: TypeAlias = (
     | UnstakeRequested
     | Unstaked
     | BandsTaken
+    | AuctionTaken
+    | BidPlaced
+    | BidCommitted
+    | BidRevealed
 )
 
-ENDOGENOUS: Final = (OrdersFilled, OrdersExpired, BandsTaken)
+ENDOGENOUS: Final = (
+    OrdersFilled,
+    OrdersExpired,
+    BandsTaken,
+    AuctionTaken,
+    BidPlaced,
+    BidCommitted,
+    BidRevealed,
+)

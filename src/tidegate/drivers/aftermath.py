@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tidegate.domain.book import FIRST_USER
 from tidegate.domain.effects import (
+    AuctionsOpened,
     Decision,
     DeficitFound,
     Deleveraged,
@@ -34,7 +35,7 @@ class Aftermath:
     """The counts of one run; give `observe` to a replay. Volumes are Money at execution prices."""
 
     instruments: int
-    filled: F64 = field(init=False)  # [instruments] forced volume that met the book
+    filled: F64 = field(init=False)  # [instruments] forced volume sold on the book or by auction
     deleveraged: F64 = field(init=False)  # [instruments] forced volume closed against winners
     longs: float = 0.0  # forced volume, of either kind, that closed a long
     shortfall: float = 0.0  # Money by which accounts were below zero when closed
@@ -53,7 +54,7 @@ class Aftermath:
 
     @property
     def forced(self) -> float:
-        """All forced volume: sold on the book, and closed against winners."""
+        """All forced volume: sold, and closed against winners."""
         return float(self.filled.sum() + self.deleveraged.sum())
 
     @property
@@ -83,11 +84,11 @@ class Aftermath:
         del seq, impact_ppm
         for effect in effects:
             match effect:
-                case OrdersPlaced():
+                case OrdersPlaced() | AuctionsOpened():
                     if self.ordered_at < 0:
                         self.ordered_at = event.ts
                     self.liquidated.update(unpack(effect.account).tolist())
-                case PositionsMoved(reason="fill"):
+                case PositionsMoved(reason="fill" | "auctioned"):
                     self._filled(effect, state)
                 case Deleveraged():
                     self._deleveraged(effect, event.ts, state)

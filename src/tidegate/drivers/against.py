@@ -24,7 +24,7 @@ import numpy as np
 
 from tidegate.adapters.arrow import Column, Table, pa
 from tidegate.domain.book import Health
-from tidegate.domain.effects import Decision, MarkMoved, OrdersPlaced
+from tidegate.domain.effects import AuctionsOpened, Decision, MarkMoved, OrdersPlaced
 from tidegate.domain.errors import RecordingInvalid
 from tidegate.domain.events import (
     Deposited,
@@ -113,7 +113,10 @@ class Against:
         self._doubt[i] = self._waiting.get(i, doubt) if mark.pending else doubt
         self._waiting[i] = doubt
         flagged = {
-            int(a) for e in effects if isinstance(e, OrdersPlaced) for a in unpack(e.account)
+            int(a)
+            for e in effects
+            if isinstance(e, OrdersPlaced | AuctionsOpened)
+            for a in unpack(e.account)
         }
         if not flagged and not self._open:
             return

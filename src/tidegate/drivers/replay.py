@@ -28,12 +28,14 @@ from tidegate.domain.events import (
 from tidegate.domain.units import Nanos
 from tidegate.drivers.arbitrage import Arbitrage
 from tidegate.drivers.casualties import Casualties
+from tidegate.drivers.keepers import Keepers
 from tidegate.drivers.pacer import Pacer
 from tidegate.drivers.recording import Recording
 from tidegate.drivers.series import Series
 from tidegate.drivers.simvenue import SimVenue
 from tidegate.drivers.streams import Streams
 from tidegate.drivers.verdict import Meter, Verdict
+from tidegate.engine.auctions import offers
 from tidegate.engine.invariants import audit
 from tidegate.engine.state import State
 from tidegate.engine.step import step
@@ -94,6 +96,7 @@ class Replay:
     _venue: SimVenue = field(init=False)
     _pacer: Pacer = field(init=False)
     _takers: Arbitrage = field(init=False)
+    _keepers: Keepers = field(init=False)
     _last: dict[tuple[int, int], PriceObserved] = field(init=False)
     _shown: dict[int, int] = field(init=False)
     _impact: list[int] = field(init=False)
@@ -108,6 +111,7 @@ class Replay:
         self._venue = SimVenue(venue, streams, impact=self.impact)
         self._takers = Arbitrage(venue, self._venue, streams)
         self._pacer = Pacer(self.stack, streams)
+        self._keepers = Keepers.drawn(self.stack, venue, self._venue, streams)
         self._last, self._shown = {}, {}
         self._impact = [0] * len(venue.instruments)
 
@@ -163,12 +167,26 @@ class Replay:
 
     def _answers(self, ts: int) -> None:
         while (due := self._next_due()) is not None and due <= ts:
+            if due == self._keepers.next_due():
+                self._bid()
+                continue
             for event in (*self._venue.poll(due), *self._takers.poll(due)):
                 self._step(msgspec.structs.replace(event, ts=Nanos(max(event.ts, self.state.now))))
 
     def _next_due(self) -> Nanos | None:
-        due = [d for d in (self._venue.next_due(), self._takers.next_due()) if d is not None]
+        """Return when the venue, the takers or the keepers next have something to say."""
+        asked = (self._venue, self._takers, self._keepers)
+        due = [d for one in asked if (d := one.next_due()) is not None]
         return min(due, default=None)
+
+    def _bid(self) -> None:
+        """Put one bid to the engine, and let its bidder hear what became of it."""
+        keeper, bid = self._keepers.pop()
+        now = Nanos(max(bid.ts, self.state.now))
+        bid = msgspec.structs.replace(bid, ts=now)
+        known = {o.auction: o for o in offers(self.state, now, self.stack)}
+        offer = known.get(getattr(bid, "auction", -1))
+        self._keepers.hear(keeper, bid, self._step(bid), offer)
 
     def _clock(self, now: int) -> None:
         """Show the engine the visible book, our own footprint in the price, and the time."""
@@ -181,6 +199,8 @@ class Replay:
             for event in self._pacer.events(self.state, Nanos(now)):
                 self._step(event)
         self._step(ClockTicked(ts=Nanos(now)))
+        if not self.shadow:
+            self._keepers.look(Nanos(now), offers(self.state, now, self.stack))
 
     def _repeat_prices(self, now: int) -> None:
         # Between two recorded prices our own impact moves on: the sources say so again, each with
@@ -211,7 +231,7 @@ class Replay:
         while (due := self._next_due()) is not None:
             self._answers(due)
 
-    def _step(self, event: Input) -> None:
+    def _step(self, event: Input) -> Sequence[Decision]:
         seq = self.state.seq
         if not self.shadow:
             self._impact = [self._venue.impact_ppm(i) for i in range(len(self._impact))]
@@ -229,6 +249,9 @@ class Replay:
                 self._takers.consider(event.ts, effect)
         if isinstance(event, BandsTaken):
             self._takers.settle(event, effects)
+        if not self.shadow:
+            self._keepers.answered(effects, Nanos(event.ts))
+        return effects
 
     def _submit(self, event: Input, orders: OrdersPlaced) -> None:
         if not self.shadow:

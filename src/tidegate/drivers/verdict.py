@@ -13,6 +13,7 @@ import numpy as np
 
 from tidegate.domain.book import EXTERNAL, FIRST_USER, FUND, POOL
 from tidegate.domain.effects import (
+    AuctionsOpened,
     BandMoved,
     BreakerMoved,
     Decision,
@@ -191,6 +192,7 @@ class Meter:
             BandMoved: self._band_moved,
             MarketMoved: self._market_moved,
             OrdersPlaced: self._orders_placed,
+            AuctionsOpened: self._orders_placed,
             PositionsMoved: self._positions_moved,
             Deleveraged: self._deleveraged,
             TakenOver: self._taken_over,
@@ -355,7 +357,7 @@ class Meter:
         else:
             self._paused.discard(-1)
 
-    def _orders_placed(self, effect: OrdersPlaced) -> None:
+    def _orders_placed(self, effect: OrdersPlaced | AuctionsOpened) -> None:
         account, instrument = unpack(effect.account), unpack(effect.instrument)
         key = (account << 32) | instrument
         self._ordered.update(zip(key.tolist(), self._mark[instrument].tolist(), strict=True))
@@ -365,7 +367,7 @@ class Meter:
         self.casualties.hit(account, self._now or 0)
 
     def _positions_moved(self, effect: PositionsMoved) -> None:
-        if effect.reason not in {"fill", "netted"}:
+        if effect.reason not in {"fill", "netted", "auctioned"}:
             return
         account, lots = unpack(effect.account), unpack(effect.lots)
         user = (account >= FIRST_USER) & (lots != 0)

@@ -2,16 +2,22 @@
 
 import numpy as np
 
+from tidegate.domain.auctions import cut_all, open_all, reset_all
 from tidegate.domain.backing import DEPOSITORS, OFFERS
 from tidegate.domain.banded import NOTHING
 from tidegate.domain.book import ACCOUNTS, move_all, post_all
 from tidegate.domain.effects import (
     AccountsOpened,
+    AuctionsOpened,
+    AuctionsReduced,
+    AuctionsReset,
     BandMoved,
     BandsBelieved,
     BandsLaid,
     BandsLeft,
     BandsMoved,
+    BidKept,
+    BidsCleared,
     BreakerMoved,
     CapMoved,
     CommitmentKept,
@@ -82,6 +88,12 @@ def evolve(state: State, effect: Decision) -> None:
             _place(state, effect)
         case OrdersReduced():
             _reduce(state, effect)
+        case AuctionsOpened() | AuctionsReset() | AuctionsReduced():
+            _auction(state, effect)
+        case BidKept():
+            _keep_bid(state, effect)
+        case BidsCleared():
+            state.bids.key[np.isin(state.bids.key, unpack(effect.bid))] = -1
         case StagesTaken():
             state.staged_at[unpack(effect.account)] = effect.at
         case ThrottleMoved(instrument=i, side=side):
@@ -263,6 +275,43 @@ def _reduce(state: State, effect: OrdersReduced) -> None:
     order, lots, closed = unpack(effect.order), unpack(effect.lots), unpack(effect.closed)
     done = reduce_all(state.orders, state.book, order, lots, closed)
     assert done == order.size, "an order that is not in flight was reduced"
+
+
+def _auction(state: State, effect: AuctionsOpened | AuctionsReset | AuctionsReduced) -> None:
+    auctions, book = state.auctions, state.book
+    match effect:
+        case AuctionsOpened():
+            columns = (effect.account, effect.instrument, effect.lots, effect.base, effect.limit)
+            account, instrument, lots, base, limit = (unpack(c) for c in columns)
+            assert auctions.counts[0] >= account.size, "an auction without a slot"
+            done = open_all(
+                auctions, book, effect.first, account, instrument, lots, base, limit, effect.at
+            )
+            asked = account.size
+        case AuctionsReset():
+            auction = unpack(effect.auction)
+            base, limit = unpack(effect.base), unpack(effect.limit)
+            done, asked = reset_all(auctions, auction, base, limit, effect.at), auction.size
+        case AuctionsReduced():
+            auction, lots = unpack(effect.auction), unpack(effect.lots)
+            penalty, closed = unpack(effect.penalty), unpack(effect.closed)
+            done = cut_all(auctions, book, auction, lots, penalty, closed)
+            asked = auction.size
+    assert done == asked, "an auction that is not open, or has no position"
+
+
+def _keep_bid(state: State, effect: BidKept) -> None:
+    bids, slot = state.bids, state.bids.slot(effect.bid)
+    slot = state.bids.free() if slot < 0 else slot
+    assert slot >= 0, "a bid without a slot"
+    bids.key[slot], bids.auction[slot], bids.bidder[slot] = (
+        effect.bid,
+        effect.auction,
+        effect.bidder,
+    )
+    bids.lots[slot], bids.limit[slot] = effect.lots, effect.limit
+    bids.bond[slot], bids.nonce[slot] = effect.bond, effect.nonce
+    bids.seal[slot] = unpack(effect.seal) if effect.seal else 0
 
 
 def _open_accounts(state: State, effect: AccountsOpened) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from tidegate.domain.backing import DEPOSITS
 from tidegate.domain.book import CLEARING, FIRST_USER, FUND, POOL, row_of
 from tidegate.domain.effects import (
+    AuctionsOpened,
     Decision,
     LimitsHeld,
     MarkMoved,
@@ -40,7 +41,7 @@ def check(state: State, effects: Sequence[Decision]) -> None:
                 balance[effect.asset] = balance.get(effect.asset, 0) - effect.amount
             case MarkMoved(instrument=i):
                 assert 0 < m.low[i] <= m.mark[i] <= m.high[i], "INV-4 a mark lies in its interval"
-            case OrdersPlaced():
+            case OrdersPlaced() | AuctionsOpened():
                 _check_orders(state, effect)
             case LimitsHeld():
                 check_held(effect)  # INV-11 no close at its limit makes its account worse
@@ -70,7 +71,7 @@ def _check_moves(state: State, effect: PositionsMoved, balance: dict[int, int]) 
             assert book.lots[row] or not book.cost[row], "INV-3 a closed position owes nothing"
 
 
-def _check_orders(state: State, effect: OrdersPlaced) -> None:
+def _check_orders(state: State, effect: OrdersPlaced | AuctionsOpened) -> None:
     account, instrument = unpack(effect.account), unpack(effect.instrument)
     for a, i in zip(account[:64].tolist(), instrument[:64].tolist(), strict=True):
         row = row_of(state.book, a, i)
@@ -108,7 +109,11 @@ def audit(state: State) -> None:
     live = state.orders.key >= 0
     flying = np.zeros(high, np.int64)
     np.add.at(flying, state.orders.row[live], state.orders.lots[live])
-    assert flying.tolist() == book.in_flight[:high].tolist(), "INV-7 every flight has its order"
+    offered = state.auctions.key >= 0
+    np.add.at(flying, state.auctions.row[offered], state.auctions.lots[offered])
+    assert flying.tolist() == book.in_flight[:high].tolist(), (
+        "INV-7 every flight has its order or auction"
+    )
     assert max((abs(c) for c in cash), default=0) <= MONEY_MAX, "INV-10 no balance nears the range"
     assert (state.market.mark >= 0).all(), "INV-4 marks are positive once set"
 

@@ -12,6 +12,7 @@ from tidegate.domain.effects import (
     ThrottleMoved,
 )
 from tidegate.domain.units import I64, PPM, SECOND, Money, Nanos, Ppm, pack
+from tidegate.engine.auctions import fit, offered
 from tidegate.engine.booking import book_trades, trades_at
 from tidegate.engine.market import View, sellable, worth_of_lot
 from tidegate.engine.never_worse import hold
@@ -40,7 +41,8 @@ def liquidate(
     rooms, spent = throttle(state, view, health, rung, now, stack)
     plan, effects = planned(state, view, health, rooms, now, stack)
     if plan is not None:
-        plan = _within_slots(state, plan)
+        route = stack.auctions
+        plan = fit(state, view, plan, stack) if route else _within_slots(state, plan)
     if plan is None:
         return effects
     if declaration.slices.active:
@@ -146,8 +148,8 @@ def capacity(
 ) -> int:
     """Return the lots of ``i`` that one window may release on a side (0 sells, 1 buys).
 
-    On the auction rung forced sales leave the order book alone: only netting remains. ``deficit``
-    is that of the open bankrupt, for a throttle that follows the fund.
+    On the auction rung forced sales leave the order book alone: only netting remains, and
+    auctions. ``deficit`` is that of the open bankrupt, for a throttle that follows the fund.
     """
     bucket = bucket_capacity(state, view, rung, i, side, stack)
     pace = pace_at(view, rung, i, stack)
@@ -162,7 +164,8 @@ def pace_at(view: View, rung: int, i: int, stack: Stack) -> Ppm:
 def bucket_capacity(state: State, view: View, rung: int, i: int, side: int, stack: Stack) -> int:
     """Return what the leaky bucket over measured depth holds; without one only the pace remains."""
     planner, breaker, m = stack.declaration.planner, stack.declaration.breaker, state.market
-    pace = Ppm(0) if rung >= Rung.AUCTION_ONLY else pace_at(view, rung, i, stack)
+    shut = rung >= Rung.AUCTION_ONLY and stack.auctions is None
+    pace = Ppm(0) if shut else pace_at(view, rung, i, stack)
     depth = depth_within(state, view, i, side, planner.depth_reach)
     if planner.depth_share and not depth and m.levels[i].any():
         return 0  # the book was measured and holds nothing here: no other depth is assumed
@@ -208,11 +211,13 @@ def throttle(
 def in_flight(state: State, instruments: int) -> list[I64]:
     """Return lots in flight per side (sells, buys) and instrument, as positive numbers."""
     out = [np.zeros(instruments, np.int64) for _ in range(2)]
-    if not state.orders.counts[1]:
+    open_slots = [held for held in (state.orders, state.auctions) if held.counts[1]]
+    if not open_slots:
         return out
-    live = np.flatnonzero(state.orders.key >= 0)
-    lots = state.orders.lots[live]
-    i = state.book.instrument[state.orders.row[live]]
+    live = [np.flatnonzero(held.key >= 0) for held in open_slots]
+    lots = np.concatenate([h.lots[n] for h, n in zip(open_slots, live, strict=True)])
+    row = np.concatenate([h.row[n] for h, n in zip(open_slots, live, strict=True)])
+    i = state.book.instrument[row]
     np.add.at(out[0], i[lots < 0], -lots[lots < 0])
     np.add.at(out[1], i[lots > 0], lots[lots > 0])
     return out
@@ -253,6 +258,8 @@ def _ordered(
     if not used.size:
         return []
     row, ordered = plan.row[used], plan.ordered[used]
+    if stack.auctions is not None:
+        return offered(state, view, row, ordered, plan.share[used], band, now, stack)
     route = stack.declaration.route
     limit = route.limits(
         state.book, state.facts, health, mark=view.mark, row=row, ordered=ordered, band=band

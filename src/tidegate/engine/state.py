@@ -9,8 +9,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegate.domain.auctions import Auctions
 from tidegate.domain.backing import Backing
 from tidegate.domain.banded import Banded
+from tidegate.domain.bids import Bids
 from tidegate.domain.book import EXTERNAL, FUND, Book
 from tidegate.domain.facts import Facts
 from tidegate.domain.orders import Orders
@@ -83,6 +85,8 @@ class State:
     facts: Facts
     market: Market
     orders: Orders
+    auctions: Auctions  # without slots, and no part of the digest, where nothing is auctioned
+    bids: Bids  # likewise, where no bid ever waits
     staged_at: I64  # [accounts_max] when the account's last stage began; -1: never
     signal: I64  # [signals] last clamped value
     signal_at: I64  # [signals] -1: never
@@ -119,6 +123,8 @@ class State:
             facts=copied(stack.facts),
             market=Market.empty(n, len(venue.sources)),
             orders=Orders.empty(venue.limits.orders_max),
+            auctions=Auctions.empty(venue.limits.orders_max if stack.auctions else 0),
+            bids=Bids.empty(venue.limits.orders_max if stack.batches else 0),
             staged_at=np.full(venue.limits.accounts_max, -1, np.int64),
             signal=np.array([b.neutral for b in declaration.signals.bounds], np.int64),
             signal_at=np.full(slots, -1, np.int64),
@@ -175,6 +181,8 @@ class State:
             ("facts", self.facts),
             ("market", self.market),
             ("orders", self.orders),
+            *((("auctions", self.auctions),) if self.auctions.key.size else ()),
+            *((("bids", self.bids),) if self.bids.key.size else ()),
         ):
             for name, column in columns._asdict().items():
                 yield f"{group}.{name}", column
@@ -250,6 +258,8 @@ class State:
             ("backing", state.backing),
             ("pending", state.pending),
             ("banded", state.banded),
+            ("auctions", state.auctions),
+            ("bids", state.bids),
         ):
             homes |= {f"{group}.{name}": column for name, column in held._asdict().items()}
         for name, (kind, shape, raw) in columns.items():
@@ -257,7 +267,8 @@ class State:
             if name.startswith("paying."):
                 state.paying.restore(name, column)
                 continue
-            if name in {"book.table", "orders.key"} and column.shape != homes[name].shape:
+            fixed = name in {"book.table", "orders.key", "auctions.key"}
+            if fixed and column.shape != homes[name].shape:
                 msg = f"{name} was saved in {column.size:_} cells, not {homes[name].size:_}"
                 raise ValueError(msg)
             homes[name][tuple(slice(0, n) for n in shape)] = column

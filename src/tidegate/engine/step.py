@@ -10,7 +10,11 @@ from tidegate.domain.effects import Decision, Rejected, SignalKept
 from tidegate.domain.errors import CapacityExceeded
 from tidegate.domain.events import (
     AccountOpened,
+    AuctionTaken,
     BandsTaken,
+    BidCommitted,
+    BidPlaced,
+    BidRevealed,
     BookImported,
     ClockTicked,
     CommitmentMade,
@@ -39,7 +43,9 @@ from tidegate.domain.events import (
 )
 from tidegate.domain.units import Nanos
 from tidegate.engine.answers import on_expiry, on_fills
+from tidegate.engine.auctions import on_take, tend
 from tidegate.engine.backstop import on_commitment, take_over
+from tidegate.engine.batches import clear, on_bid
 from tidegate.engine.deficits import settle
 from tidegate.engine.evolve import evolve
 from tidegate.engine.following import follow
@@ -85,6 +91,10 @@ REQUESTS = (
     PoolJoined,
     PoolLeft,
     BandsTaken,
+    AuctionTaken,
+    BidPlaced,
+    BidCommitted,
+    BidRevealed,
 )
 
 
@@ -143,6 +153,10 @@ def respond(state: State, event: Input, stack: Stack) -> list[Decision]:
             return on_fills(state, event, stack)
         case OrdersExpired():
             return on_expiry(state, event, stack)
+        case AuctionTaken():
+            return on_take(state, event, stack)
+        case BidPlaced() | BidCommitted() | BidRevealed():
+            return on_bid(state, event, stack)
         case SignalObserved():
             return on_signal(state, event, stack)
         case ScheduleObserved():
@@ -184,9 +198,11 @@ def protect(state: State, view: View, now: Nanos, stack: Stack) -> list[Decision
     taken = take_over(state, view, watched.health, watched.rung, now, stack)
     paid = settle(state, view, watched.health, watched.rung, stack, now)
     seen = deficit_watched(state, [*watched.effects, *paid], now, stack)
+    cleared = clear(state, view, watched.rung, now, stack)
+    tended = tend(state, view, watched.health, watched.rung, now, stack, cleared)
     orders = liquidate(state, view, watched.health, watched.rung, now, stack)
     due = due_parameters(state, now, stack)
-    return [*watched.effects, *taken, *paid, *seen, *orders, *due]
+    return [*watched.effects, *taken, *paid, *seen, *cleared, *tended, *orders, *due]
 
 
 def on_signal(state: State, event: SignalObserved, stack: Stack) -> list[Decision]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from tidegate.domain.book import FIRST_USER
 from tidegate.domain.effects import (
+    AuctionsOpened,
     BandMoved,
     BandsLaid,
     BandsLeft,
@@ -45,6 +46,7 @@ from tidegate.safeguards.stack import Stack
 
 
 HOW = {
+    "auctioned": "in its auction",
     "netted": "met by opposite closes",
     "reported": "as the venue reported",
     "bands": "by whoever took what its bands offered",
@@ -130,7 +132,9 @@ class Teller:
             match effect:
                 case OrdersPlaced():
                     said += self._orders(effect, account, touch.standing)
-                case PositionsMoved(reason="netted" | "reported" | "bands"):
+                case AuctionsOpened():
+                    said += self._offered(effect, account, touch.standing)
+                case PositionsMoved(reason="netted" | "reported" | "bands" | "auctioned"):
                     said += self._moved(effect, account)
                 case BandsLaid() if effect.account == account:
                     said.append(line("bands", self._laid(effect)))
@@ -175,6 +179,25 @@ class Teller:
                     "order",
                     f"{effect.first + n}: {verb} {self.size(i, asked)} by the {effect.route} "
                     f"route at {self.price(i, int(limit[n]))} {side}{worth}",
+                )
+            )
+        return said
+
+    def _offered(self, effect: AuctionsOpened, account: int, standing: Standing) -> list[str]:
+        said: list[str] = []
+        instrument, lots, limit = (
+            unpack(c) for c in (effect.instrument, effect.lots, effect.limit)
+        )
+        for n in np.flatnonzero(unpack(effect.account) == account).tolist():
+            i, asked = int(instrument[n]), int(lots[n])
+            verb, side = ("sell", "or more") if asked < 0 else ("buy", "or less")
+            mark = _mark(standing, i)
+            worth = f", worth {self.worth(i, asked, mark)} at the mark" if mark else ""
+            said.append(
+                line(
+                    "auction",
+                    f"{effect.first + n}: bidders may make the account {verb} "
+                    f"{self.size(i, asked)} at {self.price(i, int(limit[n]))} {side}{worth}",
                 )
             )
         return said
@@ -404,7 +427,7 @@ def _instrument_of(touch: Touch, order: int) -> int:
 
 def _instruments(effect: Decision, account: int) -> set[int]:
     match effect:
-        case OrdersPlaced() | PositionsMoved():
+        case OrdersPlaced() | AuctionsOpened() | PositionsMoved():
             mine = unpack(effect.account) == account
             return set(unpack(effect.instrument)[mine].tolist())
         case Deleveraged():

@@ -12,6 +12,9 @@ import numpy as np
 
 from tidegate.domain.effects import (
     AccountsOpened,
+    AuctionsOpened,
+    AuctionsReduced,
+    AuctionsReset,
     BandMoved,
     BandsLaid,
     BandsLeft,
@@ -38,7 +41,9 @@ from tidegate.domain.units import unpack
 from tidegate.ports import Record
 
 
-FORCED = frozenset({"netted", "deleveraged", "reported", "socialised", "redistributed", "bands"})
+FORCED = frozenset(
+    {"netted", "deleveraged", "reported", "socialised", "redistributed", "bands", "auctioned"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,7 @@ class Trail:
     account: int
     names: list[str] = field(default_factory=list[str])
     orders: dict[int, Order] = field(default_factory=dict[int, Order])
+    auctions: dict[int, int] = field(default_factory=dict[int, int])  # open, and their instrument
     origins: dict[int, Touch] = field(default_factory=dict[int, Touch])  # order number: placing
     last: Touch | None = None
     walked: int = 0
@@ -168,8 +174,10 @@ class Trail:
 
     def _concerns(self, effect: Decision) -> bool:
         match effect:
-            case OrdersPlaced() | StagesTaken():
+            case OrdersPlaced() | StagesTaken() | AuctionsOpened():
                 return self._is_in(effect.account)
+            case AuctionsReset() | AuctionsReduced():
+                return bool(self.auctions.keys() & set(unpack(effect.auction).tolist()))
             case PositionsMoved() if effect.reason in FORCED:
                 return self._is_in(effect.account)
             case PostedBatch() if effect.reason in FORCED:
@@ -195,6 +203,7 @@ class Trail:
     def _number(self, record: Record) -> None:
         assert self.last is not None
         for effect in record.effects:
+            self._auction(effect)
             if not isinstance(effect, OrdersPlaced):
                 continue
             account, instrument = unpack(effect.account), unpack(effect.instrument)
@@ -211,6 +220,20 @@ class Trail:
                     limit=int(limit[n]),
                     open=int(lots[n]),
                 )
+
+    def _auction(self, effect: Decision) -> None:
+        """Follow the account's auctions from opening to end."""
+        match effect:
+            case AuctionsOpened():
+                instrument = unpack(effect.instrument)
+                for n in np.flatnonzero(unpack(effect.account) == self.account).tolist():
+                    self.auctions[effect.first + n] = int(instrument[n])
+            case AuctionsReduced():
+                over = unpack(effect.auction)[unpack(effect.closed) != 0]
+                for auction in over.tolist():
+                    self.auctions.pop(auction, None)
+            case _:
+                pass
 
     def _shrink(self, effect: OrdersReduced) -> None:
         for number, lots in zip(unpack(effect.order), unpack(effect.lots), strict=True):

@@ -16,6 +16,7 @@ from tidegate.domain.facts import MUTABLE, Facts
 from tidegate.domain.restraint import ACTIONS, pause_row
 from tidegate.domain.units import I64, MONEY_MAX, PPM
 from tidegate.domain.venue import Venue
+from tidegate.safeguards.auctions import AnySale, BatchRoute, Sale
 from tidegate.safeguards.backstop import Backstop
 from tidegate.safeguards.breaker import LadderBreaker
 from tidegate.safeguards.caps import Caps
@@ -73,7 +74,7 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     rate: OptimalRate = OptimalRate()
     slices: Slicing = Slicing()
     wait: WaitMargin = WaitMargin()
-    route: AnyRoute = BookRoute()
+    route: AnyRoute | AnySale = BookRoute()
     backstop: Backstop = Backstop()
     waterfall: Waterfall = Waterfall()
     withdrawals: WithdrawalGate = WithdrawalGate()
@@ -215,6 +216,8 @@ class Stack:
             caps=declaration.caps.bound(venue),
         )
         declaration.soft.prove(venue)
+        if isinstance(bound.route, Sale):
+            bound = msgspec.structs.replace(bound, route=bound.route.scaled(venue))
         facts = declaration.margin.columns(venue)
         cash_max = _cash_max(facts, venue)
         lots = [venue.held_max(i) for i in venue.instruments]
@@ -234,6 +237,18 @@ class Stack:
         encoder = msgspec.msgpack.Encoder(order="deterministic")
         both = encoder.encode(self.declaration) + encoder.encode(self.venue)
         return hashlib.blake2b(both, digest_size=8).hexdigest()
+
+    @property
+    def auctions(self) -> AnySale | None:
+        """The route, where closes are offered to bidders and not ordered from a book."""
+        route = self.declaration.route
+        return route if isinstance(route, Sale) else None
+
+    @property
+    def batches(self) -> BatchRoute | None:
+        """The route, where bids are collected and cleared together."""
+        route = self.declaration.route
+        return route if isinstance(route, BatchRoute) else None
 
     @property
     def name(self) -> str:
