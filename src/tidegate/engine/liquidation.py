@@ -13,6 +13,7 @@ from tidegate.domain.units import I64, Nanos, Ppm, pack
 from tidegate.engine.auctions import fit, offered
 from tidegate.engine.booking import book_trades, trades_at
 from tidegate.engine.market import View, worth_of_lot
+from tidegate.engine.split import divide
 from tidegate.engine.state import SHIFT, State
 from tidegate.kernels.depth import executable
 from tidegate.safeguards.breaker import Rung
@@ -29,6 +30,7 @@ def liquidate(
     declaration = stack.declaration
     step = declaration.breaker.at(rung)
     rooms, spent = throttle(state, view, rung, now, stack)
+    book = np.zeros(0, np.int64)
     plan = declaration.planner.plan(
         state.book,
         state.facts,
@@ -41,12 +43,11 @@ def liquidate(
         room_buy=rooms[1],
     )
     if plan is not None:
-        route = stack.auctions
-        plan = fit(state, view, plan, stack) if route else _within_slots(state, plan)
+        plan, book = _routed(state, view, plan, rung, stack)
     if plan is None:
         return []
     effects: list[Decision] = [_stages(state, plan, health, now), *_netted(state, view, plan)]
-    effects += _ordered(state, view, plan, health, now, step.band, stack)
+    effects += _ordered(state, view, plan, book, health, now, step.band, stack)
     used = _ordered_lots(state, plan, view.mark.size)
     if declaration.planner.depth_share:
         effects += [
@@ -57,6 +58,19 @@ def liquidate(
             for i in np.flatnonzero(used[side]).tolist()
         ]
     return effects
+
+
+def _routed(
+    state: State, view: View, plan: Plan, rung: int, stack: Stack
+) -> tuple[Plan | None, I64]:
+    """Return the plan as far as its routes carry it, and the lots that the order book gets."""
+    if stack.split is not None:
+        return divide(state, view, plan, rung, stack)
+    if stack.auctions is not None:
+        fits = fit(state, view, plan, stack)
+        return fits, np.zeros(0 if fits is None else fits.row.size, np.int64)
+    fits = _within_slots(state, plan)
+    return fits, plan.ordered if fits is None else fits.ordered
 
 
 def _within_slots(state: State, plan: Plan) -> Plan | None:
@@ -185,31 +199,37 @@ def _ordered(
     state: State,
     view: View,
     plan: Plan,
+    book: I64,
     health: Health,
     now: int,
     band: Ppm,
     stack: Stack,
 ) -> list[Decision]:
-    """Return the orders of a plan that has a slot for each of them."""
-    used = np.flatnonzero(plan.ordered)
-    if not used.size:
-        return []
-    row, ordered = plan.row[used], plan.ordered[used]
-    if stack.auctions is not None:
-        return offered(state, view, row, ordered, plan.share[used], band, now, stack)
-    route = stack.declaration.route
-    limit = route.limits(
-        state.book, state.facts, health, mark=view.mark, row=row, ordered=ordered, band=band
-    )
-    return [
-        OrdersPlaced(
-            first=state.seq << SHIFT,
-            route=route.name,
-            account=pack(state.book.account[row]),
-            instrument=pack(state.book.instrument[row]),
-            lots=pack(ordered),
-            limit=pack(limit),
-            share=pack(plan.share[used]),
-            at=Nanos(now),
+    """Return the orders and offers of a plan that has a slot for each of them."""
+    effects: list[Decision] = []
+    used = np.flatnonzero(book)
+    if used.size:
+        row, ordered = plan.row[used], book[used]
+        route = stack.declaration.route
+        limit = route.limits(
+            state.book, state.facts, health, mark=view.mark, row=row, ordered=ordered, band=band
         )
-    ]
+        effects.append(
+            OrdersPlaced(
+                first=state.seq << SHIFT,
+                route=route.name,
+                account=pack(state.book.account[row]),
+                instrument=pack(state.book.instrument[row]),
+                lots=pack(ordered),
+                limit=pack(limit),
+                share=pack(plan.share[used]),
+                at=Nanos(now),
+            )
+        )
+    rest = plan.ordered - book
+    used = np.flatnonzero(rest)
+    if used.size:
+        effects += offered(
+            state, view, plan.row[used], rest[used], plan.share[used], band, now, stack
+        )
+    return effects

@@ -22,6 +22,7 @@ from tidegate.safeguards.oracle import OracleGuard
 from tidegate.safeguards.planner import StagedPlanner
 from tidegate.safeguards.routes import AnyRoute, BookRoute
 from tidegate.safeguards.signals import SignalGate
+from tidegate.safeguards.split import SplitRoute
 from tidegate.safeguards.waterfall import Waterfall
 
 
@@ -56,7 +57,7 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     breaker: LadderBreaker = LadderBreaker()
     profile: Profile = Profile()
     planner: StagedPlanner = StagedPlanner()
-    route: AnyRoute | AnySale = BookRoute()
+    route: AnyRoute | AnySale | SplitRoute = BookRoute()
     waterfall: Waterfall = Waterfall()
     signals: SignalGate = SignalGate()
 
@@ -171,7 +172,7 @@ class Stack:
             planner=declaration.planner.scaled(venue),
             waterfall=declaration.waterfall.scaled(venue),
         )
-        if isinstance(bound.route, Sale):
+        if isinstance(bound.route, Sale | SplitRoute):
             bound = msgspec.structs.replace(bound, route=bound.route.scaled(venue))
         facts = declaration.margin.columns(venue)
         cash_max = _cash_max(facts, venue)
@@ -195,15 +196,23 @@ class Stack:
 
     @property
     def auctions(self) -> AnySale | None:
-        """The route, where closes are offered to bidders and not ordered from a book."""
+        """The route, or the part of it, by which closes are offered to bidders."""
         route = self.declaration.route
+        if isinstance(route, SplitRoute):
+            return route.sale
         return route if isinstance(route, Sale) else None
 
     @property
     def batches(self) -> BatchRoute | None:
-        """The route, where bids are collected and cleared together."""
-        route = self.declaration.route
+        """The same, where bids are collected and cleared together."""
+        route = self.auctions
         return route if isinstance(route, BatchRoute) else None
+
+    @property
+    def split(self) -> SplitRoute | None:
+        """The route, where the order book has a part of each close."""
+        route = self.declaration.route
+        return route if isinstance(route, SplitRoute) else None
 
     @property
     def name(self) -> str:
