@@ -31,7 +31,8 @@ from tidegate.safeguards.planner import Plan
 from tidegate.safeguards.stack import Stack, gate_column
 
 
-APART = 1 << (SHIFT - 1)  # auctions count from here within a step, orders from 0
+APART = 1 << (SHIFT - 1)  # auctions count from here within a step, orders from 0 ...
+LEFT = 1 << (SHIFT - 2)  # ... and the orders for what nobody took from here
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,32 +91,8 @@ def _instrument(state: State, slot: int) -> int:
 
 
 def fit(state: State, view: View, plan: Plan, stack: Stack) -> Plan | None:
-    """Return the plan with what the budget on open auctions and the free slots allow, in order.
-
-    What does not fit waits; a part is offered unless it, or what it leaves, would be dust.
-    """
-    route = stack.auctions
-    assert route is not None
-    total = _outstanding(state, view, stack)
-    slots = int(state.auctions.counts[0])
-    ordered, waiting = plan.ordered.copy(), plan.waiting
-    for n in np.flatnonzero(ordered).tolist():
-        i = int(state.book.instrument[plan.row[n]])
-        rate = int(worth_of_lot(stack, i, int(view.mark[i])))
-        chop = PPM + int(state.facts.penalty[i])
-        space = room(
-            route.in_flight_max or MONEY_MAX,
-            sum(total),
-            route.market_max or MONEY_MAX,
-            total[i],
-        )
-        asked = abs(int(ordered[n]))
-        part = put_up(asked, rate, chop, space, route.dust, PPM) if slots else 0
-        part = max(0, part)
-        slots -= part > 0
-        waiting += part < asked
-        total[i] += owed(part, rate, chop, PPM)
-        ordered[n] = part if ordered[n] > 0 else -part
+    """Return the plan with what the budget on open auctions and the free slots allow."""
+    ordered, late = fitted(state, view, plan.row, plan.ordered, stack)
     keep = (ordered != 0) | (plan.netted != 0)
     if not keep.any():
         return None
@@ -124,8 +101,37 @@ def fit(state: State, view: View, plan: Plan, stack: Stack) -> Plan | None:
         netted=plan.netted[keep],
         ordered=ordered[keep],
         share=plan.share[keep],
-        waiting=waiting,
+        waiting=plan.waiting + late,
     )
+
+
+def fitted(state: State, view: View, row: I64, asked: I64, stack: Stack) -> tuple[I64, int]:
+    """Return how many of the lots asked for may be offered, in order, and how many rows get less.
+
+    What does not fit waits; a part is offered unless it, or what it leaves, would be dust.
+    """
+    route = stack.auctions
+    assert route is not None
+    total = _outstanding(state, view, stack)
+    slots, late = int(state.auctions.counts[0]), 0
+    out = np.zeros(asked.size, np.int64)
+    for n in np.flatnonzero(asked).tolist():
+        i, lots = int(state.book.instrument[row[n]]), int(asked[n])
+        rate = int(worth_of_lot(stack, i, int(view.mark[i])))
+        chop = PPM + int(state.facts.penalty[i])
+        space = room(
+            route.in_flight_max or MONEY_MAX,
+            sum(total),
+            route.market_max or MONEY_MAX,
+            total[i],
+        )
+        part = int(put_up(abs(lots), rate, chop, space, route.dust, PPM)) if slots else 0
+        part = max(0, part)
+        slots -= part > 0
+        late += part < abs(lots)
+        total[i] += owed(part, rate, chop, PPM)
+        out[n] = part if lots > 0 else -part
+    return out, late
 
 
 def _outstanding(state: State, view: View, stack: Stack) -> list[int]:
@@ -270,7 +276,7 @@ def _to_book(
     held = np.abs(state.book.lots[row])
     share = [int(n) * PPM // max(1, int(h)) for n, h in zip(np.abs(lots), held, strict=True)]
     return OrdersPlaced(
-        first=state.seq << SHIFT,
+        first=(state.seq << SHIFT) + LEFT,
         route=route.name,
         account=pack(account),
         instrument=pack(instrument),

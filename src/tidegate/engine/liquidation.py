@@ -24,6 +24,7 @@ from tidegate.engine.pace import (
     window_capacity,
 )
 from tidegate.engine.slicing import slices_due, slices_taken
+from tidegate.engine.split import divide
 from tidegate.engine.state import SHIFT, State
 from tidegate.safeguards.breaker import Rung
 from tidegate.safeguards.planner import Plan
@@ -40,9 +41,9 @@ def liquidate(
     step = declaration.breaker.at(rung)
     rooms, spent = throttle(state, view, health, rung, now, stack)
     plan, effects = planned(state, view, health, rooms, now, stack)
+    book = np.zeros(0, np.int64)
     if plan is not None:
-        route = stack.auctions
-        plan = fit(state, view, plan, stack) if route else _within_slots(state, plan)
+        plan, book = _routed(state, view, plan, rung, stack)
     if plan is None:
         return effects
     if declaration.slices.active:
@@ -50,7 +51,7 @@ def liquidate(
     else:
         effects.append(_stages(state, plan, health, now))
     effects += _netted(state, view, plan)
-    effects += _ordered(state, view, plan, health, now, step.band, stack)
+    effects += _ordered(state, view, plan, book, health, now, step.band, stack)
     used = _ordered_lots(state, plan, view.mark.size)
     if declaration.planner.depth_share:
         effects += [
@@ -103,6 +104,19 @@ def ranked_by(state: State, view: View, stack: Stack) -> tuple[I64 | None, I64 |
         moves = [isqrt(v * planner.window_ns // SECOND) for v in variance]
         return None, np.array([min(m, PPM) for m in moves], np.int64)
     return None, None
+
+
+def _routed(
+    state: State, view: View, plan: Plan, rung: int, stack: Stack
+) -> tuple[Plan | None, I64]:
+    """Return the plan as far as its routes carry it, and the lots that the order book gets."""
+    if stack.split is not None:
+        return divide(state, view, plan, rung, stack)
+    if stack.auctions is not None:
+        fits = fit(state, view, plan, stack)
+        return fits, np.zeros(0 if fits is None else fits.row.size, np.int64)
+    fits = _within_slots(state, plan)
+    return fits, plan.ordered if fits is None else fits.ordered
 
 
 def _within_slots(state: State, plan: Plan) -> Plan | None:
@@ -248,19 +262,38 @@ def _ordered(
     state: State,
     view: View,
     plan: Plan,
+    book: I64,
     health: Health,
     now: int,
     band: Ppm,
     stack: Stack,
 ) -> list[Decision]:
-    """Return the orders of a plan that has a slot for each of them."""
-    used = np.flatnonzero(plan.ordered)
-    if not used.size:
-        return []
-    row, ordered = plan.row[used], plan.ordered[used]
-    if stack.auctions is not None:
-        return offered(state, view, row, ordered, plan.share[used], band, now, stack)
-    route = stack.declaration.route
+    """Return the orders and offers of a plan that has a slot for each of them."""
+    effects: list[Decision] = []
+    used = np.flatnonzero(book)
+    if used.size:
+        effects += _booked(state, view, plan, health, used, book[used], now, band, stack)
+    rest = plan.ordered - book
+    used = np.flatnonzero(rest)
+    if used.size:
+        row, share = plan.row[used], plan.share[used]
+        effects += offered(state, view, row, rest[used], share, band, now, stack)
+    return effects
+
+
+def _booked(
+    state: State,
+    view: View,
+    plan: Plan,
+    health: Health,
+    used: I64,
+    ordered: I64,
+    now: int,
+    band: Ppm,
+    stack: Stack,
+) -> list[Decision]:
+    """Return the orders for the book: within their limits, the bands, and never worse."""
+    row, route = plan.row[used], stack.declaration.route
     limit = route.limits(
         state.book, state.facts, health, mark=view.mark, row=row, ordered=ordered, band=band
     )

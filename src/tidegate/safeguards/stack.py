@@ -32,6 +32,7 @@ from tidegate.safeguards.routes import AnyRoute, BookRoute
 from tidegate.safeguards.signals import SignalGate
 from tidegate.safeguards.slices import Slicing
 from tidegate.safeguards.soft import SoftBands
+from tidegate.safeguards.split import SplitRoute
 from tidegate.safeguards.throttle import AnyThrottle, FundThrottle, NoThrottle
 from tidegate.safeguards.wait import WaitMargin
 from tidegate.safeguards.waterfall import Waterfall
@@ -74,7 +75,7 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     rate: OptimalRate = OptimalRate()
     slices: Slicing = Slicing()
     wait: WaitMargin = WaitMargin()
-    route: AnyRoute | AnySale = BookRoute()
+    route: AnyRoute | AnySale | SplitRoute = BookRoute()
     backstop: Backstop = Backstop()
     waterfall: Waterfall = Waterfall()
     withdrawals: WithdrawalGate = WithdrawalGate()
@@ -216,7 +217,7 @@ class Stack:
             caps=declaration.caps.bound(venue),
         )
         declaration.soft.prove(venue)
-        if isinstance(bound.route, Sale):
+        if isinstance(bound.route, Sale | SplitRoute):
             bound = msgspec.structs.replace(bound, route=bound.route.scaled(venue))
         facts = declaration.margin.columns(venue)
         cash_max = _cash_max(facts, venue)
@@ -240,15 +241,23 @@ class Stack:
 
     @property
     def auctions(self) -> AnySale | None:
-        """The route, where closes are offered to bidders and not ordered from a book."""
+        """The route, or the part of it, by which closes are offered to bidders."""
         route = self.declaration.route
+        if isinstance(route, SplitRoute):
+            return route.sale
         return route if isinstance(route, Sale) else None
 
     @property
     def batches(self) -> BatchRoute | None:
-        """The route, where bids are collected and cleared together."""
-        route = self.declaration.route
+        """The same, where bids are collected and cleared together."""
+        route = self.auctions
         return route if isinstance(route, BatchRoute) else None
+
+    @property
+    def split(self) -> SplitRoute | None:
+        """The route, where the order book has a part of each close."""
+        route = self.declaration.route
+        return route if isinstance(route, SplitRoute) else None
 
     @property
     def name(self) -> str:
