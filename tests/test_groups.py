@@ -16,6 +16,7 @@ from desk import (
     perp,
     venue_of,
 )
+from tidegate.domain import units
 from tidegate.domain.book import FIRST_USER
 from tidegate.domain.effects import OrdersPlaced, Rejected
 from tidegate.domain.events import AccountOpened, Deposited
@@ -164,6 +165,89 @@ def test_one_account_and_all_accounts_are_assessed_alike(people, price, width):
     for inside in {int(ends[0][0]), price, int(ends[1][0])}:
         there = assessed(rules, TWO, book, inside, price)
         assert (health.best >= there.equity - there.required).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(books(), st.integers(1, 200), st.integers(-3_000, 3_000), st.integers(0, 5))
+def test_what_a_group_adds_is_its_share_of_the_whole(people, price, change, actor):
+    """The twin: dictionaries, Python's integers, and one sum for each owner and side."""
+    rules, book = model(grouped=True, open_high=10**10), book_of_people(TWO, people)
+    facts, mark = facts_of(TWO, rules), column(price, price)
+    n = len(people)
+    owner = [min(o, n - 1) for o, _, _ in people]
+    actor %= n
+    lots = {(k, i): people[k][1 + i] for k in range(n) for i in range(2)}
+    lots[actor, 0] += change
+    crowd = [10**5, max(int(book.long_open[1]), int(book.short_open[1]))]
+    for k in range(n):
+        expected = [0, 0, 0]
+        for i in range(2):
+            held = lots[k, i]
+            group = sum(
+                abs(lots[m, i]) for m in range(n) if owner[m] == owner[k]
+                and (lots[m, i] > 0) == (held > 0) and lots[m, i]
+            )  # fmt: skip
+            size, side = abs(held), 1 if held > 0 else -1
+            if not held:
+                continue
+            for cell, ask in enumerate((
+                lambda n, i=i: margin.requirement(
+                    facts, i, n, abs(n) * price * TICK, margin.MAINTENANCE),
+                lambda n, i=i: margin.position_initial(facts, i, n, price, crowd[i]),
+            )):  # fmt: skip
+                whole = int(ask(side * group))
+                extra = max(0, -(-whole * size // group) - int(ask(held)))
+                expected[1 + cell] += extra
+                found = (
+                    groups.initial_extra(facts, i, held, group, price, crowd[i])
+                    if cell
+                    else groups.group_extra(facts, i, held, group, price)
+                )
+                assert found == extra
+            assert groups.lots_after(book, U + k, i, U + actor, 0, change) == held
+        if owner[actor] == owner[k]:
+            out = np.zeros(3, np.int64)
+            trade = U + actor, 0, change, crowd[0]
+            groups.add_account_extra(book, facts, mark, U + k, *trade, out)
+            assert out.tolist() == expected
+        members = [U + m for m in range(n) if owner[m] == owner[k]]
+        assert groups.members_of(book, U + k).tolist() == members
+
+
+@settings(max_examples=60, deadline=None)
+@given(books(), st.integers(1, 200), st.integers(0, 30))
+def test_a_sweep_adds_at_the_mark_and_at_the_best_end(people, price, width):
+    rules, book = model(grouped=True), book_of_people(TWO, people)
+    facts, mark = facts_of(TWO, rules), column(price, price)
+    low, high = column(max(1, price - width), price), column(price + width, price)
+    required, best = np.zeros(book.accounts, np.int64), np.zeros(book.accounts, np.int64)
+    groups.add_group_extra(book, facts, mark, low, high, required, best)
+    group = np.zeros(book.high, np.int64)
+    groups.group_lots(book, group)
+    here, there = np.zeros_like(required), np.zeros_like(best)
+    for row in range(book.high):
+        lots, i, a = (int(c[row]) for c in (book.lots, book.instrument, book.account))
+        if a >= FIRST_USER and lots:
+            end = int(high[i] if lots > 0 else low[i])
+            here[a] += groups.group_extra(facts, i, lots, int(group[row]), price)
+            there[a] -= groups.group_extra(facts, i, lots, int(group[row]), end)
+    assert required.tolist() == here.tolist()
+    assert best.tolist() == there.tolist()
+
+
+@given(st.integers(0, 2**61), st.integers(1, 2**61), st.integers(0, 2**61))
+def test_a_share_is_exact_where_the_product_is_not_in_range(due, lots, more):
+    group = min(lots + more, 2**61)
+    assert groups._share(due, lots, group) == -(-due * lots // group)
+    assert units.muldiv_up(due, lots, group) == -(-due * lots // group)
+
+
+def test_one_instruments_columns_are_enough():
+    facts = facts_of(MARKET, model(grouped=True))
+    tiers = facts.tier_floor, facts.tier_maintenance, facts.tier_maintenance_cum
+    shape = int(facts.kind[0]), TICK, 1, 0, 0, 3
+    assert groups.extra_due(*shape, *tiers, 0, 1_000, 2_000, 100) == 25 * USD
+    assert groups.extra_due(*shape, *tiers, 0, -1_000, 1_000, 100) == 0
 
 
 @settings(max_examples=80, deadline=None)

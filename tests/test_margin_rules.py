@@ -154,9 +154,9 @@ def test_a_bankruptcy_price_by_leverage_is_rounded_in_the_safe_direction(side, e
     ],
 )
 def test_on_a_line_is_above_it(equity, size, ratio, state):
-    for of, rule in ((condition.margin_ratio, condition.condition_of),):
-        assert of(equity, size, 10_000) == unbounded(of)(equity, size, 10_000) == ratio
-        assert rule(ratio, 1_000, 200) == state
+    assert condition.margin_ratio(equity, size, 10_000) == ratio
+    assert unbounded(condition.margin_ratio)(equity, size, 10_000) == ratio
+    assert condition.condition_of(ratio, 1_000, 200) == state
 
 
 @pytest.mark.parametrize(
