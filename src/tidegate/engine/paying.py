@@ -25,7 +25,7 @@ EARLY, OPEN, DEFICIT_AT, CAPACITY, CAPACITY_AT = range(5)  # cells of `Paying.mo
 NEVER = -1
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Paying:
     """Columns of accounts and of the venue. Each is part of the state once it is not neutral."""
 
@@ -46,6 +46,13 @@ class Paying:
             shares=np.zeros((accounts_max, TRANCHES_MAX), np.int64),
             asked=np.zeros((accounts_max, TRANCHES_MAX, 3), np.int64),
         )
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both remember the same."""
+        if not isinstance(other, Paying) or self.claims != other.claims:
+            return False
+        names = ("moment", "burden", "market", "shares", "asked")
+        return all(np.array_equal(getattr(self, n), getattr(other, n)) for n in names)
 
     def columns(self, accounts: int) -> Iterator[tuple[str, I64]]:
         """Yield by name what differs from `empty`, cut to the accounts in use."""
