@@ -1,7 +1,8 @@
 """What a liquidator gets beyond what it repays, and when that is too much.
 
 ``health`` is adjusted collateral over debt and ``ltv`` debt over collateral, both at ``scale``. A
-bonus is the part beyond the value repaid; a factor is one plus the bonus.
+bonus is the part beyond the value repaid; a factor is one plus the bonus. Compiled, a value times
+the scale must stay below 2**62 (`improves`); a peer's own scales run unbounded.
 """
 
 from tidegate.domain.units import kernel, muldiv, muldiv_up

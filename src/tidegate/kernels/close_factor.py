@@ -1,4 +1,7 @@
-"""How much of a debt one liquidation may take, and what it may leave behind."""
+"""How much of a debt one liquidation may take, and what it may leave behind.
+
+Compiled, a value times the scale must stay below 2**62; a peer's own scales run unbounded.
+"""
 
 from tidegate.domain.units import kernel
 

@@ -1,4 +1,7 @@
-"""One liquidation of a loan, from prices to amounts, in the ways that lending protocols do it."""
+"""One liquidation of a loan, from prices to amounts, in the ways that lending protocols do it.
+
+Compiled, a value times the scale must stay below 2**62; a peer's own scales run unbounded.
+"""
 
 from tidegate.domain.units import kernel, muldiv, muldiv_up
 from tidegate.kernels.bonus import discount_factor, seized

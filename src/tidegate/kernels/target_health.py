@@ -1,4 +1,7 @@
-"""How much to repay so that a loan ends exactly where it should: at a health, ratio or LTV."""
+"""How much to repay so that a loan ends exactly where it should: at a health, ratio or LTV.
+
+Compiled, a value times the scale must stay below 2**62; a peer's own scales run unbounded.
+"""
 
 from tidegate.domain.units import kernel, muldiv, muldiv_up
 
