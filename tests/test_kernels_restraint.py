@@ -368,11 +368,6 @@ def test_a_ceiling_above_the_debt(debt, due, line):
     assert aggregate.line_after(100, debt, 10, 150, due) == line
 
 
-@pytest.mark.parametrize(("up", "now", "allowed"), [(1, 111, 1), (1, 110, 0), (0, 999, 0)])
-def test_a_sequencer_that_is_back(up, now, allowed):
-    assert aggregate.sequencer_allows(up, 100, now, 10) == allowed
-
-
 @briefly
 @given(st.integers(-100, 1_000), st.integers(-50, 50), prices, prices, rates)
 def test_one_position_below_its_requirement(cash, lots, entry, price, rate):

@@ -6,6 +6,7 @@ from tidegate.conformance.adapter import RAY, WAD, Found, Inputs, Rule
 from tidegate.domain.units import muldiv, muldiv_up, unbounded
 from tidegate.kernels.bonus import kept_bonus, least_bonus, linear_bonus
 from tidegate.kernels.close_factor import close_cap, leaves_dust
+from tidegate.kernels.grace import admits_after
 from tidegate.kernels.lending import DUST, close_part, health_factor
 from tidegate.kernels.target_health import debt_to_target
 
@@ -92,6 +93,18 @@ def liquidation(inputs: Inputs) -> Found:
     }
 
 
+def sentinel(inputs: Inputs) -> Found:
+    """Answer `aave_v3.sentinel`."""
+    borrow, liquidate = unbounded(admits_after)(
+        bool(inputs["sequencer_up"]),
+        int(inputs["now"]) - int(inputs["last_change"]),
+        int(inputs["grace_period"]),
+        int(inputs["hf"]),
+        DEEP_LINE,
+    )
+    return {"borrow_allowed": borrow, "liquidation_allowed": liquidate}
+
+
 def bonus(inputs: Inputs) -> Found:
     """Answer `aave_v4.v4_bonus`; the peer's bonus is a factor in basis points."""
     most = int(inputs["max_bonus_bps"]) - BPS
@@ -125,6 +138,7 @@ RULES: Final[dict[str, Rule]] = {
     "aave_v3.aave_dust": dust,
     "aave_v3.aave_hf": health,
     "aave_v3.aave_liq": liquidation,
+    "aave_v3.sentinel": sentinel,
     "aave_v4.v4_bonus": bonus,
     "aave_v4.v4_target": target,
 }

@@ -1,8 +1,8 @@
-"""Aave's capped price ratio and its sequencer sentinel."""
+"""Aave's capped price ratio."""
 
 from typing import Final
 
-from tidegate.conformance.adapter import WAD, Found, Inputs, Rule
+from tidegate.conformance.adapter import Found, Inputs, Rule
 from tidegate.domain.units import unbounded
 from tidegate.kernels import aggregate
 
@@ -10,10 +10,8 @@ from tidegate.kernels import aggregate
 PEERS: Final = ("aave",)
 BPS: Final = 10_000
 YEAR_S: Final = 365 * 86_400
-HEALTH_MIN: Final = 95 * WAD // 100  # below it a liquidation never waits
 
 _capped_growth = unbounded(aggregate.capped_growth)
-_allows = unbounded(aggregate.sequencer_allows)
 
 
 def capo(of: Inputs) -> Found:
@@ -31,12 +29,4 @@ def capo(of: Inputs) -> Found:
     return found
 
 
-def sentinel(of: Inputs) -> Found:
-    """Return whether one may borrow and liquidate while a sequencer recovers."""
-    up, since, now = int(of["sequencer_up"]), int(of["last_change"]), int(of["now"])
-    allowed = bool(_allows(up, since, now, int(of["grace_period"])))
-    deep = int(of["hf"]) < HEALTH_MIN
-    return {"borrow_allowed": allowed, "liquidation_allowed": allowed or deep}
-
-
-RULES: Final[dict[str, Rule]] = {"oracles.capo": capo, "aave_v3.sentinel": sentinel}
+RULES: Final[dict[str, Rule]] = {"oracles.capo": capo}

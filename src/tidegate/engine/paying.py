@@ -26,7 +26,7 @@ NEVER = -1
 
 
 @dataclass(slots=True, eq=False)
-class Paying:
+class Paying:  # noqa: PLW1641 - columns that change are never keys
     """Columns of accounts and of the venue. Each is part of the state once it is not neutral."""
 
     moment: I64  # [5] early deleveraging on; a deficit open, last seen; capacity and its time

@@ -254,15 +254,6 @@ def line_after(line: int, debt: int, gap: int, ceiling: int, due: int) -> int:
 
 
 @kernel
-def sequencer_allows(up: int, since: int, now: int, grace: int) -> int:
-    """Return 1 where a sequencer is up and has been for longer than ``grace``.
-
-    Source: Aave v3 core, `PriceOracleSentinel.sol`.
-    """
-    return 1 if up and now - since > grace else 0
-
-
-@kernel
 def below_maintenance(
     cash: int, lots: int, entry: int, price: int, rate: int, unit: int, scale: int
 ) -> int:
