@@ -102,7 +102,7 @@ class Replay:
         venue = self.recording.venue
         self.state = State.genesis(self.stack)
         self._venue = SimVenue(venue, Streams(root=venue.seed, path=0), impact=self.impact)
-        self._pacer = Pacer(self.stack, Streams(root=venue.seed, path=0))
+        self._pacer = Pacer(self.stack, Streams(root=venue.seed, path=0)["slices"].bytes)
         self._last, self._shown = {}, {}
         self._impact = [0] * len(venue.instruments)
 
