@@ -68,11 +68,10 @@ def test_a_fund_fee_leaves_something(shortage, size, price, rate, fee):
 
 def test_a_staged_liquidation_ends():
     account = np.array([20 * LOT, -2_000 * UNIT, 0], object)
-    turn = unbounded(cover.staged_call)
     rates = (100 * UNIT, 50_000, 20_000, 10_000, 10_000)
     for elapsed in range(0, 301, 10):
         base = account[cover.BASE]
-        done = turn(
+        done = unbounded(cover.staged_call)(
             account, 50 * UNIT, 0, 0, 0, *rates, elapsed, 150, 1_000, 50 * UNIT, SHARE,
             100 * LOT, LOT // 100, LOT, UNIT,
         )  # fmt: skip

@@ -1,14 +1,11 @@
 """What a driver tells a stack about pace: seeds for its slices, and schedules when they are due."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-
-import numpy as np
 
 from tidegate.domain.events import Input, SeedDrawn
 from tidegate.domain.pace import SEED_BYTES
 from tidegate.domain.units import Nanos
-from tidegate.drivers.streams import Streams
 from tidegate.engine.state import State
 from tidegate.safeguards.stack import Stack
 from tidegate.signals.rate import schedules_now
@@ -16,17 +13,17 @@ from tidegate.signals.rate import schedules_now
 
 @dataclass(slots=True)
 class Pacer:
-    """Draws seeds from the stream "slices" and solves for schedules, as often as the stack asks."""
+    """Draws seeds and solves for schedules, as often as the stack asks.
+
+    ``draw`` returns that many random bytes: of a named stream in a replay, so that it repeats, and
+    of the operating system beside a venue, so that nobody foresees them. Whoever drives a live
+    crank feeds it what `events` returns.
+    """
 
     stack: Stack
-    streams: Streams
-    _seeds: np.random.Generator = field(init=False)
+    draw: Callable[[int], bytes]
     _seeded_at: int = field(init=False, default=-1)
     _solved_at: int = field(init=False, default=-1)
-
-    def __post_init__(self) -> None:
-        """Take the stream once: asked again, it would begin anew."""
-        self._seeds = self.streams["slices"]
 
     def events(self, state: State, now: Nanos) -> Sequence[Input]:
         """Return what is due at ``now``; nothing for a stack that asks for neither."""
@@ -34,7 +31,7 @@ class Pacer:
         slices, rate = self.stack.declaration.slices, self.stack.declaration.rate
         if slices.active and (self._seeded_at < 0 or now - self._seeded_at >= slices.reseed_ns):
             self._seeded_at = now
-            due.append(SeedDrawn(ts=now, seed=self._seeds.bytes(SEED_BYTES)))
+            due.append(SeedDrawn(ts=now, seed=self.draw(SEED_BYTES)))
         if rate.active and (self._solved_at < 0 or now - self._solved_at >= rate.interval_ns):
             self._solved_at = now
             due += schedules_now(state, self.stack, now)

@@ -110,7 +110,7 @@ class Replay:
         streams = Streams(root=venue.seed, path=0)
         self._venue = SimVenue(venue, streams, impact=self.impact)
         self._takers = Arbitrage(venue, self._venue, streams)
-        self._pacer = Pacer(self.stack, streams)
+        self._pacer = Pacer(self.stack, streams["slices"].bytes)
         self._keepers = Keepers.drawn(self.stack, venue, self._venue, streams)
         self._last, self._shown = {}, {}
         self._impact = [0] * len(venue.instruments)

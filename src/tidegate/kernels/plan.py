@@ -124,7 +124,7 @@ def urgency(
 
 
 @kernel
-def wanted(
+def wanted_in_levels(
     book: Book,
     facts: Facts,
     mark: I64,
@@ -184,6 +184,45 @@ def wanted(
             row_out[n], want_out[n], share_out[n] = here, (-close if lots > 0 else close), share
             n += 1
     return n
+
+
+@kernel
+def wanted(
+    book: Book,
+    facts: Facts,
+    mark: I64,
+    gate: I64,
+    accounts: I64,
+    equity: I64,
+    required: I64,
+    target: int,
+    fraction: int,
+    whole_below: int,
+    first_stage: int,
+    row_out: I64,
+    want_out: I64,
+    share_out: I64,
+) -> int:
+    """Write what `wanted_in_levels` wants where there are no levels; return how many rows."""
+    none = np.zeros(0, np.int64)
+    return wanted_in_levels(
+        book,
+        facts,
+        mark,
+        gate,
+        accounts,
+        equity,
+        required,
+        target,
+        fraction,
+        whole_below,
+        first_stage,
+        none,
+        none,
+        row_out,
+        want_out,
+        share_out,
+    )
 
 
 @kernel

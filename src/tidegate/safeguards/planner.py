@@ -12,7 +12,7 @@ from tidegate.domain.errors import ConfigInvalid, refuse_negative
 from tidegate.domain.facts import Facts
 from tidegate.domain.units import I64, PPM, Money, Nanos, Ppm
 from tidegate.domain.venue import Venue
-from tidegate.kernels.plan import net_and_cap, stage_candidates, urgency, wanted
+from tidegate.kernels.plan import net_and_cap, stage_candidates, urgency, wanted_in_levels
 from tidegate.kernels.priority import branching_line, deficit_line
 
 
@@ -162,7 +162,7 @@ class StagedPlanner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         """Return what a new stage of these accounts closes, in their order; None for nothing."""
         n_rows = min(int(book.counts[1]), accounts.size * mark.size)
         row, want, share = (np.zeros(n_rows, np.int64) for _ in range(3))
-        n = wanted(
+        n = wanted_in_levels(
             book,
             facts,
             mark,
