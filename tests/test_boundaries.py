@@ -1223,8 +1223,6 @@ def test_balances_are_sold_last_and_only_for_a_debt(cash, lots, want):
         PPM,
         0,
         PPM,
-        column(),
-        column(),
         row,
         wanted,
         share,
@@ -1248,8 +1246,6 @@ def test_what_has_no_good_price_is_not_sold(mark, gate, closed):
         PPM,
         0,
         PPM,
-        column(),
-        column(),
         *out,
     )
     assert n == closed

@@ -319,6 +319,26 @@ def test_splitting_in_two_does_not_pay(rows, lots, rule):
     assert twice[0] + twice[-1] >= once[0] - 2
 
 
+@pytest.mark.parametrize("score", sorted(set(SCORES) - {"profit", "size"}))
+@pytest.mark.parametrize("lots", [30, 60, 75, 110, 150])
+def test_splitting_does_not_pay_in_a_queue_by_ratios(score, lots):
+    """Both halves have the score of the whole; alike among themselves, they go one by one."""
+    whole = [(60, 11_000, 30 * USD), (50, 11_500, 90 * USD), (70, 10_600, 20 * USD)]
+    n, entry, cash = whole[0]
+    halves = [(n // 2, entry, cash // 2), *whole[1:], (n // 2, entry, cash // 2)]
+    found = []
+    for people in (whole, halves):
+        desk = deleveraging(rule="queue", score=score)
+        desk.users(
+            [USD, *(c for _, _, c in people)],
+            [(0, 0, lots, 10_100), *((k + 1, 0, -m, e) for k, (m, e, _) in enumerate(people))],
+        )
+        found.append(taken_by(desk, desk.price(10_000)))
+    once, twice = found
+    assert sum(once.values()) == lots
+    assert twice.get(1, 0) + twice.get(4, 0) == once.get(1, 0)
+
+
 @pytest.mark.parametrize("score", ["profit", "size"])
 def test_a_queue_by_amounts_pays_whoever_splits(score):
     """By construction: a smaller account stands further back. The page of the waterfall says so."""

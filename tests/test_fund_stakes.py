@@ -199,16 +199,15 @@ def test_the_fund_never_owes_and_shares_never_exceed_it(moves):
             case 0:
                 stakes(desk, user, n)
             case 1:
-                asks(desk, user, min(n * USD, int(desk.state.paying.shares[U + user, 0])))
+                asks(desk, user, min(n * USD, desk.state.paying.stake(U + user, 0).shares))
             case 2:
                 leaves(desk, user)
             case _:
                 if desk.state.book.accounts < 40:
                     desk.users([-n * USD])
                     desk.tick()
-        held = desk.state.paying.shares[:, 0]
-        assert (held >= 0).all()
-        assert (desk.state.paying.asked[:, 0, 0] <= held).all()
+        held = [desk.state.paying.stake(U + n, 0) for n in range(2)]
+        assert all(0 <= x.asked <= x.shares for x in held)
         assert desk.state.book.cash[FUND] >= 0
     audit(desk.state)
     copy = State.load(desk.state.dump(), desk.stack)

@@ -22,7 +22,7 @@ def _tranche_refusal(stack: Stack, tranche: int) -> list[Decision]:
 def total_shares(state: State, stack: Stack, tranche: int) -> int:
     """Return all shares of a tranche: those of accounts, and one for each unit the venue put in."""
     own = stack.declaration.waterfall.tranches[tranche].initial
-    return own + int(state.paying.shares[:, tranche].sum())
+    return own + state.paying.staked(tranche)
 
 
 def on_stake(state: State, event: FundStaked, stack: Stack) -> list[Decision]:
@@ -67,13 +67,14 @@ def on_unstake_request(state: State, event: UnstakeRequested, stack: Stack) -> l
     a, k = event.account, event.tranche
     if refusal := account_refusal(state, a) or _tranche_refusal(stack, k):
         return refusal
-    held, asked = int(state.paying.shares[a, k]), state.paying.asked[a, k].tolist()
+    mine = state.paying.stake(a, k)
+    held = mine.shares
     vault, total = int(state.book.cash[FUND + k]), total_shares(state, stack, k)
     if event.shares < 0 or event.shares > held:
         return rejected("shares_not_held", f"{event.shares} of {held} shares of account {a}")
     effects: list[Decision] = []
-    if asked[0]:
-        lost = int(shares_forfeited(asked[0], asked[1], total, vault))
+    if mine.asked:
+        lost = int(shares_forfeited(mine.asked, mine.value, total, vault))
         if lost:
             effects.append(StakeMoved(account=a, tranche=k, shares=-lost))
             held, total = held - lost, total - lost
@@ -88,7 +89,7 @@ def on_unstaked(state: State, event: Unstaked, stack: Stack) -> list[Decision]:
     a, k = event.account, event.tranche
     if refusal := account_refusal(state, a) or _tranche_refusal(stack, k):
         return refusal
-    shares, asked, at = state.paying.asked[a, k].tolist()
+    _, shares, asked, at = state.paying.stake(a, k)
     if not shares:
         return rejected("nothing_was_asked_back", f"account {a}, tranche {k}")
     delay = stack.declaration.waterfall.tranches[k].unstake_ns
