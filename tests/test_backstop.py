@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from desk import Desk, U, coin, flat, inverse, perp, rows_of, rules, stack_of, venue_of
+from desk import LIMITS, Desk, U, coin, flat, inverse, perp, rows_of, rules, stack_of, venue_of
 from tidegate.domain.book import EXTERNAL, FUND
 from tidegate.domain.effects import (
     CommitmentKept,
@@ -237,6 +237,19 @@ def test_guards_bound_what_is_taken(guard, lots):
     effects = d.later(1).price(9_700)
     assert sum(-f[2] for f in taken(effects)) == lots
     assert len(d.of(GuardMoved, effects)) == (lots > 0)
+
+
+@pytest.mark.parametrize(("rows", "fills"), [(3, 0), (4, 1)])
+def test_nothing_is_taken_where_a_provider_might_find_no_row(rows, fills):
+    """Two rows are in use; both providers could open one."""
+    limits = msgspec.structs.replace(LIMITS, positions_max=rows)
+    d = Desk(venue_of(perp(), limits=limits), margin=TEN, backstop=DEEP)
+    d.users([60_000_000, 200_000_000, 200_000_000], [(0, 0, 100, 10_000)])
+    d.price(10_000)
+    commit(d, 1, long_max=100)
+    commit(d, 2, long_max=100)
+    assert len(taken(d.later(1).price(9_700))) == fills
+    audit(d.state)
 
 
 def test_a_guard_drains_over_its_window():
@@ -508,6 +521,12 @@ def test_takeovers_cost_nobody_what_is_not_theirs(moves, sizes, fund_bears, slop
             equity = before[U + account]
             assert equity < 0 or given_up <= equity
             assert equity >= 0 or fund_bears
+            row = int(d.state.book.head[U + account])
+            if row >= 0 and equity >= 0:
+                # Never worse: what is left stands on no less equity for its size than before.
+                left = abs(int(d.state.book.lots[row]))
+                whole = left + sum(abs(f[2]) for f in fills if f[0] == account)
+                assert equity_at(d, U + account, price) * whole >= equity * left - whole
         if expires:
             for order in d.of(OrdersPlaced, effects):
                 ids = np.arange(order.first, order.first + len(order.lots) // 8)

@@ -66,11 +66,20 @@ def take_over(
             if health.best[account] < 0:
                 sharing.take(account)
     table = Table(state, view, health, stack, now, Purse.of(state, stack))
-    if policy.offers_max:
+    if _has_rows(state, loans):
         for account in accounts:
-            if health.best[account] < 0 and not table.full:
+            if health.best[account] < 0:
                 table.offer(account)
     return [*effects, *loans.effects, *sharing.effects, *table.effects()]
+
+
+def _has_rows(state: State, loans: LoanDesk) -> bool:
+    """Return whether every provider that commits could open its position, beside the pool."""
+    b = state.backing
+    pairs = zip(b.offer_account.tolist(), b.offer_instrument.tolist(), strict=True)
+    used = list(pairs)[: int(b.counts[OFFERS])]
+    fresh = sum(row_of(state.book, a, i) < 0 for a, i in used)
+    return fresh + loans.rows <= state.book.rows_left
 
 
 def _leave_alone(health: Health, accounts: list[int]) -> None:
@@ -143,12 +152,6 @@ class Table:
     cheapest: dict[int, int] = field(default_factory=dict[int, int])
     dry: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
     promised: int = 0  # Money of the fund that bankrupt accounts will need
-
-    @property
-    def full(self) -> bool:
-        """Whether so many rows would be opened that the book could not hold one more."""
-        opened = sum(row_of(self.state.book, a, i) < 0 for a, i in self.held)
-        return self.state.book.rows_left - opened <= int(self.state.backing.counts[OFFERS])
 
     def offer(self, account: int) -> None:
         """Offer the contracts of one account; take nothing that would cost others their money.

@@ -11,7 +11,7 @@ from tidegate.domain.backing import (
     SCALE,
     SCALES_MAX,
 )
-from tidegate.domain.book import POOL
+from tidegate.domain.book import POOL, row_of
 from tidegate.domain.effects import Decision, DepositMoved, PoolMoved, Posted
 from tidegate.domain.events import PoolJoined, PoolLeft
 from tidegate.domain.instrument import CASH, Kind
@@ -50,6 +50,7 @@ class LoanDesk:
     scale: int
     sums: I64
     kept: I64
+    rows: int  # that the pool has yet to open, one an asset
     effects: list[Decision] = field(default_factory=list[Decision])
 
     @classmethod
@@ -65,6 +66,7 @@ class LoanDesk:
             scale=scale,
             sums=state.backing.pool_sum.copy(),
             kept=state.backing.pool_kept.copy(),
+            rows=_unopened(state),
         )
 
     def take(self, account: int) -> bool:
@@ -79,7 +81,7 @@ class LoanDesk:
         paid = min(debt, self.deposits - policy.left_min)
         held = self._collateral(account)
         value = sum(size for _, _, size in held)
-        if paid <= 0 or value <= 0:
+        if paid <= 0 or value <= 0 or self.rows > self.state.book.rows_left:
             return False
         due = min(paid + paid * policy.penalty // PPM, value * paid // debt)
         lots = [int(muldiv_up(lots, due, value)) for _, lots, _ in held]
@@ -138,6 +140,13 @@ class LoanDesk:
         ]
         self.product, self.scale = int(loss[PRODUCT_CELL]), scale
         return True
+
+
+def _unopened(state: State) -> int:
+    if not state.backing.pool[DEPOSITS]:
+        return 0
+    assets = np.flatnonzero(state.facts.kind == Kind.SPOT).tolist()
+    return sum(row_of(state.book, POOL, i) < 0 for i in assets)
 
 
 def _posted(debit: int, credit: int, asset: int, amount: int) -> Posted:
