@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from hypothesis import strategies as st
 
@@ -28,6 +29,7 @@ from tidegate.domain.events import (
     OrdersExpired,
     OrdersFilled,
     ParameterChanged,
+    ParameterProposed,
     PriceObserved,
     SignalObserved,
     Traded,
@@ -40,7 +42,8 @@ from tidegate.domain.venue import Limits, Venue
 from tidegate.engine.state import State
 from tidegate.engine.step import step
 from tidegate.safeguards.breaker import LadderBreaker, Step
-from tidegate.safeguards.margin import MarginModel, Requirement, Tier
+from tidegate.safeguards.governance import Governance
+from tidegate.safeguards.margin import MarginModel, Requirement, Tier, VolatilityMargin
 from tidegate.safeguards.oracle import OracleGuard, Source
 from tidegate.safeguards.planner import StagedPlanner
 from tidegate.safeguards.routes import BookRoute
@@ -255,9 +258,34 @@ DECLARATIONS = (
             tranches=(Tranche(name="reserve", initial=3_000 * USD),), deleverage="none"
         ),
     ),
+    SafeguardStack(
+        name="governed",
+        margin=msgspec.structs.replace(
+            MARGIN,
+            group_tiers=True,
+            volatility=VolatilityMargin(
+                cover=2_000_000,
+                horizon_ns=60 * SECOND,
+                rate_max=400_000,
+                buffer=250_000,
+                maintenance_share=500_000,
+            ),
+        ),
+        oracle=OracleGuard(stale_band=20_000, age_max_ns=30 * SECOND),
+        planner=StagedPlanner(close_fraction=500_000, interval_ns=2 * SECOND),
+        waterfall=Waterfall(
+            tranches=(Tranche(name="fund", initial=1_000 * USD),), deleverage="queue"
+        ),
+        governance=Governance(
+            notice_ns=4 * SECOND,
+            ramp_ns=10 * SECOND,
+            grace_ns=11 * SECOND,
+            step_max={"penalty": 60_000},
+        ),
+    ),
 )
 STACKS = tuple(Stack.bind(declaration, VENUE) for declaration in DECLARATIONS)
-NEUTRAL, BARE, GUARDED, SHARED, DELAYED, LENDER = ALL = range(len(STACKS))
+NEUTRAL, BARE, GUARDED, SHARED, DELAYED, LENDER, GOVERNED = ALL = range(len(STACKS))
 
 WILD = (0, -1, 1, -(2**63), 2**63 - 1, 2**62, -(2**62), 10**12, -(10**12), 2**32, 2**64 - 1)
 ROWS = (-1, 0, 1, 4, FIRST_USER - 1, 2**31, 2**40, -(2**63), 2**63 - 1)
@@ -534,13 +562,19 @@ def _parameter(w: World, a: int, b: int, c: int) -> Input:
             "debt_maintenance",
             "debt_initial",
             "cash_debt",
+            "maintenance",
+            "initial",
             "kind",
             "",
         ),
         a,
     )
-    symbol = pick(("BTC-PERP", "ETH", "ETH-INV", "maintenance", "initial", "?"), b)
+    symbol = pick(("BTC-PERP", "ETH", "ETH-INV", "maintenance", "initial", "BTC-PERP.1", "?"), b)
     value = pick((0, 1_000, 50_000, 300_000, 1_000_000, 2 * 10**12, *WILD), c)
+    if (a + b) % 3 == 0:
+        at = w.now + pick((0, 4 * SECOND, 30 * SECOND, 4 * SECOND - 1, *WILD), b + c)
+        at = max(-(2**62), min(at, 2**63 - 1))
+        return ParameterProposed(ts=w.now, name=f"{column}.{symbol}", value=value, effective_at=at)
     return ParameterChanged(ts=w.now, name=f"{column}.{symbol}", value=value)
 
 
@@ -569,9 +603,12 @@ def _fill(w: World, a: int, b: int, c: int) -> Input:
         price = moved(fair, pick((0, 1_000, 20_000), c) * (1 if left > 0 else -1), 40_000)
         price = min(price, limit) if left > 0 else max(price, limit)
         price = min(max(price, 1), VENUE.instruments[i].price_max)
-        rows.append((int(orders.key[slot]), size if left > 0 else -size, price))
-    order, lots, price = np.array(rows, np.int64).T
-    event = OrdersFilled(ts=w.now, order=pack(order), lots=pack(lots), price=pack(price))
+        lots = size if left > 0 else -size
+        rest = left - lots + pick((0, 0, 0, 0, -1, 1), a + c)  # seldom a report too many or too few
+        rows.append((int(orders.key[slot]), lots, price, rest))
+    order, lots, price, rest = np.array(rows, np.int64).T
+    said = pack(rest) if (a + b) % 2 else b""
+    event = OrdersFilled(ts=w.now, order=pack(order), lots=pack(lots), price=pack(price), left=said)
     w.answered.append(event)
     return event
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from desk import Desk, U, facts_of, flat, marks_of, perp, rules, venue_of
+from tidegate.cli.journals import new_journal
 from tidegate.cli.shadow import shadow_command
 from tidegate.cli.stacks import load_stack
 from tidegate.domain.effects import (
@@ -22,6 +23,8 @@ from tidegate.domain.errors import ConfigInvalid
 from tidegate.domain.events import ParameterChanged, ParameterProposed
 from tidegate.domain.pending import SLOTS
 from tidegate.domain.units import SECOND, unbounded
+from tidegate.drivers.recording import load
+from tidegate.drivers.replay import Replay
 from tidegate.drivers.shadow import changed_facts, parameter_names, shadow
 from tidegate.engine.governance import moves_of, with_values
 from tidegate.engine.invariants import audit
@@ -29,6 +32,7 @@ from tidegate.engine.state import State
 from tidegate.kernels.ramp import ramped
 from tidegate.safeguards.governance import LONGEST, Governance
 from tidegate.safeguards.margin import MarginModel, Requirement, Tier
+from tidegate.safeguards.stack import Stack
 
 
 MM = "maintenance.PERP"
@@ -352,6 +356,10 @@ def test_an_impossible_change_is_refused_with_a_hint(name, value, text):
     assert health.required[U] == 15 * 10**6
 
 
+def bound_to(folder) -> Stack:
+    return Stack.bind(load_stack("bare"), load(folder).venue)
+
+
 def test_the_command_says_who(tmp_path):
     from tidegate.drivers.synthetic import make  # noqa: PLC0415 - where it is used
 
@@ -375,6 +383,15 @@ def test_the_command_says_who(tmp_path):
     assert said[0]["required"][0] == said[0]["required"][1] == said[1]["required"][0] > 0
     assert said[1]["liquidated"]
     assert all(a["before"] <= a["equity"] < a["after"] for a in said[1]["liquidated"])
+    journal = tmp_path / "run.db"
+    with new_journal(journal, load_stack("bare"), load(tmp_path)) as book:
+        Replay(recording=load(tmp_path), stack=bound_to(tmp_path), journal=book).run()
+    for history, option in ((journal, []), (tmp_path, ["--stack", "bare"])):
+        words = [str(history), *option, *strict, "--json"]
+        said.append(json.loads(CliRunner().invoke(shadow_command, words).stdout))
+    assert said[2] == said[3], "a journal's last state is the replay's"
+    early = CliRunner().invoke(shadow_command, [str(journal), "--after", "2", *strict, "--json"])
+    assert json.loads(early.stdout)["required"] == said[1]["required"]
     table = CliRunner().invoke(shadow_command, [*asked, *strict]).stdout
     assert f"{len(said[1]['liquidated'])} accounts would be liquidated" in table
     assert said[1]["liquidated"][0]["name"] in table

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tidegate.domain.units import PPM
 from tidegate.drivers.streams import Streams
 from tidegate.kernels.procyclical import buffered
-from tidegate.lab import backtests, cascades, options, tails
+from tidegate.lab import backtests, cascades, estimators, networks, options, tails
 
 
 # ------------------------------------------------------------------------------- cascades
@@ -193,3 +193,99 @@ def test_a_shock_of_volatility_shrinks_with_the_tenor():
     assert options.tenor_multiplier(30, 0.3) == 1
     assert options.tenor_multiplier(0, 0.5) == sqrt(30)
     assert log(options.tenor_multiplier(60, 0.5)) == pytest.approx(-0.5 * log(2))
+
+
+# ------------------------------------------------------------------------------- estimators
+
+
+def test_a_fitted_model_is_where_its_likelihood_is_flat():
+    r = Streams(3, 0)["returns"].standard_normal(600) * 0.01 + 0.001
+    found = estimators.garch_fit(r)
+    assert found.estimate[0] == pytest.approx(r.mean(), abs=3 * found.error[0])
+    assert (found.error > 0).all()
+    level = estimators.garch_variance(found.estimate, r).mean()
+    assert level == pytest.approx(r.var(), rel=0.1)
+    flat = estimators.egarch_variance([0.0, 0.0, 0.0, 1.0, 0.0], r)
+    assert flat == pytest.approx((r**2).mean()), "nothing moves it"
+
+
+def test_forecasts_decay_to_the_long_run():
+    found = estimators.garch_forecast(0.1, 0.1, 0.8, 3.0, 200)
+    assert found.path[0] == 3.0
+    assert found.path[-1] == pytest.approx(found.long_run)
+    assert (np.diff(found.path) <= 0).all()
+    assert estimators.garch_forecast(0.1, 0.2, 0.8, 3.0, 3).path.tolist() == [3.0, 3.1, 3.2]
+    assert estimators.half_life(0.5) == 1
+    assert estimators.ewma([2.0, 0.0], 0.5, 1.0).tolist() == [2.5, 1.25]
+
+
+def test_a_conformal_band_covers():
+    draw = Streams(1, 0)["scores"].random(2_000)
+    k, score = estimators.conformal(draw[:999], 0.1)
+    assert k == 900
+    assert (draw[1_000:] <= score).mean() == pytest.approx(0.9, abs=0.03)
+    assert estimators.conformal([0.1], 0.1)[1] == inf
+    path = estimators.adaptive(0.1, 0.05, [0, 1])
+    assert path.tolist() == pytest.approx([0.1, 0.105, 0.06])
+
+
+def test_impact_is_the_slope_it_was_made_with():
+    flow = np.array([1.0, -2.0, 3.0, 0.5])
+    assert estimators.least_squares(0.2 + 0.03 * flow, flow) == pytest.approx([0.2, 0.03])
+    found = estimators.kyle_single(4.0, 10.0)
+    assert found.beta * found.impact == pytest.approx(0.5), "half of what is known is revealed"
+    days = Streams(2, 0)["variance"].random(200)
+    assert estimators.heterogeneous(np.full(60, 2.0)).sum() > 0
+    assert estimators.heterogeneous(days).size == 4
+    assert estimators.amihud([0.01, -0.01], [1e6, 2e6]) == pytest.approx(7.5e-9)
+
+
+# ------------------------------------------------------------------------------- networks
+
+
+def claims(n: int):
+    cell = st.floats(0, 10)
+    return st.lists(st.lists(cell, min_size=n, max_size=n), min_size=n, max_size=n)
+
+
+@settings(max_examples=60, deadline=None)
+@given(claims(4), st.lists(st.floats(0, 20), min_size=4, max_size=4), st.floats(0, 20))
+def test_a_clearing_vector_clears_and_more_assets_never_pay_less(owed, outside, more):
+    owed = np.array(owed) * (1 - np.eye(4))
+    found = networks.clearing(owed, outside)
+    total = owed.sum(axis=1)
+    share = np.divide(owed, total[:, None], out=np.zeros_like(owed), where=total[:, None] > 0)
+    have = np.array(outside) + share.T @ found.payments
+    assert found.payments == pytest.approx(np.minimum(total, have), abs=1e-6)
+    richer = networks.clearing(owed, np.add(outside, [more, 0, 0, 0]))
+    assert (richer.payments >= found.payments - 1e-6).all()
+    costly = networks.clearing(owed, outside, alpha=0.5, beta=0.5)
+    assert (costly.payments <= found.payments + 1e-6).all()
+    assert set(found.defaults) <= set(costly.defaults)
+    assert ((found.recovery >= 0) & (found.recovery <= 1 + 1e-9)).all()
+
+
+def test_nobody_sells_who_can_pay_and_everything_goes_where_nothing_is_enough():
+    owed = [[0, 5], [0, 0]]
+    rich = networks.clearing_with_sales(owed, [5, 0], [3, 3], 0.1)
+    assert (rich.price, rich.sold.tolist()) == (1.0, [0.0, 0.0])
+    poor = networks.clearing_with_sales(owed, [0, 0], [3, 3], 0.1)
+    assert poor.sold.tolist() == [3.0, 0.0]
+    assert poor.price == pytest.approx(exp(-0.3))
+    assert poor.cleared.defaults == [0]
+
+
+def test_distress_is_passed_on_once_and_never_exceeds_failure():
+    ring = [[0, 1.0], [1.0, 0]]
+    distress, rank = networks.debt_rank(ring, [0.5, 0.5], [0.4, 0])
+    assert distress.tolist() == [0.8, 0.4]
+    assert rank == pytest.approx(0.4)
+    assert networks.debt_rank(ring, [0.5, 0.5], [0, 0])[1] == 0
+
+
+def test_the_most_even_matrix_has_its_sums_and_an_empty_diagonal():
+    rows, columns = [7.0, 5, 3], [4.0, 5, 6]
+    m = networks.maximum_entropy(rows, columns)
+    assert m.sum(axis=1) == pytest.approx(rows)
+    assert m.sum(axis=0) == pytest.approx(columns)
+    assert np.diag(m).tolist() == [0, 0, 0]
