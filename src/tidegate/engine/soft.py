@@ -20,7 +20,7 @@ from tidegate.engine.booking import Trades, book_trades
 from tidegate.engine.market import View
 from tidegate.engine.state import State
 from tidegate.kernels.allocate import largest_remainder
-from tidegate.kernels.bands_book import CELL, LOTS, PAID, convert, offered, worths
+from tidegate.kernels.bands_book import ABOVE, CELL, LOTS, PAID, convert, offered, worths
 from tidegate.kernels.depth import executable
 from tidegate.safeguards.breaker import Rung
 from tidegate.safeguards.soft import SoftBands
@@ -120,7 +120,7 @@ def safe(health: Health, a: int, got: int, price: int, top: int, soft: SoftBands
     """
     required = int(health.required[a])
     ample = (int(health.equity[a]) - required) * PPM > 2 * soft.near * required
-    return price > 4 * top or (got <= soft.bands and ample)
+    return price > ABOVE * top or (got <= soft.bands and ample)
 
 
 def lay(state: State, view: View, health: Health, price: I64, stack: Stack) -> list[Decision]:

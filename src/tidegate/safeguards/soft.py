@@ -22,7 +22,7 @@ BANDS: Final = (4, 50)
 WIDTHS: Final = (2_000, 100_000)
 WINDOW_MAX: Final = 1_000_000_000_000  # 1,000 s: a fee times it cannot wrap
 PART_MIN: Final = 10_000  # smallest units in a band: with fewer its price has too few digits
-HEADROOM: Final = 64  # how much a band's value may grow before its arithmetic could wrap
+HEADROOM: Final = 256  # how much a band's value may grow before its arithmetic could wrap
 
 
 class SoftBands(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
