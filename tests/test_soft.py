@@ -121,6 +121,8 @@ FALLING = range(2_940, 2_440, -10)
         ("soft.liquidation_discount", {"liquidation_discount": 90_000}),
         ("soft.liquidation_discount", {"liquidation_discount": 0}),
         ("soft.liquidation_discount", {"loan_discount": PPM}),
+        ("soft.equity_min", {"equity_min": PPM}),
+        ("soft.equity_min", {"equity_min": -1}),
         ("soft.fee", {"fee": 0}),
         ("soft.fee", {"fee": 100_001}),
         ("soft.give", {"give": 5_999}),
@@ -148,6 +150,7 @@ def test_impossible_bands_are_refused_by_name(where, wrong):
         {"width": 100_000},
         {"liquidation_discount": 89_999},
         {"give": 6_000},
+        {"equity_min": PPM - 1},
         {"window_ns": 10**12},
     ],
 )
@@ -309,6 +312,15 @@ def test_the_planner_takes_over_where_bands_no_longer_carry_and_not_before():
     debt = 24_300 * USD
     value = 10 * slack_above * 10_000
     assert value * 85 // 100 < debt, "its margin was gone long before"
+
+
+@pytest.mark.parametrize(("price", "spared"), [(276_137, True), (276_136, False)])
+def test_nobody_is_spared_with_less_than_the_least_equity(price, spared):
+    """Equity of 10 p - 24,300 against four fifths of maintenance, 1.5 p: the line is 2,761.364."""
+    desk = loan(soft=replaced(BANDS, equity_min=800_000))
+    said(desk, 2_940)
+    left = desk.of(BandsLeft, desk.later(5).price(price))
+    assert not left if spared else [e.reason for e in left] == ["short"]
 
 
 def largest(soft: SoftBands) -> int:

@@ -92,6 +92,8 @@ def spare(state: State, health: Health, price: I64, stack: Stack) -> tuple[I64, 
     if not accounts.size:
         return accounts, []
     slack, own = slacks(state, accounts, price, stack), in_step(state, accounts)
+    required = health.required[accounts]
+    least = required // PPM * soft.equity_min + required % PPM * soft.equity_min // PPM
     sound = np.zeros(accounts.size, np.bool_)
     effects: list[Decision] = []
     for n, a in enumerate(accounts.tolist()):
@@ -100,7 +102,7 @@ def spare(state: State, health: Health, price: I64, stack: Stack) -> tuple[I64, 
             reason = "changed"
         elif state.book.cash[a] <= 0 and not b.y[a].any():
             reason = "spent"
-        elif health.best[a] < 0 and (slack[n] < 0 or health.equity[a] < 0):
+        elif health.best[a] < 0 and (slack[n] < 0 or health.equity[a] < least[n]):
             reason = "short"
         elif safe(health, a, got, int(price[b.asset[a]]), int(b.top[a]), soft):
             reason = "recovered"
