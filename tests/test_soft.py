@@ -15,8 +15,10 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from desk import Desk, U, coin, column, flat, perp, replaced, rows_of, rules, venue_of
+from desk import Desk, U, coin, column, facts_of, flat, perp, replaced, rows_of, rules, venue_of
 from tidegate.cli.data import data
+from tidegate.conformance.adapter import column as unbounded_column
+from tidegate.domain.banded import Banded
 from tidegate.domain.book import FIRST_USER
 from tidegate.domain.effects import (
     BandsBelieved,
@@ -32,7 +34,7 @@ from tidegate.domain.effects import (
 )
 from tidegate.domain.errors import ConfigInvalid
 from tidegate.domain.events import BandsTaken, Deposited, Withdrawn
-from tidegate.domain.units import PPM, SECOND, pack, unpack
+from tidegate.domain.units import PPM, SECOND, pack, unbounded, unpack
 from tidegate.domain.venue import Market, Takers
 from tidegate.drivers.arbitrage import Arbitrage
 from tidegate.drivers.recording import load
@@ -44,6 +46,7 @@ from tidegate.engine.invariants import audit
 from tidegate.engine.state import State
 from tidegate.engine.telling import Teller
 from tidegate.engine.trail import Trail
+from tidegate.kernels import bands_book
 from tidegate.ports import Record
 from tidegate.safeguards.breaker import LadderBreaker, Step
 from tidegate.safeguards.oracle import OracleGuard
@@ -118,6 +121,8 @@ FALLING = range(2_940, 2_440, -10)
         ("soft.liquidation_discount", {"liquidation_discount": 90_000}),
         ("soft.liquidation_discount", {"liquidation_discount": 0}),
         ("soft.liquidation_discount", {"loan_discount": PPM}),
+        ("soft.equity_min", {"equity_min": PPM}),
+        ("soft.equity_min", {"equity_min": -1}),
         ("soft.fee", {"fee": 0}),
         ("soft.fee", {"fee": 100_001}),
         ("soft.give", {"give": 5_999}),
@@ -145,6 +150,7 @@ def test_impossible_bands_are_refused_by_name(where, wrong):
         {"width": 100_000},
         {"liquidation_discount": 89_999},
         {"give": 6_000},
+        {"equity_min": PPM - 1},
         {"window_ns": 10**12},
     ],
 )
@@ -306,6 +312,66 @@ def test_the_planner_takes_over_where_bands_no_longer_carry_and_not_before():
     debt = 24_300 * USD
     value = 10 * slack_above * 10_000
     assert value * 85 // 100 < debt, "its margin was gone long before"
+
+
+@pytest.mark.parametrize(("price", "spared"), [(276_137, True), (276_136, False)])
+def test_nobody_is_spared_with_less_than_the_least_equity(price, spared):
+    """Equity of 10 p - 24,300 against four fifths of maintenance, 1.5 p: the line is 2,761.364."""
+    desk = loan(soft=replaced(BANDS, equity_min=800_000))
+    said(desk, 2_940)
+    left = desk.of(BandsLeft, desk.later(5).price(price))
+    assert not left if spared else [e.reason for e in left] == ["short"]
+
+
+def largest(soft: SoftBands) -> int:
+    """Return the largest collateral, in smallest units, that is laid at 3,000 USD."""
+    low, high = 1, 10**12
+    while low < high:
+        middle = (low + high + 1) // 2
+        top = soft.place(collateral=middle, debt=10**6, oracle=3_000 * USD, unit=ETH)
+        low, high = (middle, high) if top else (low, middle - 1)
+    return low
+
+
+@settings(max_examples=12)
+@given(st.floats(0.05, 5.0), st.floats(0.0, 1.0), st.floats(0.5, 1.5))
+def test_the_largest_position_is_traded_as_over_unbounded_integers(away, share, again):
+    """Wherever the oracle goes, no product wraps unseen in what bands are worth and trade."""
+    soft = replaced(BANDS, give=PPM)
+    facts = facts_of(venue_of(ETHER))
+    banded, wide = Banded.empty(U + 1, 1, 10), Banded.empty(U + 1, 1, 10)
+    y = largest(soft) // 10
+    for columns in (banded, wide):
+        columns.asset[U], columns.top[U], columns.y[U] = 0, 3_000 * USD, y
+    wide = wide._replace(**{n: c.astype(object) for n, c in wide._asdict().items() if n != "asset"})
+    large_facts = facts._replace(units=facts.units.astype(object))
+    who, price = column(U), column(2_800 * USD)
+    new = [np.zeros(10, np.int64) for _ in range(2)]
+    out, big = np.zeros(3, np.int64), unbounded_column(0, 0, 0)
+    sold = -int(10 * y * share)
+    args = (U, sold, 2_800 * USD, 3_000, 2_800 * USD, PPM, soft.amp, soft.far)
+    bands_book.convert(banded, facts, *args, *new, out)
+    large = [unbounded_column(*(0,) * 10) for _ in range(2)]
+    unbounded(bands_book.convert)(wide, large_facts, *args, *large, big)
+    assert out.tolist() == big.tolist()
+    assert [n.tolist() for n in new] == [n.tolist() for n in large]
+    banded.x[U], banded.y[U], banded.active[U] = *new, out[2]
+    wide.x[U], wide.y[U], wide.active[U] = *large, big[2]
+    for oracle in (int(3_000 * USD * away), int(3_000 * USD * away * again)):
+        price[0] = oracle
+        found, plain = np.zeros(1, np.int64), unbounded_column(0)
+        bands_book.worths(banded, facts, who, price, soft.amp, soft.root, found)
+        at = unbounded_column(oracle)
+        unbounded(bands_book.worths)(wide, large_facts, who, at, soft.amp, soft.root, plain)
+        assert found.tolist() == plain.tolist()
+        fee, lots, paid = column(3_000), np.zeros(1, np.int64), np.zeros(1, np.int64)
+        rest = (PPM, soft.amp, soft.far)
+        bands_book.offered(banded, facts, who, price, fee, price, *rest, lots, paid)
+        lots_too, paid_too = unbounded_column(0), unbounded_column(0)
+        unbounded(bands_book.offered)(
+            wide, large_facts, who, at, unbounded_column(3_000), at, *rest, lots_too, paid_too
+        )
+        assert (lots.tolist(), paid.tolist()) == (lots_too.tolist(), paid_too.tolist())
 
 
 # --- an upward jump -------------------------------------------------------------------------------

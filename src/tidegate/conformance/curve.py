@@ -57,7 +57,8 @@ class Pool:
         deposits: Sequence[Inputs] = inputs.get("deposits", (inputs,))
         ends = [int(d[n]) for d in deposits for n in ("n1", "n2")]
         active = int(inputs.get("active_band", 0))
-        self.first, last = min(active, *ends, *shown), max(active, *ends, *shown)
+        # A deposit at or above the active band moves that to the empty one before it.
+        self.first, last = min(active, *ends, *shown) - 1, max(active, *ends, *shown)
         self.size = last - self.first + 1
         self.x, self.y, self.total = self.zeros(), self.zeros(), self.zeros()
         self.active = active - self.first
@@ -77,7 +78,7 @@ class Pool:
             )
             self.shares.append((share, low, high))
             self.active = min(self.active, low - 1) if low <= self.active else self.active
-            self.lowest, self.highest = min(self.lowest, low), max(self.highest, high)
+            self.lowest, self.highest = min(self.lowest, self.active), max(self.highest, high)
 
     def zeros(self) -> NDArray[Any]:
         """Return an empty column."""

@@ -20,7 +20,7 @@ from tidegate.engine.booking import Trades, book_trades
 from tidegate.engine.market import View
 from tidegate.engine.state import State
 from tidegate.kernels.allocate import largest_remainder
-from tidegate.kernels.bands_book import CELL, LOTS, PAID, convert, offered, worths
+from tidegate.kernels.bands_book import ABOVE, CELL, LOTS, PAID, convert, offered, worths
 from tidegate.kernels.depth import executable
 from tidegate.safeguards.breaker import Rung
 from tidegate.safeguards.soft import SoftBands
@@ -92,6 +92,8 @@ def spare(state: State, health: Health, price: I64, stack: Stack) -> tuple[I64, 
     if not accounts.size:
         return accounts, []
     slack, own = slacks(state, accounts, price, stack), in_step(state, accounts)
+    required = health.required[accounts]
+    least = required // PPM * soft.equity_min + required % PPM * soft.equity_min // PPM
     sound = np.zeros(accounts.size, np.bool_)
     effects: list[Decision] = []
     for n, a in enumerate(accounts.tolist()):
@@ -100,7 +102,7 @@ def spare(state: State, health: Health, price: I64, stack: Stack) -> tuple[I64, 
             reason = "changed"
         elif state.book.cash[a] <= 0 and not b.y[a].any():
             reason = "spent"
-        elif health.best[a] < 0 and (slack[n] < 0 or health.equity[a] < 0):
+        elif health.best[a] < 0 and (slack[n] < 0 or health.equity[a] < least[n]):
             reason = "short"
         elif safe(health, a, got, int(price[b.asset[a]]), int(b.top[a]), soft):
             reason = "recovered"
@@ -120,7 +122,7 @@ def safe(health: Health, a: int, got: int, price: int, top: int, soft: SoftBands
     """
     required = int(health.required[a])
     ample = (int(health.equity[a]) - required) * PPM > 2 * soft.near * required
-    return price > 4 * top or (got <= soft.bands and ample)
+    return price > ABOVE * top or (got <= soft.bands and ample)
 
 
 def lay(state: State, view: View, health: Health, price: I64, stack: Stack) -> list[Decision]:

@@ -15,6 +15,8 @@ from tidegate.kernels.bands import ACTIVE, IN, OUT, amount_to, band_price, trade
 
 
 LOTS, PAID, CELL = 0, 1, 2  # cells of one account's trade
+SCRATCH = 5  # cells that `trade` writes
+ABOVE, BELOW = 4, 16  # times the first edge: beyond, bands neither trade nor fit into the range
 
 
 @kernel
@@ -39,16 +41,20 @@ def worth_in_bands(
 def worths(
     banded: Banded, facts: Facts, accounts: I64, price: I64, amp: int, root: int, out: I64
 ) -> None:
-    """Write `worth_in_bands` of each account; ``price`` is that of each instrument."""
+    """Write `worth_in_bands` of each account; ``price`` is that of each instrument.
+
+    A price `ABOVE` or `BELOW` reach counts as the end of it: there bands are worth little or are
+    not needed, and their arithmetic keeps within its range.
+    """
     for n in range(accounts.size):
         a = accounts[n]
-        i = banded.asset[a]
+        i, top = banded.asset[a], banded.top[a]
         out[n] = worth_in_bands(
             banded.x[a],
             banded.y[a],
             banded.active[a],
-            banded.top[a],
-            price[i],
+            top,
+            max(top // BELOW + 1, min(top * ABOVE, price[i])),
             amp,
             root,
             facts.units[i],
@@ -98,12 +104,15 @@ def offered(
     """
     last = banded.x.shape[1] - 1
     new_x, new_y = np.zeros_like(banded.x[0]), np.zeros_like(banded.y[0])
-    want, out = np.zeros(2, np.int64), np.zeros(5, np.int64)
+    out = np.zeros_like(np.repeat(banded.x[0, :1], SCRATCH))
+    want = np.zeros_like(out)
     for n in range(accounts.size):
         a = accounts[n]
         i, active = banded.asset[a], banded.active[a]
         lots[n], paid[n] = 0, 0
         x, y, unit = banded.x[a], banded.y[a], facts.units[i]
+        if not banded.top[a] // BELOW < price[i] <= banded.top[a] * ABOVE:
+            continue
         up, oracle, f = edge_of(banded, a, amp), price[i], fee[i]
         here = band_price(x[active], y[active], oracle, up, amp, unit)
         low, high = muldiv(oracle, PPM - f, PPM), muldiv_up(oracle, PPM + f, PPM)
@@ -152,7 +161,8 @@ def convert(
     """
     i, active = banded.asset[a], banded.active[a]
     last, unit = banded.x.shape[1] - 1, facts.units[i]
-    up, done = edge_of(banded, a, amp), np.zeros(5, np.int64)
+    up = edge_of(banded, a, amp)
+    done = np.zeros_like(np.repeat(banded.x[0, :1], SCRATCH))
     rising, exact_in = (1, 0) if lots < 0 else (0, 1)
     trade(
         rising, exact_in, abs(lots), banded.x[a], banded.y[a], active, 0, last, up, oracle, fee,

@@ -22,7 +22,7 @@ BANDS: Final = (4, 50)
 WIDTHS: Final = (2_000, 100_000)
 WINDOW_MAX: Final = 1_000_000_000_000  # 1,000 s: a fee times it cannot wrap
 PART_MIN: Final = 10_000  # smallest units in a band: with fewer its price has too few digits
-HEADROOM: Final = 64  # how much a band's value may grow before its arithmetic could wrap
+HEADROOM: Final = 256  # how much a band's value may grow before its arithmetic could wrap
 
 
 class SoftBands(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,6 +44,7 @@ class SoftBands(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     near: Ppm = Ppm(200_000)  # laid when equity is within this share of maintenance above it
     loan_discount: Ppm = Ppm(90_000)  # what the bands come to exceeds the debt by this
     liquidation_discount: Ppm = Ppm(60_000)  # below this excess the planner takes over
+    equity_min: Ppm = Ppm(0)  # of maintenance, left of an account for it to be spared
     give: Ppm = Ppm(PPM)  # most that a conversion gives up against the mark
     move_max: Ppm = Ppm(250_000)  # most that the bands' oracle moves at once within the window
     window_ns: Nanos = Nanos(120_000_000_000)  # in which the fee for a move fades
@@ -70,6 +71,12 @@ class SoftBands(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 what="must be > 0 and below loan_discount, which must be below 1_000_000",
                 found=f"{self.liquidation_discount:_} and {self.loan_discount:_}",
                 hint="bands that are laid at the limit of liquidation would be left at once",
+            )
+        if not 0 <= self.equity_min < PPM:
+            raise ConfigInvalid(
+                where="soft.equity_min",
+                what="must lie within 0..999_999: nobody above maintenance needs to be spared",
+                found=f"{self.equity_min:_}",
             )
         for name, most in (("fee", 100_000), ("give", PPM), ("move_max", 10 * PPM)):
             value = getattr(self, name)
@@ -182,6 +189,8 @@ class SoftBands(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             f"soft: their oracle moves at most {self.move_max / 1e4:g} % at once",
             f"soft: the fee for such a move fades within {fades:g} s",
         ]
+        if self.equity_min:
+            said.append(f"soft: nobody is spared below {self.equity_min / 1e4:g} % of maintenance")
         if self.give < PPM:
             said.append(f"soft: a conversion gives up at most {self.give / 1e4:g} % of the mark")
         if self.depth_share:
