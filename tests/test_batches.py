@@ -328,6 +328,33 @@ def test_a_snapshot_keeps_bids_and_seals():
     assert desk.of(BidKept, reveal(desk, said))
 
 
+HUGE = (2**63, 2**70, -(2**70))
+
+
+@pytest.mark.parametrize("number", HUGE)
+def test_no_number_is_too_large_to_be_refused(number):
+    for route in (BATCH, SEALED):
+        desk, auction = opened(route)
+        _, said = commit(desk, auction, 9, 9_300) if route.sealed else (0, None)
+        for event in (
+            BidPlaced(ts=desk.now, auction=number, bidder=number, lots=number, limit=number),
+            BidPlaced(ts=desk.now, auction=auction, bidder=EXTERNAL, lots=number, limit=9_300),
+            BidPlaced(ts=desk.now, auction=auction, bidder=EXTERNAL, lots=1, limit=number),
+            BidCommitted(ts=desk.now, auction=auction, bidder=number, seal=bytes(32)),
+            BidRevealed(ts=desk.now, bid=number, lots=1, limit=1, salt=SALT),
+        ):
+            refused(desk.send(event))
+        if said is not None:
+            desk.later(5)
+            assert refused(reveal(desk, said, lots=number)) == "amount_exceeds_limit"
+            assert refused(reveal(desk, said, limit=number)) == "price_out_of_range"
+    desk, auction = opened()
+    assert refused(take(desk, number, 1)) == "auction_unknown"
+    if number > 0:
+        (less,) = desk.of(AuctionsReduced, take(desk, auction, number, limit=number))
+        assert unpack(less.lots).tolist() == [-1_000]
+
+
 # Bad input -------------------------------------------------------------------------------------
 
 
