@@ -31,6 +31,18 @@ def test_compiled_and_unbounded_powers_are_the_same(base, exponent):
     assert curves.power(base, exponent, 10**9) == unbounded(curves.power)(base, exponent, 10**9)
 
 
+@given(st.integers(1, 2**40), st.integers(0, 10**5), st.integers(1, 10**4), st.integers(0, 10**9))
+def test_the_curves_are_the_same_compiled_and_unbounded(top, elapsed, step, cut):
+    for curve in range(4):
+        asked = (curve, top, elapsed, step, cut)
+        assert curves.curve_price(*asked) == unbounded(curves.curve_price)(*asked)
+    asked = (top, 2 * top, step, elapsed, cut)
+    assert auction.taken(*asked) == unbounded(auction.taken)(*asked)
+    assert auction.put_up(top, step, 10**9 + cut, elapsed, 100, 10**9) == unbounded(auction.put_up)(
+        top, step, 10**9 + cut, elapsed, 100, 10**9
+    )
+
+
 @given(st.integers(1, 10**9), st.integers(0, 40))
 def test_a_power_is_near_the_exact_one(base, exponent):
     exact = Fraction(base, 10**9) ** exponent * 10**9

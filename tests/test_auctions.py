@@ -22,8 +22,11 @@ from tidegate.domain.errors import ConfigInvalid
 from tidegate.domain.events import AuctionTaken, Deposited, OrdersExpired, OrdersFilled
 from tidegate.domain.units import PPM, SECOND, pack, unpack
 from tidegate.engine.auctions import offers
+from tidegate.engine.explain import explain
 from tidegate.engine.invariants import audit
 from tidegate.engine.state import State
+from tidegate.engine.step import apply, decide
+from tidegate.ports import Record
 from tidegate.safeguards.auctions import AuctionRoute, FixedSpreadRoute
 from tidegate.safeguards.breaker import LadderBreaker, Step
 from tidegate.safeguards.planner import StagedPlanner
@@ -402,6 +405,27 @@ def test_a_stack_file_selects_the_route(tmp_path, kind):
     stack = SafeguardStack.load(path)
     assert stack.route.name == kind
     assert any("order book" in said for said in stack.describe())
+
+
+def test_explain_follows_an_auction_from_its_opening_to_its_take():
+    desk, records = desk_of(SALE), []
+
+    def kept(event):
+        record = Record(desk.state.seq, event, tuple(decide(desk.state, event, desk.stack)))
+        apply(desk.state, event, record.effects)
+        records.append(record)
+        return record.effects
+
+    def last() -> str:
+        return "\n".join(explain(records, U, desk.state.seq, desk.stack, ("",) * U + ("anna",)))
+
+    desk.send = kept
+    (one,) = desk.of(AuctionsOpened, desk.price(9_400))
+    assert f"{one.first}: bidders may make the account sell 100.0 PERP at 89.30 or more" in last()
+    desk.later(2).price(9_390)
+    assert "bidders may make" in last(), "a price that changes nothing is not told of"
+    desk.send(AuctionTaken(ts=desk.now, auction=one.first, bidder=0, lots=300, limit=10**6))
+    assert "sold 30.0 PERP at 93.98, in its auction" in last()
 
 
 def test_a_planner_that_stages_auctions_too():

@@ -27,6 +27,7 @@ from tidegate.drivers.streams import Streams
 from tidegate.engine.auctions import Offer
 from tidegate.safeguards.auctions import AuctionRoute, BatchRoute, FixedSpreadRoute, SealedRoute
 from tidegate.safeguards.routes import BookRoute
+from tidegate.safeguards.split import SplitRoute
 from tidegate.safeguards.waterfall import Tranche, Waterfall
 from tidegate.testing import check_policy
 
@@ -48,6 +49,7 @@ ROUTES = {
     "batch": BatchRoute(window_ns=4 * SECOND, **END),
     "sealed": SealedRoute(window_ns=4 * SECOND, **END),
 }
+ROUTES["split"] = SplitRoute(sale=ROUTES["auction"], book=ROUTES["book"], book_share=300_000)
 
 
 class Weather:

@@ -36,7 +36,7 @@ class Bids(NamedTuple):
 
     def slot(self, bid: int) -> int:
         """Return the slot of a bid, or -1."""
-        found = np.flatnonzero(self.key == bid) if bid >= 0 else np.zeros(0, np.int64)
+        found = np.flatnonzero(self.key == bid) if 0 <= bid < 2**62 else np.zeros(0, np.int64)
         return int(found[0]) if found.size else -1
 
     def free(self) -> int:

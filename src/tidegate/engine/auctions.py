@@ -75,6 +75,11 @@ def offer_of(state: State, slot: int, now: int, mark: int, route: AnySale) -> Of
     )
 
 
+def slot_of(state: State, auction: int) -> int:
+    """Return the slot of an open auction, or -1: for any number that somebody may say."""
+    return int(auction_slot(state.auctions, auction)) if 0 <= auction < MONEY_MAX else -1
+
+
 def offers(state: State, now: int, stack: Stack) -> list[Offer]:
     """Return every open auction by slot; none where nothing is sold by auction."""
     route = stack.auctions
@@ -313,7 +318,7 @@ def _anew(
 
 def on_take(state: State, event: AuctionTaken, stack: Stack) -> list[Decision]:
     """Sell to a bidder what the auction's price of this very moment allows, or refuse."""
-    route, slot = stack.auctions, auction_slot(state.auctions, event.auction)
+    route, slot = stack.auctions, slot_of(state, event.auction)
     who = f"auction {event.auction} by account {event.bidder}"
     if route is None or slot < 0:
         return rejected("auction_unknown", who)
@@ -337,7 +342,7 @@ def on_take(state: State, event: AuctionTaken, stack: Stack) -> list[Decision]:
         return rejected("auction_price_beyond_limit", who)
     lot = abs(one.lots)
     money = int(worth_of_lot(stack, i, one.price))
-    part = int(taken(lot, lot * money, money, int(event.lots), route.dust))
+    part = int(taken(lot, lot * money, money, min(lot, event.lots), route.dust))
     if part <= 0:  # `ALL_OR_NOTHING`, or less than one lot could go before dust is left
         return rejected("auction_leaves_dust", who)
     lots = -part if one.selling else part

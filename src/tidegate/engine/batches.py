@@ -17,7 +17,7 @@ from tidegate.domain.effects import (
 from tidegate.domain.events import BidCommitted, BidPlaced, BidRevealed
 from tidegate.domain.instrument import CASH
 from tidegate.domain.units import I64, Amount, Money, Nanos, Ticks, pack
-from tidegate.engine.auctions import Offer, bidder_refusal, offer_of
+from tidegate.engine.auctions import Offer, bidder_refusal, offer_of, slot_of
 from tidegate.engine.bonds import answered, nonces_of
 from tidegate.engine.booking import Trades, book_trades, trades_at
 from tidegate.engine.ledger import rejected
@@ -49,7 +49,7 @@ def on_bid(
     """Keep a bid, or reveal one that was kept sealed."""
     if isinstance(event, BidRevealed):
         return _revealed(state, event, stack)
-    route, slot = stack.batches, auction_slot(state.auctions, event.auction)
+    route, slot = stack.batches, slot_of(state, event.auction)
     who = f"auction {event.auction} by account {event.bidder}"
     if slot < 0 or stack.auctions is None:
         return rejected("auction_unknown", who)
@@ -70,7 +70,7 @@ def on_bid(
     if isinstance(event, BidCommitted):
         return _committed(state, event, stack)
     i = int(state.book.instrument[row])
-    if event.lots <= 0 or event.lots > stack.facts.lots_max[i]:
+    if not 0 < event.lots <= stack.facts.lots_max[i]:
         return rejected("amount_exceeds_limit", who)
     if not stack.facts.price_min[i] <= event.limit <= stack.facts.price_max[i]:
         return rejected("price_out_of_range", who)
@@ -134,15 +134,15 @@ def _revealed(state: State, event: BidRevealed, stack: Stack) -> list[Decision]:
     elapsed = event.ts - int(state.auctions.began[at])
     if not route.window_ns <= elapsed < route.closes_ns:
         return rejected("auction_window_closed", who)
+    i = int(state.book.instrument[state.auctions.row[at]])
+    if not 0 < event.lots <= stack.facts.lots_max[i]:
+        return rejected("amount_exceeds_limit", who)
+    if not stack.facts.price_min[i] <= event.limit <= stack.facts.price_max[i]:
+        return rejected("price_out_of_range", who)
     said = bid_payload(auction, bidder, event.lots, event.limit)
     good = 8 * len(event.salt) >= SALT_BITS_MIN
     if not good or commitment(event.salt, said) != pack(bids.seal[slot]):
         return rejected("bid_does_not_match", who)
-    i = int(state.book.instrument[state.auctions.row[at]])
-    if event.lots <= 0 or event.lots > stack.facts.lots_max[i]:
-        return rejected("amount_exceeds_limit", who)
-    if not stack.facts.price_min[i] <= event.limit <= stack.facts.price_max[i]:
-        return rejected("price_out_of_range", who)
     return [
         BidKept(
             bid=event.bid,
