@@ -6,8 +6,53 @@ and their cost do. An effect is applied without further thought. Columns are `un
 
 from typing import Final, TypeAlias
 
-import msgspec
-
+from tidegate.domain.effect import Effect
+from tidegate.domain.effects_auctions import (
+    AuctionsOpened,
+    AuctionsReduced,
+    AuctionsReset,
+    BidKept,
+    BidsCleared,
+)
+from tidegate.domain.effects_backing import (
+    CommitmentKept,
+    DepositMoved,
+    GuardMoved,
+    PoolMoved,
+    TakenOver,
+    WaitingMoved,
+)
+from tidegate.domain.effects_bands import (
+    BandsBelieved,
+    BandsLaid,
+    BandsLeft,
+    BandsMoved,
+    BandsOffered,
+)
+from tidegate.domain.effects_governed import (
+    CapMoved,
+    HealthBreached,
+    LimitsHeld,
+    MarginFollowed,
+    ParameterMoved,
+    ParameterScheduled,
+    ParameterSettled,
+)
+from tidegate.domain.effects_pace import (
+    CutDropped,
+    LotsReleased,
+    ScheduleKept,
+    SeedKept,
+    SliceTaken,
+    StageCut,
+)
+from tidegate.domain.effects_restraint import (
+    BandMoved,
+    MarketMoved,
+    PriceNoted,
+    RungHeld,
+    StableMoved,
+)
 from tidegate.domain.payers import (
     BurdenMoved,
     CapacityMoved,
@@ -20,10 +65,6 @@ from tidegate.domain.payers import (
     UnstakeKept,
 )
 from tidegate.domain.units import Amount, Money, Nanos, Ppm, Ticks
-
-
-class Effect(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A decision, already taken: applying it needs no further thought."""
 
 
 class Rejected(Effect, frozen=True, kw_only=True):
@@ -162,62 +203,6 @@ class ThrottleMoved(Effect, frozen=True, kw_only=True):
     at: Nanos
 
 
-class LotsReleased(Effect, frozen=True, kw_only=True):
-    """Lots of one instrument and side were ordered; windows remember them for ``keep``."""
-
-    instrument: int
-    side: int
-    lots: int
-    keep: Nanos
-    at: Nanos
-
-
-class ScheduleKept(Effect, frozen=True, kw_only=True):
-    """A schedule entered: how many lots each interval may release from ``at`` on."""
-
-    instrument: int
-    side: int
-    slices: bytes
-    interval: Nanos
-    regime: int  # index into `domain.pace.REGIMES`
-    model: str
-    version: str
-    at: Nanos
-
-
-class SeedKept(Effect, frozen=True, kw_only=True):
-    """A seed was drawn outside: sizes and times of slices come from it from now on."""
-
-    seed: bytes
-    at: Nanos
-
-
-class StageCut(Effect, frozen=True, kw_only=True):
-    """Stages were cut up: one row a position, ``lots`` the signed trade of the whole stage."""
-
-    account: bytes
-    instrument: bytes
-    lots: bytes
-    secret: bytes  # [rows] what the account's sizes and times are drawn from
-    at: Nanos
-
-
-class SliceTaken(Effect, frozen=True, kw_only=True):
-    """Parts of cut stages were netted or ordered; one row a position, signed lots."""
-
-    account: bytes
-    instrument: bytes
-    lots: bytes
-    at: Nanos
-
-
-class CutDropped(Effect, frozen=True, kw_only=True):
-    """What was left of these accounts' cut stages is not needed any more: they are healthy."""
-
-    account: bytes
-    at: Nanos
-
-
 class OrdersPlaced(Effect, frozen=True, kw_only=True):
     """The venue is asked to trade ``lots`` (signed: the trade, not the position) within a limit.
 
@@ -240,70 +225,6 @@ class OrdersReduced(Effect, frozen=True, kw_only=True):
     order: bytes
     lots: bytes
     closed: bytes  # 1 where nothing is left and the order's slot is free again
-
-
-class AuctionsOpened(Effect, frozen=True, kw_only=True):
-    """Bidders are offered ``lots`` (signed: the account's trade), at prices that begin at ``base``.
-
-    Ids are ``first`` plus the row number. No price is ever worse for the account than ``limit``.
-    """
-
-    first: int
-    route: str
-    account: bytes
-    instrument: bytes
-    lots: bytes
-    base: bytes  # Ticks, the mark
-    limit: bytes  # Ticks
-    share: bytes  # [auctions] Ppm of the account this stage closes, for readers
-    at: Nanos
-
-
-class AuctionsReset(Effect, frozen=True, kw_only=True):
-    """Auctions begin anew at the mark; ``reason`` is tail, cusp, drift or window."""
-
-    auction: bytes
-    base: bytes
-    limit: bytes
-    at: Nanos
-    reason: str
-
-
-class AuctionsReduced(Effect, frozen=True, kw_only=True):
-    """Auctions shrank by these lots (signed as offered); ``penalty`` is what was collected.
-
-    ``reason`` is taken, cleared, recovered or unsold; ``price`` and ``bidder`` are for readers.
-    """
-
-    auction: bytes
-    lots: bytes
-    penalty: bytes
-    closed: bytes  # 1 where the auction is over and its slot is free again
-    reason: str
-    price: Ticks = Ticks(0)
-    bidder: int = 0
-
-
-class BidKept(Effect, frozen=True, kw_only=True):
-    """A bid waits for its auction to clear; one that was sealed before is now revealed."""
-
-    bid: int
-    auction: int
-    bidder: int
-    lots: int  # 0 while it is sealed
-    limit: Ticks
-    bond: Money
-    nonce: int = 0
-    seal: bytes = b""  # the commitment, empty for an open bid
-
-
-class BidsCleared(Effect, frozen=True, kw_only=True):
-    """These bids are answered and gone: how many lots each got, at the one price of its auction."""
-
-    bid: bytes
-    lots: bytes  # [bids] positive; 0: nothing
-    price: bytes  # [bids] Ticks; 0 where nothing was sold
-    reason: str  # cleared, or why the auction ended without
 
 
 class StagesTaken(Effect, frozen=True, kw_only=True):
@@ -364,251 +285,6 @@ class SignalKept(Effect, frozen=True, kw_only=True):
     value: int
     said: int
     at: Nanos
-
-
-class PriceNoted(Effect, frozen=True, kw_only=True):
-    """A rolling window of one instrument took a price: what its cell now holds."""
-
-    instrument: int
-    ring: int  # see `domain.restraint`
-    cell: int
-    at: Nanos
-    low: Ticks
-    high: Ticks
-    total: int
-    count: int
-
-
-class BandMoved(Effect, frozen=True, kw_only=True):
-    """The price band of one instrument, or whether it may trade, changed."""
-
-    instrument: int
-    reference: Ticks
-    reference_at: Nanos
-    low: Ticks
-    high: Ticks
-    phase: int  # 0 normal, 1 at the band, 2 paused
-    since: Nanos
-    until: Nanos  # end of a pause
-    emptied: bool  # the rolling windows begin anew
-    reason: str
-
-
-class MarketMoved(Effect, frozen=True, kw_only=True):
-    """The market-wide levels: a window began, or a level was reached and everything pauses."""
-
-    level: int
-    anchor: Ticks
-    anchored_at: Nanos
-    until: Nanos
-    reason: str
-
-
-class StableMoved(Effect, frozen=True, kw_only=True):
-    """The stable price of one instrument moved; see `kernels.stable_price`."""
-
-    instrument: int
-    cells: bytes  # [5]
-    delays: bytes  # [DELAYS]
-
-
-class RungHeld(Effect, frozen=True, kw_only=True):
-    """Since when the ladder stands on its rung, and the rung it may not pass until a time."""
-
-    since: Nanos
-    ceiling: int
-    until: Nanos
-
-
-class MarginFollowed(Effect, frozen=True, kw_only=True):
-    """The rate that volatility makes the least an instrument's tiers ask for."""
-
-    instrument: int
-    calculated: Ppm
-    charged: Ppm
-
-
-class ParameterScheduled(Effect, frozen=True, kw_only=True):
-    """A change of one parameter cell was announced, or begins its ramp or grace period."""
-
-    slot: int
-    column: str
-    row: int
-    start: int
-    target: int
-    at: Nanos  # when it begins to take effect
-
-
-class ParameterSettled(Effect, frozen=True, kw_only=True):
-    """A change is complete, its grace period included, or was withdrawn: its slot is free."""
-
-    slot: int
-
-
-class ParameterMoved(Effect, frozen=True, kw_only=True):
-    """One cell of the venue's parameter columns changed."""
-
-    column: str
-    row: int
-    value: int
-
-
-class LimitsHeld(Effect, frozen=True, kw_only=True):
-    """The orders placed from ``first`` on cannot make their accounts worse; Money, one row each.
-
-    Equity, maintenance and gross notional before, and after a fill at the limit. ``fate``: 0 kept,
-    1 moved towards the mark, 2 of an insolvent account, 3 worse even at the mark, which it got.
-    """
-
-    first: int
-    fate: bytes
-    equity: bytes
-    required: bytes
-    notional: bytes
-    equity_after: bytes
-    required_after: bytes
-    notional_after: bytes
-
-
-class HealthBreached(Effect, frozen=True, kw_only=True):
-    """Fills left these accounts worse than they found them; no penalty was charged for that."""
-
-    account: bytes
-    equity: bytes
-    required: bytes
-    notional: bytes
-    equity_after: bytes
-    required_after: bytes
-    notional_after: bytes
-
-
-class CapMoved(Effect, frozen=True, kw_only=True):
-    """An expanding limit of one capped asset moved: its debt ceiling or its supply floor."""
-
-    slot: int  # ceilings in the order of the caps, then floors
-    limit: Money
-    at: Nanos
-
-
-class CommitmentKept(Effect, frozen=True, kw_only=True):
-    """A provider's commitment was written into its slot."""
-
-    slot: int
-    account: int
-    instrument: int
-    long_max: int
-    short_max: int
-    discount: Ppm
-    slope: Ppm
-
-
-class WaitingMoved(Effect, frozen=True, kw_only=True):
-    """Accounts fell below maintenance at ``at``, and others are no longer below."""
-
-    begun: bytes
-    over: bytes
-    at: Nanos
-
-
-class TakenOver(Effect, frozen=True, kw_only=True):
-    """The receipt of one step's takeovers by providers, one row a fill.
-
-    The lots and money move in the `PositionsMoved` and `PostedBatch` beside it.
-    """
-
-    account: bytes
-    provider: bytes
-    instrument: bytes
-    lots: bytes  # signed change of the account
-    discount: bytes  # Ppm of the mark
-    forgone: bytes  # Money the account gives up against the mark, what feeds the fund included
-    fed: bytes  # Money of it that feeds the fund
-    mark: bytes  # Ticks
-
-
-class GuardMoved(Effect, frozen=True, kw_only=True):
-    """What the backstop's guards have in their buckets, in Money, per instrument and per owner."""
-
-    instrument: bytes
-    market_spent: bytes
-    owner: bytes
-    owner_spent: bytes
-    at: Nanos
-
-
-class DepositMoved(Effect, frozen=True, kw_only=True):
-    """A depositor's slot of the pool as it is now; ``deposits`` is what all have together."""
-
-    slot: int
-    account: int
-    deposit: Money
-    product: int
-    scale: int
-    sums: bytes  # [instruments]
-    deposits: Money
-
-
-class PoolMoved(Effect, frozen=True, kw_only=True):
-    """The pool took a loan over: it repaid ``debt`` of ``account`` for ``lots`` of its assets."""
-
-    account: int
-    debt: Money
-    asset: bytes
-    lots: bytes
-    deposits: Money
-    product: int
-    scale: int
-    at_scale: int  # where the sums belong: the scale before this loss
-    sums: bytes  # [assets] of this takeover
-    kept: bytes  # [assets] units that rounding kept back for the next gain
-
-
-class BandsBelieved(Effect, frozen=True, kw_only=True):
-    """The oracle price that bands in one instrument believe, and the fee for its last moves."""
-
-    instrument: int
-    price: int  # Money a trading lot
-    fee: Ppm
-    at: Nanos
-
-
-class BandsLaid(Effect, frozen=True, kw_only=True):
-    """An account near the line laid its collateral into bands, from the price ``top`` downwards."""
-
-    account: int
-    instrument: int
-    top: int  # Money a trading lot
-    y: bytes  # [bands] smallest units of the collateral
-    debt: Money
-
-
-class BandsOffered(Effect, frozen=True, kw_only=True):
-    """What bands would trade now, for whoever takes it; nothing happens until somebody does.
-
-    ``lots`` is the change of the accounts' collateral (negative: sold) and ``paid`` what they pay
-    for it (negative: receive), together.
-    """
-
-    instrument: int
-    lots: int
-    paid: Money
-    accounts: int
-
-
-class BandsMoved(Effect, frozen=True, kw_only=True):
-    """What the bands of these accounts hold after a trade, row by row."""
-
-    account: bytes
-    active: bytes
-    x: bytes  # [accounts x bands] Money
-    y: bytes  # [accounts x bands] smallest units
-
-
-class BandsLeft(Effect, frozen=True, kw_only=True):
-    """An account is in bands no longer: what they held is its own again, as it was anyway."""
-
-    account: int
-    reason: str
 
 
 Decision: TypeAlias = (

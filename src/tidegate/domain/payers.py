@@ -1,11 +1,10 @@
 """What the engine decided about who pays: beside the receipt, gates, stakes, claims and memory."""
 
-import msgspec
-
+from tidegate.domain.effect import Effect
 from tidegate.domain.units import Money, Nanos, Ppm
 
 
-class Decided(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class Decided(Effect, frozen=True, kw_only=True):
     """A decision, already taken, as every effect is."""
 
 
