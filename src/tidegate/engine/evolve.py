@@ -116,20 +116,8 @@ def evolve(state: State, effect: Decision) -> None:
             state.signal_at[effect.slot] = effect.at
         case PriceNoted() | BandMoved() | MarketMoved() | StableMoved() | RungHeld():
             _restrain(state, effect)
-        case ParameterMoved(column="pause"):
-            state.restraint.pause[effect.row] = effect.value
-        case MarginFollowed(instrument=i):
-            state.charged[i] = effect.charged
-        case ParameterScheduled(slot=k):
-            pending = state.pending
-            pending.column[k] = GOVERNED.index(effect.column) + 1
-            pending.row[k], pending.at[k] = effect.row, effect.at
-            pending.start[k], pending.target[k] = effect.start, effect.target
-        case ParameterSettled(slot=k):
-            for column in state.pending:
-                column[k] = 0
-        case ParameterMoved():
-            getattr(state.facts, effect.column)[effect.row] = effect.value
+        case MarginFollowed() | ParameterScheduled() | ParameterSettled() | ParameterMoved():
+            _govern(state, effect)
         case Decided():
             state.paying.evolve(effect)
         case CommitmentKept() | WaitingMoved() | GuardMoved() | DepositMoved() | PoolMoved():
@@ -140,6 +128,26 @@ def evolve(state: State, effect: Decision) -> None:
             _move_bands(state, effect)
         case _:
             pass  # Rejected, HealthMoved, LimitsHeld and other receipts: words, not deeds
+
+
+def _govern(state: State, effect: Decision) -> None:
+    match effect:
+        case MarginFollowed(instrument=i):
+            state.charged[i] = effect.charged
+        case ParameterScheduled(slot=k):
+            pending = state.pending
+            pending.column[k] = GOVERNED.index(effect.column) + 1
+            pending.row[k], pending.at[k] = effect.row, effect.at
+            pending.start[k], pending.target[k] = effect.start, effect.target
+        case ParameterSettled(slot=k):
+            for column in state.pending:
+                column[k] = 0
+        case ParameterMoved(column="pause"):
+            state.restraint.pause[effect.row] = effect.value
+        case ParameterMoved():
+            getattr(state.facts, effect.column)[effect.row] = effect.value
+        case _:
+            raise AssertionError(effect)
 
 
 def _posted(done: int, asked: int) -> None:

@@ -42,6 +42,7 @@ from tidegate.domain.events import (
     Withdrawn,
 )
 from tidegate.domain.units import Nanos
+from tidegate.engine.accruals import on_funding, on_interest, on_reported
 from tidegate.engine.answers import on_expiry, on_fills
 from tidegate.engine.auctions import on_take, tend
 from tidegate.engine.backstop import on_commitment, take_over
@@ -53,11 +54,8 @@ from tidegate.engine.gates import deficit_watched, on_claimed_deposit, on_gated_
 from tidegate.engine.governance import due_parameters, on_parameter
 from tidegate.engine.invariants import check
 from tidegate.engine.ledger import (
-    on_funding,
     on_import,
-    on_interest,
     on_open,
-    on_reported,
     on_trade,
     on_transfer,
 )
