@@ -100,7 +100,7 @@ PLAN = (
     ("            out[n] = -required[a]", "            out[n] = required[a]"),
     ("if priority == SAVABLE and have < 0:", "if priority == SAVABLE and have <= 0:"),
     ("if whole_below and size > whole_below:", "if whole_below and size >= whole_below:"),
-    ("            most = min(fraction, first_stage)", "            most = first_stage"),
+    ("            most = min(most, first_stage)", "            most = first_stage"),
     (
         "(derivative or (lots > 0 and book.cash[account] >= 0))",
         "(derivative or (lots > 0 and book.cash[account] > 0))",
@@ -179,9 +179,13 @@ ORACLE = (
     ("if abs(venue[-1] - index) > room:", "if abs(venue[-1] - index) >= room:"),
     ("target = min(max(target, index - room), index + room)", "target = max(target, index - room)"),
     ("width * PPM > target * self.confidence_max", "width * PPM >= target * self.confidence_max"),
-    ("            if abs(target - mark) > room:", "            if abs(target - mark) >= room:"),
+    ("        if price != target:", "        if price == target:"),
+    (
+        "if self.age_max_ns and age > self.age_max_ns:",
+        "if self.age_max_ns and age >= self.age_max_ns:",
+    ),
     ("room = max(1, mark * self.step_max // PPM)", "room = mark * self.step_max // PPM"),
-    ("price = mark + room if target > mark else mark - room", "price = target"),
+    ("return min(max(target, mark - room), mark + room)", "return target"),
     ("            said.append(usual)\n", ""),
     ("> usual * self.average_max // PPM", ">= usual * self.average_max // PPM"),
     ("or len(voters) < 3:", "or len(voters) < 2:"),
@@ -204,8 +208,14 @@ BREAKER = (
     ("r = min(abs(price - last) * PPM // last, PPM)", "r = abs(price - last) * PPM // last"),
 )
 MARGIN_POLICY = (
-    ("        if equity >= max(initial, required):", "        if equity > max(initial, required):"),
-    ("        if equity >= max(initial, required):", "        if equity >= initial:"),
+    (
+        "        if equity >= max(initial, required) + extra:",
+        "        if equity > max(initial, required) + extra:",
+    ),
+    (
+        "        if equity >= max(initial, required) + extra:",
+        "        if equity >= initial + extra:",
+    ),
     ("initial = -(-int(after[2]) * scale // PPM)", "initial = int(after[2]) * scale // PPM"),
     ("safer = required < old_required or", "safer = required <= old_required or"),
     (
@@ -227,7 +237,7 @@ PLANNER = (
         "return max(0, spent - capacity * elapsed // self.window_ns)",
         "return spent - capacity * elapsed // self.window_ns",
     ),
-    ("accounts = accounts[np.argsort(line, kind=", "accounts = accounts[np.argsort(-line, kind="),
+    ("return accounts[np.argsort(line, kind=", "return accounts[np.argsort(-line, kind="),
     ("waiting = int((netted + ordered != want).sum())", "waiting = int((ordered != want).sum())"),
     ("depth = depth_lots or self.unknown_depth", "depth = depth_lots + self.unknown_depth"),
 )
@@ -255,10 +265,6 @@ MARKET = (
     ("0 <= event.confidence <= event.price", "0 <= event.confidence < event.price"),
     ("if waiting and event.ts - since < delay:", "if waiting and event.ts - since <= delay:"),
     ("price = waiting or int(event.price)", "price = int(event.price)"),
-    (
-        "now - int(m.marked_at[i]) <= guard.age_max_ns or",
-        "now - int(m.marked_at[i]) < guard.age_max_ns or",
-    ),
     (
         "if not anchor or now - at >= breaker.window_ns:",
         "if not anchor or now - at > breaker.window_ns:",
@@ -289,14 +295,14 @@ LIQUIDATION = (
         "(health.best < 0).any() or rung >= Rung.HALT:",
         "(health.best < 0).any() or rung > Rung.HALT:",
     ),
-    ("pace = Ppm(0) if rung >= Rung.AUCTION_ONLY", "pace = Ppm(0) if rung > Rung.AUCTION_ONLY"),
+    ("shut = rung >= Rung.AUCTION_ONLY", "shut = rung > Rung.AUCTION_ONLY"),
     ("            room = max(0, most - spent)", "            room = most"),
     (
         "planner.in_flight_max // lot_value - int(flight[side][i])",
         "planner.in_flight_max // lot_value",
     ),
     ("spent=spent[side][i] + int(used[side][i])", "spent=int(used[side][i])"),
-    ("        plan = _within_slots(state, plan)\n", "        pass\n"),
+    ("    fits = _within_slots(state, plan)\n", "    fits = plan\n"),
 )
 DEFICITS = (
     ("(book.cash[:n] < 0) & (book.head[:n] < 0)", "(book.cash[:n] < 0) & (book.head[:n] <= 0)"),
@@ -350,20 +356,20 @@ LEDGER = (
         "    if abs(after) > stack.facts.lots_max[i]:",
         "    if abs(after) >= stack.facts.lots_max[i]:",
     ),
-    ("    if event.settled:\n        return []\n    if not reduces", "    if not reduces"),
-    ("if not -PPB <= rate <= PPB:", "if not -PPB < rate < PPB:"),
     (
-        "if balance(state, account, asset) < amount and not",
-        "if balance(state, account, asset) <= amount and not",
+        "    if event.settled:\n        return []\n    if refusal := trade",
+        "    if refusal := trade",
     ),
+    ("borrows = balance(state, account, asset) < amount", "borrows = True"),
 )
+ACCRUALS = (("if not -PPB <= rate <= PPB:", "if not -PPB < rate < PPB:"),)
+PENALTIES = (("amount = np.array([a * share // PPM for a", "amount = np.array([a for a"),)
 ANSWERS = (
     ("gone >= size * side and priced[k]:", "gone > size * side and priced[k]:"),
     ("then * side >= 0 and gone >= size", "gone >= size"),
     ("elif size * side > 0 and then", "elif then"),
     ("            left[int(slot[k])] = then\n", "            pass\n"),
     ("        closed[k] = left[k] == 0\n", "        closed[k] = True\n"),
-    ("amount = np.array([a * share // PPM for a", "amount = np.array([a for a"),
     ("known[first] = slot[first] >= 0", "known[:] = slot >= 0"),
 )
 STEP = (
@@ -413,6 +419,8 @@ BY_FILE = {
     "engine/liquidation.py": LIQUIDATION,
     "engine/deficits.py": DEFICITS,
     "engine/ledger.py": LEDGER,
+    "engine/accruals.py": ACCRUALS,
+    "engine/penalties.py": PENALTIES,
     "engine/answers.py": ANSWERS,
     "engine/step.py": STEP,
     "engine/governance.py": GOVERNANCE,
