@@ -1,5 +1,7 @@
 """Papers on cascades and fire sales, answered by the lab's models."""
 
+from math import isfinite
+
 from tidegate.conformance.adapter import Found, Inputs, Rule
 from tidegate.lab import cascades
 
@@ -7,19 +9,24 @@ from tidegate.lab import cascades
 PEERS = ("paper",)
 
 
+def known(number: float) -> float | None:
+    """Return a number, and null for one without bound."""
+    return float(number) if isfinite(number) else None
+
+
 def geometric_cascade(of: Inputs) -> Found:
     """Return how far a shock goes when each unit of it brings on ``branching`` more."""
     grown = cascades.amplification(of["branching"])
-    return {"total": of["shock"] * grown, "amplification": grown}
+    return {"total": known(of["shock"] * grown), "amplification": known(grown)}
 
 
 def liquidation_branching(of: Inputs) -> Found:
     """Return n from a density of liquidations and a depth, and what a shock becomes."""
     n = cascades.branching_ratio(of["density_usd_per_pct"], of["depth_usd_per_pct"])
     return {
-        "n": n,
+        "n": known(n),
         "subcritical": n < 1,
-        "total_drop_pct": of["shock_pct"] * cascades.amplification(n),
+        "total_drop_pct": known(of["shock_pct"] * cascades.amplification(n)),
         "max_density_for_amplification_2": cascades.density_for(2, of["depth_usd_per_pct"]),
     }
 
@@ -62,10 +69,10 @@ def cont_schaanning(of: Inputs) -> Found:
         of["assets_illiquid"], of["assets_security"], of["equity"], of["lam_max"], of["lam_b"]
     )
     return {
-        "leverage": found.leverage,
+        "leverage": known(found.leverage),
         "gamma": found.share,
         "sale": found.sale,
-        "post_leverage": found.after,
+        "post_leverage": known(found.after),
     }
 
 
@@ -83,7 +90,8 @@ def borel(of: Inputs) -> Found:
     """Return the law of a cascade's size."""
     mean, variance, fano = cascades.borel_moments(of["n"])
     pmf = cascades.borel(of["n"], of["kmax"])
-    return {"pmf": pmf, "mean": mean, "var": variance, "fano_long_window": fano}
+    moments = {"mean": mean, "var": variance, "fano_long_window": fano}
+    return {"pmf": pmf} | {name: known(x) for name, x in moments.items()}
 
 
 def spectral_branching(of: Inputs) -> Found:
@@ -92,7 +100,7 @@ def spectral_branching(of: Inputs) -> Found:
     return {
         "spectral_radius": radius,
         "subcritical": radius < 1,
-        "expected_offspring_totals": totals,
+        "expected_offspring_totals": [known(x) for x in totals] if radius < 1 else None,
     }
 
 
@@ -107,7 +115,7 @@ def leverage_clearing(of: Inputs) -> Found:
 def branching_mean_var(of: Inputs) -> Found:
     """Return the branching ratio from the mean and the variance of counts."""
     mean, variance, n = cascades.branching_from_counts(of["counts"])
-    return {"mean": mean, "var": variance, "n_hat": n}
+    return {"mean": mean, "var": variance, "n_hat": known(n)}
 
 
 RULES: dict[str, Rule] = {

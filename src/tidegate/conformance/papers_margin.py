@@ -1,5 +1,6 @@
 """Papers on margin: backtests, tails, risk arrays, anti-procyclicality and option surfaces."""
 
+from math import isfinite
 from typing import Any, Final
 
 from tidegate.conformance.adapter import WAD, Found, Inputs, Rule, column, scaled
@@ -73,13 +74,13 @@ def z2_stat(of: Inputs) -> Found:
 def es_normal(of: Inputs) -> Found:
     """Return the risk of a standard normal."""
     var, shortfall = backtests.tail_normal(of["alpha"])
-    return {"VaR": var, "ES": shortfall}
+    return {"VaR": var, "ES": shortfall if isfinite(shortfall) else None}
 
 
 def es_student(of: Inputs) -> Found:
     """Return the risk of Student's t."""
     var, shortfall = backtests.tail_student(of["alpha"], of["df"])
-    return {"VaR": var, "ES": shortfall}
+    return {"VaR": var, "ES": shortfall if isfinite(shortfall) else None}
 
 
 def span_scanning(of: Inputs) -> Found:
@@ -193,7 +194,7 @@ def gpd_var_es(of: Inputs) -> Found:
     """Return the risk of a generalised Pareto tail."""
     tail = of["u"], of["beta"], of["xi"]
     var, shortfall = tails.peaks_over_threshold(*tail, of["n"], of["nu"], of["q"])
-    return {"VaR": var, "ES": shortfall}
+    return {"VaR": var, "ES": shortfall if isfinite(shortfall) else None}
 
 
 RULES: dict[str, Rule] = {
