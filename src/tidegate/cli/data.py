@@ -63,14 +63,21 @@ def make(
     def tell(done: int, of: int) -> None:
         words(f"step {done} of {of}")
 
-    common = {"accounts": accounts, "seed": seed, "on_progress": tell}
     if kind == "crash":
-        synthetic(out, scenario=scenario or "october", providers=providers, **common)
+        synthetic(
+            out,
+            accounts=accounts,
+            seed=seed,
+            scenario=scenario or "october",
+            providers=providers,
+            on_progress=tell,
+        )
     elif providers:
         msg = "a lending market has no providers"
         raise click.BadParameter(msg, param_hint="--providers")
     else:
-        make_loans(out, scenario=scenario or "recovery", **common)
+        story = scenario or "recovery"
+        make_loans(out, accounts=accounts, seed=seed, scenario=story, on_progress=tell)
     made = load(out)
     click.echo(
         f"{out}: {len(made.names):,} accounts, {made.n_events:,} events, digest {made.digest}"
