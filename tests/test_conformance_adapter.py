@@ -2,7 +2,7 @@
 
 import pytest
 
-from tidegate.conformance.adapter import Shown
+from tidegate.conformance.adapter import Shown, Within
 from tidegate.conformance.suite import differs
 
 
@@ -33,3 +33,10 @@ def test_digits_that_are_shown_must_be_ours(found, published, agrees):
 def test_a_tolerance_may_be_a_decimal_string(found, agrees):
     """As the largest ones are written."""
     assert (differs(found, "1000", {"rel": 0, "abs": "20"}) is None) == agrees
+
+
+@pytest.mark.parametrize(
+    ("found", "agrees"), [(98, False), (99, True), (100.1, True), (100.2, False)]
+)
+def test_a_range_holds_its_ends(found, agrees):
+    assert (differs({"x": Within(found)}, {"x": [99, 100.1]}, EXACT) is None) == agrees

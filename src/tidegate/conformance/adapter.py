@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,12 @@ class Shown(int):
         while published and published % (10 * step) == 0:
             step *= 10
         return int(self) // step * step
+
+
+class Within(NamedTuple):
+    """A number of which the peer publishes the range it must lie in, ends included."""
+
+    number: float
 
 
 def scaled(value: Any, scale: int) -> int:

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tidegate.conformance.adapter import Found, Inputs, Rule, column
+from tidegate.conformance.adapter import Found, Inputs, Rule, Within, column
 from tidegate.conformance.decimals import columns, fixed, plain
 from tidegate.domain.units import unbounded
 from tidegate.kernels import aggregate, bands_limit
@@ -73,7 +73,8 @@ def mark(of: Inputs) -> Found:
 
 def impact_price(of: Inputs) -> Found:
     """Return the average price of filling a quantity best first."""
-    return {"impact_price": _impact(of["levels"], of["quantity"])}
+    price = _impact(of["levels"], of["quantity"])
+    return {"impact_price": price, "published_range": Within(price)}
 
 
 def impact_mid(of: Inputs) -> Found:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import tidegate.conformance
-from tidegate.conformance.adapter import Rule, Shown, Unsupported
+from tidegate.conformance.adapter import Rule, Shown, Unsupported, Within
 from tidegate.domain.errors import VectorsInvalid
 
 
@@ -152,6 +152,10 @@ def differs(
     Only what is expected is compared: an answer may say more. ``{"~": v, "abs": a}`` carries its
     own tolerance; ``tolerance["keys"]`` gives the absolute one of a named field.
     """
+    if isinstance(found, Within):
+        low, high = expected
+        inside = low <= found.number <= high
+        return None if inside else (where, _short(expected), _short(found.number))
     match expected:
         case {"~": value}:
             return differs(found, value, {"rel": 0, **expected}, where)
