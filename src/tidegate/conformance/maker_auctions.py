@@ -63,11 +63,14 @@ def step_error(v: Inputs) -> Found:
 
 def kick(v: Inputs) -> Found:
     """Answer ``clip_kick``."""
-    tip, chip = int(v["tip"]), int(v["chip"])
-    return {
-        "top": start_price(int(v["feed"]), int(v["buf"]), RAY),
-        "coin": incentive(tip, chip, int(v["tab"]), WAD),
-    }
+    tip, chip, tab = (int(v[name]) for name in ("tip", "chip", "tab"))
+    if int(v.get("stopped", 0)) >= KICK:
+        return {"revert": "stopped-incorrect"}
+    top = start_price(int(v["feed"]), int(v["buf"]), RAY)
+    for name, number in (("tab", tab), ("lot", int(v.get("lot", 1))), ("top-price", top)):
+        if number <= 0:
+            return {"revert": f"zero-{name}"}
+    return {"top": top, "coin": incentive(tip, chip, tab, WAD)}
 
 
 class Clip:
@@ -101,6 +104,8 @@ class Clip:
                 return {"needs_redo": redo, "price": price, "lot": self.lot, "tab": self.tab}
             case "redo":
                 return self.redo(int(op["t"]))
+            case "yank":
+                return self.yank()
             case _:
                 return self.take(op)
 
@@ -119,6 +124,15 @@ class Clip:
         paid = incentive_due(self.tab, self.lot, feed, self.of("chost"))
         coin = incentive(self.of("tip"), self.of("chip"), self.tab, WAD) if paid else 0
         return {"top": self.top, "tic": self.tic, "coin": coin}
+
+    def yank(self) -> Found:
+        """Call the auction off: what is left of the lot is returned."""
+        if not self.live:
+            return {"revert": "not-running-auction"}
+        returned, self.live = self.lot, False
+        self.dirt -= self.tab
+        self.lot = self.tab = 0
+        return {"ended": True, "returned": returned, "dirt": self.dirt}
 
     def take(self, op: Inputs) -> Found:
         """Sell some of the lot."""
@@ -165,6 +179,8 @@ def bark(v: Inputs) -> Found:
     """Answer ``bark``: how much of an unsafe vault goes up for auction."""
     of: dict[str, int] = {name: int(value) for name, value in v.items()}
     ink, art, rate, chop = of["ink"], of["art"], of["rate"], of["chop"]
+    if not of.get("live", 1):
+        return {"revert": "not-live"}
     if not (of["spot"] > 0 and ink * of["spot"] < art * rate):
         return {"revert": "not-unsafe"}
     space = room(of["Hole"], of["Dirt"], of["hole"], of["dirt"])
