@@ -23,22 +23,27 @@ from results import COLUMNS, table, thinner, with_markets
 from tidegate.drivers.recording import Recording, load
 from tidegate.drivers.replay import Run, replay
 from tidegate.drivers.synthetic import make
+from tidegate.drivers.synthetic_loans import make_loans
 from tidegate.safeguards.stack import SafeguardStack, Stack
 
 
 HERE = Path(__file__).parent.parent
 STACKS, OUT = HERE / "src/tidegate/stacks", HERE / "out/experiments"
 PAGE, IMAGES = HERE / "docs/results/safeguards.md", HERE / "docs/images/experiments"
-ACCOUNTS, SEED = 2_000, 7
+ACCOUNTS, LOANS, SEED = 1_000, 200, 7
 INK, RULE = "#57606a", "#8c959f55"
 LINES = ("#0b7285", "#d9480f", "#6741d9", "#2b8a3e", "#a61e4d", "#495057")
 
 
 def merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
-    """Return ``base`` with ``change`` laid over it: tables are merged, anything else replaced."""
+    """Return ``base`` with ``change`` laid over it: tables are merged, anything else replaced.
+
+    So is a table of another kind: its keys are others.
+    """
     out = dict(base)
     for key, value in change.items():
         both = isinstance(value, dict) and isinstance(out.get(key), dict)
+        both = both and value.get("kind", out[key].get("kind")) == out[key].get("kind")
         out[key] = merged(out[key], value) if both else value
     return out
 
@@ -57,9 +62,12 @@ def stack_of(base: str, change: dict[str, Any], label: str) -> SafeguardStack:
 
 def weather(experiment: Experiment) -> Recording:
     """Return the experiment's recording, made from a seed once and kept in out/."""
-    folder = OUT / f"{experiment.scenario}-{ACCOUNTS}-{SEED}"
-    if not folder.exists():
-        make(folder, accounts=ACCOUNTS, seed=SEED, scenario=experiment.scenario)
+    story, providers = experiment.scenario, experiment.providers
+    folder = OUT / f"{story}-{ACCOUNTS}-{SEED}-{providers}"
+    if not folder.exists() and experiment.loans:
+        make_loans(folder, accounts=LOANS, seed=SEED, scenario=story)
+    elif not folder.exists():
+        make(folder, accounts=ACCOUNTS, seed=SEED, scenario=story, providers=providers)
     recording = load(folder)
     if experiment.depth != 1:
         recording = thinner(recording, experiment.depth)
@@ -77,7 +85,8 @@ def played(experiment: Experiment) -> list[Run]:
     runs = []
     for label, change in experiment.variants.items():
         begun = time.perf_counter()
-        stack = stack_of(experiment.base, change, label)
+        rest = dict(change)
+        stack = stack_of(rest.pop("base", experiment.base), rest, label)
         runs.append(replay(recording, Stack.bind(stack, recording.venue)))
         took = time.perf_counter() - begun
         print(f"{experiment.name}, {label}: {took:.1f} s", file=sys.stderr)
@@ -176,9 +185,10 @@ def main(names: list[str]) -> None:
     head = [
         "# One experiment a safeguard",
         "",
-        f"Synthetic crash, {ACCOUNTS:,} accounts, seed {SEED}; amounts in USD at the recording's",
-        "scale. Written by `python bench/experiments.py`; variants of one experiment meet the same",
-        "weather. One weather is one anecdote: read the direction, not the digits.",
+        f"Synthetic weather from seed {SEED}: {ACCOUNTS:,} accounts in a crash of perpetuals, or",
+        f"{LOANS} loans in a lending market; amounts in USD at the recording's scale. Written by",
+        "`python bench/experiments.py`; the variants of one experiment meet the same weather. One",
+        "weather is one anecdote: read the direction, not the digits.",
         "",
         "Columns: " + ", ".join(name for name, _ in COLUMNS) + ".",
         "",
