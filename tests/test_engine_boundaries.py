@@ -857,7 +857,8 @@ def test_orders_are_placed_for_the_liquidatable_alone(cash, placed):
     d = Desk(ONE, margin=rules(HALF))
     d.users([cash], TEN)
     found = d.price(100)
-    assert orders(found) == ([(0, 0, -10, 1)] if placed else [])
+    # Not below 76: at 75.0001 nothing would be left.
+    assert orders(found) == ([(0, 0, -10, 76)] if placed else [])
     assert len(d.of(StagesTaken, found)) == placed
     (seen,) = d.of(HealthMoved, found)
     assert (seen.liquidatable, seen.bankrupt) == (placed, 0)
@@ -1208,7 +1209,7 @@ def test_what_is_in_flight_is_not_deleveraged():
     rule = Waterfall(deleverage="queue", deleverage_when="bankrupt")
     d = Desk(ONE, margin=rules(HALF), waterfall=rule)
     d.users([0, 10**6], [(0, 0, 10, 100), (1, 0, -10, 130)])
-    assert orders(d.price(101)) == [(0, 0, -10, 1)]
+    assert orders(d.price(101)) == [(0, 0, -10, 100)]
     assert not d.of(Deleveraged, d.later(1).price(99))
     d.send(OrdersExpired(ts=d.now, order=pack(column(1 << 20)), reason="gone"))
     assert d.of(Deleveraged, d.tick(1))

@@ -12,9 +12,9 @@ INSOLVENT = ("order", "deleverage")
 class NeverWorse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a close may cost the account: neither its health nor its loan-to-value.
 
-    ``incentives``: a fill that makes its account worse pays no penalty, and no penalty makes it
-    worse. ``limits``: besides, no order is offered at a price that would. Neutral: off, a fixed
-    incentive whatever it does.
+    ``limits``: no order is offered at a price that would, and no penalty is charged that would.
+    ``incentives``: the second alone. ``off``: a fixed incentive and any price, whatever they do;
+    a stack that wants this says so, and it is the one rule whose default is not neutral.
 
     Nobody without equity can be kept from becoming worse. ``insolvent`` says who takes it: "order",
     the fund, by a sale at any price the route allows; or "deleverage", the waterfall, at once.
@@ -22,7 +22,7 @@ class NeverWorse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     Source: arXiv:2212.07306; Kamino's bonus of at most 1 - LTV.
     """
 
-    mode: str = "off"
+    mode: str = "limits"
     insolvent: str = "order"
 
     def __post_init__(self) -> None:
@@ -69,7 +69,7 @@ class NeverWorse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def describe(self) -> list[str]:
         """Return the policy in plain language."""
         if not self.incentives:
-            return []
+            return ["never worse: off; a close may cost more than the account's own equity"]
         said = ["never worse: a fill that makes its account worse pays no penalty"]
         if self.limits:
             who = "deleveraged" if self.hands_over else "sold for the fund"
