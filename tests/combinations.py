@@ -14,7 +14,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 import strategies as s
-from outside import Ledger
+from outside import Ledger, Margin, users
 from strategies import MARGIN, SECOND, USD, VENUE, Move, World, pick
 from tidegate.domain.book import EXTERNAL
 from tidegate.domain.commitments import bid_payload, commitment
@@ -42,6 +42,7 @@ from tidegate.domain.pace import REGIMES
 from tidegate.domain.restraint import ACTIONS
 from tidegate.domain.units import pack, unpack
 from tidegate.engine.auctions import Offer, offers
+from tidegate.engine.state import SHIFT
 from tidegate.safeguards.auctions import AuctionRoute, BatchRoute, FixedSpreadRoute, SealedRoute
 from tidegate.safeguards.backstop import Backstop, LoanPool
 from tidegate.safeguards.breaker import LadderBreaker, Step
@@ -163,9 +164,7 @@ KNOBS: dict[str, tuple[Any, ...]] = {
         {},
         {"whole_below": 20_000 * USD, "first_stage": 200_000, "interval_ns": 30 * SECOND},
         {"close_fraction": 500_000, "target": 1_250_000, "interval_ns": 2 * SECOND},
-        {
-            "levels": (Level(below=900_000, fraction=300_000), Level(below=400_000, fraction=10**6))
-        },
+        {"levels": (Level(below=900_000, fraction=300_000), Level(below=400_000, fraction=10**6))},
     ),
     "planner.netting": ({}, {"netting": True}),
     "planner.priority": tuple(
@@ -364,13 +363,22 @@ def _offered(w: Wide, a: int, b: int, c: int) -> tuple[int, int, int, int]:
     return one.auction, bidder, lots, pick(s.WILD, b) if (a + b) % 31 == 0 else limit
 
 
+def _idle(used: object, c: int) -> bool:
+    """Return whether a move would say nothing here; one in sixteen is made all the same."""
+    return not used and c % 16 != 0
+
+
 def _take(w: Wide, a: int, b: int, c: int) -> Input:
+    if _idle(w.offer(a) is not None, c):
+        return s._crash(w, a, b, c) if c % 2 else s._price(w, a, b, c)
     auction, bidder, lots, limit = _offered(w, a, b, c)
     return AuctionTaken(ts=w.now, auction=auction, bidder=bidder, lots=lots, limit=limit)
 
 
 def _bid(w: Wide, a: int, b: int, c: int) -> Input:
     """Bid as the route asks; every eighth time as it does not."""
+    if _idle(w.offer(a) is not None and w.stack.batches is not None, c):
+        return _take(w, a, b, c | 1)
     auction, bidder, lots, limit = _offered(w, a, b, c)
     batches = w.stack.batches
     sealed = batches is not None and batches.sealed
@@ -380,19 +388,15 @@ def _bid(w: Wide, a: int, b: int, c: int) -> Input:
             seal = commitment(salt, bid_payload(auction, bidder, lots, limit))
         except OverflowError:
             seal = b"short"
-        w.sealed[w.state.seq << s_shift()] = (lots, limit, salt)
+        w.sealed[w.state.seq << SHIFT] = (lots, limit, salt)
         return BidCommitted(ts=w.now, auction=auction, bidder=bidder, seal=seal)
     return BidPlaced(ts=w.now, auction=auction, bidder=bidder, lots=lots, limit=limit)
 
 
-def s_shift() -> int:
-    from tidegate.engine.state import SHIFT
-
-    return SHIFT
-
-
 def _reveal(w: Wide, a: int, b: int, c: int) -> Input:
     waiting = np.flatnonzero(w.state.bids.key >= 0)
+    if _idle(bool(waiting.size), c):
+        return s._clock(w, a, b, c)
     if not waiting.size:
         return BidRevealed(ts=w.now, bid=pick(s.WILD, a), lots=1, limit=1, salt=b"")
     slot = waiting[a % waiting.size]
@@ -412,6 +416,8 @@ def _reveal(w: Wide, a: int, b: int, c: int) -> Input:
 
 def _commitment(w: Wide, a: int, b: int, c: int) -> Input:
     wild = pick(tuple(x for x in s.WILD if x < 2**63), b)
+    if _idle(w.stack.declaration.backstop.offers_max > 0, c):
+        return s._trade(w, a, b, c)
     most = pick((500, 2_000, 50, 0, 20_000, 20_001), b) * pick((1, 1, 20), c)
     return CommitmentMade(
         ts=w.now,
@@ -425,14 +431,16 @@ def _commitment(w: Wide, a: int, b: int, c: int) -> Input:
 
 
 def _pool(w: Wide, a: int, b: int, c: int) -> Input:
+    if _idle(w.stack.declaration.backstop.pool.depositors_max > 0, c):
+        return _borrow(w, a, b, c)
     kind = pick((PoolJoined, PoolJoined, PoolLeft), c)
     amount = pick((100 * USD, 2_000 * USD, 20_000 * USD, *s.WILD), b) if c % 5 else 3_000 * USD
-    return kind(
-        ts=w.now, account=pick(s.ROWS, b) if a % 19 == 18 else w.user(a), amount=amount
-    )
+    return kind(ts=w.now, account=pick(s.ROWS, b) if a % 19 == 18 else w.user(a), amount=amount)
 
 
 def _stake(w: Wide, a: int, b: int, c: int) -> Input:
+    if _idle(any(t.stakes for t in w.stack.declaration.waterfall.tranches), c):
+        return s._all_prices(w, a, b, c)
     account = pick(s.ROWS, b) if a % 19 == 18 else w.user(a)
     tranche = pick((0, 0, 2, 1, -1, 9), b)
     held = w.state.paying.stake(account, tranche).shares if 0 <= account < 2**31 else 0
@@ -448,6 +456,8 @@ def _stake(w: Wide, a: int, b: int, c: int) -> Input:
 
 
 def _schedule(w: Wide, a: int, b: int, c: int) -> Input:
+    if _idle(w.stack.declaration.rate.active, c):
+        return s._crash(w, a, b, c)
     slices = np.array([(b * (k + 1)) % 700 for k in range(1 + c % 6)], np.int64)
     return ScheduleObserved(
         ts=w.now,
@@ -463,6 +473,8 @@ def _schedule(w: Wide, a: int, b: int, c: int) -> Input:
 
 
 def _seed(w: Wide, a: int, b: int, c: int) -> Input:
+    if _idle(w.stack.declaration.slices.active, c):
+        return s._price(w, a, b, c)
     return SeedDrawn(ts=w.now, seed=pack(np.array([a, b, c, 7])) if c % 7 else b"short")
 
 
@@ -478,6 +490,8 @@ def _pause(w: Wide, a: int, b: int, c: int) -> Input:
 
 
 def _bands(w: Wide, a: int, b: int, c: int) -> Input:
+    if _idle(bool(w.stack.declaration.soft.bands), c):
+        return _borrow(w, a, b, c)
     lots = pick((-1, 1), a) * pick((1_000, 500_000, 60_000_000, *s.WILD[5:8]), b)
     limit = (2**50 if lots > 0 else 0) if c % 3 else 5_000 * USD
     instrument = pick((s.ETH, s.ETH, s.ETH, s.BTC, 9, -1), c)
@@ -488,20 +502,17 @@ def _borrow(w: Wide, a: int, b: int, c: int) -> Input:
     """Put coins in and draw cash against them: what bands, pool and redistribution are for."""
     if c % 2:
         return s._deposit(w, a, b, 2)
-    user = w.user(a)
-    coins = sum(n for i, n, _ in s_held(w, user) if i == s.ETH)
+    pure = [u for u in users(w.state) if {i for i, _, _ in held(w, u)} == {s.ETH}]
+    user = pure[a % len(pure)] if pure else w.user(a)
+    coins = sum(n for i, n, _ in held(w, user) if i == s.ETH)
     worth = coins * w.price(s.ETH) * USD // 1_000_000
-    owed = max(0, worth * pick((700, 780, 600), b) // 1_000 + int(w.state.book.cash[user]))
+    owed = max(0, worth * pick((700, 725, 600, 790), b) // 1_000 + int(w.state.book.cash[user]))
     return s.Withdrawn(ts=w.now, account=user, amount=max(1, owed), asset=-1)
 
 
-def s_held(w: Wide, account: int) -> list[tuple[int, int, int]]:
-    book, out = w.state.book, []
-    row = int(book.head[account])
-    while row >= 0:
-        out.append(tuple(int(c[row]) for c in (book.instrument, book.lots, book.cost)))
-        row = int(book.follow[row])
-    return out
+def held(w: Wide, account: int) -> list[tuple[int, int, int]]:
+    """Return (instrument, lots, cost) of an account."""
+    return Margin(w.state).held(account)
 
 
 KINDS: tuple[Any, ...] = (
@@ -537,12 +548,11 @@ class Story:
         return {name: options[n] for (name, options), n in named if n}
 
 
-_person = st.tuples(*(st.integers(0, 2**16 - 1),) * 5)
 _number = st.integers(0, 2**16 - 1)
+_size = st.one_of(st.just(0), _number)
+_person = st.tuples(_number, *(_size,) * 4)
 _move = st.builds(Move, st.integers(0, len(KINDS) - 1), _number, _number, _number)
-choices = st.tuples(
-    *(st.one_of(st.just(0), st.integers(0, len(o) - 1)) for o in KNOBS.values())
-)
+choices = st.tuples(*(st.one_of(st.just(0), st.integers(0, len(o) - 1)) for o in KNOBS.values()))
 
 
 def stories(moves_max: int = 100, **fixed: int) -> st.SearchStrategy[Story]:

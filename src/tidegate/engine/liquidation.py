@@ -12,10 +12,9 @@ from tidegate.domain.effects import (
     ThrottleMoved,
 )
 from tidegate.domain.units import I64, PPM, SECOND, Money, Nanos, Ppm, pack
-from tidegate.engine.auctions import fit, offered
+from tidegate.engine.auctions import fit, kept_within, offered
 from tidegate.engine.booking import book_trades, trades_at
 from tidegate.engine.market import View, sellable, worth_of_lot
-from tidegate.engine.never_worse import hold
 from tidegate.engine.pace import (
     deficit_for,
     depth_within,
@@ -277,7 +276,7 @@ def _ordered(
     used = np.flatnonzero(rest)
     if used.size:
         row, share = plan.row[used], plan.share[used]
-        effects += offered(state, view, row, rest[used], share, band, now, stack)
+        effects += offered(state, view, health, row, rest[used], share, band, now, stack)
     return effects
 
 
@@ -297,17 +296,11 @@ def _booked(
     limit = route.limits(
         state.book, state.facts, health, mark=view.mark, row=row, ordered=ordered, band=band
     )
-    i = state.book.instrument[row]
-    floor, ceiling = view.floor[i], view.ceiling[i]  # a band binds forced orders too
-    limit = np.where((ordered < 0) & (floor > 0), np.maximum(limit, floor), limit)
-    limit = np.where((ordered > 0) & (ceiling > 0), np.minimum(limit, ceiling), limit)
-    held: list[Decision] = []
-    if stack.declaration.never_worse.limits:
-        limit, receipt = hold(state, view, plan, health, row, ordered, limit)
-        held.append(receipt)
+    first = state.seq << SHIFT
+    limit, held = kept_within(state, view, plan, health, row, ordered, limit, first, stack)
     return [
         OrdersPlaced(
-            first=state.seq << SHIFT,
+            first=first,
             route=route.name,
             account=pack(state.book.account[row]),
             instrument=pack(state.book.instrument[row]),
