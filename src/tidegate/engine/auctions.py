@@ -45,7 +45,8 @@ class Offer:
     auction: int
     account: int
     instrument: int
-    lots: int  # signed: the account's trade
+    lots: int  # signed: the account's trade, no more than it still holds
+    whole: int  # the same, as it was offered
     base: int
     limit: int
     elapsed: int  # ns since the price was set
@@ -55,27 +56,38 @@ class Offer:
     @property
     def selling(self) -> bool:
         """Whether the account sells, so that the bidder buys."""
-        return self.lots < 0
+        return self.whole < 0
 
 
 def offer_of(state: State, slot: int, now: int, mark: int, route: AnySale) -> Offer:
     """Return the auction in ``slot`` as it stands at ``now``."""
     a = state.auctions
-    row, lots = int(a.row[slot]), int(a.lots[slot])
+    row, whole = int(a.row[slot]), int(a.lots[slot])
     base, limit, elapsed = int(a.base[slot]), int(a.limit[slot]), now - int(a.began[slot])
-    selling = lots < 0
+    selling = whole < 0
     at = {"base": base, "limit": limit, "elapsed": elapsed, "mark": mark}
     return Offer(
         auction=int(a.key[slot]),
         account=int(state.book.account[row]),
         instrument=int(state.book.instrument[row]),
-        lots=lots,
+        lots=_backed(state, row, whole),
+        whole=whole,
         base=base,
         limit=limit,
         elapsed=elapsed,
         price=route.price(**at, selling=selling),
         stale=route.stale(**at, selling=selling),
     )
+
+
+def _backed(state: State, row: int, lots: int) -> int:
+    """Return how many lots of an auction its position still holds beside what else is in flight.
+
+    Fewer than were offered where a recorded venue changed the position under us.
+    """
+    held, other = int(state.book.lots[row]), int(state.book.in_flight[row]) - lots
+    free = -held - other  # signed as the close is
+    return max(lots, min(free, 0)) if lots < 0 else min(lots, max(free, 0))
 
 
 def slot_of(state: State, auction: int) -> int:
@@ -252,6 +264,7 @@ def tend(
         return []
     gate = sellable(view, stack)
     recovered: list[Offer] = []
+    gone: list[Offer] = []
     unsold: list[Offer] = []
     again: dict[str, list[Offer]] = {}
     spare = int(state.orders.counts[0])
@@ -264,7 +277,9 @@ def tend(
         if not gate[i] or int(state.auctions.key[slot]) in busy:
             continue
         one = offer_of(state, slot, now, int(view.mark[i]), route)
-        if route.recovered(int(health.equity[one.account]), int(health.required[one.account])):
+        if not one.lots:
+            gone.append(one)
+        elif route.recovered(int(health.equity[one.account]), int(health.required[one.account])):
             recovered.append(one)
         elif now - int(state.auctions.opened[slot]) <= route.life_ns:
             if one.stale:
@@ -276,7 +291,8 @@ def tend(
         elif one.stale:
             again.setdefault(one.stale, []).append(one)
     band = stack.declaration.breaker.at(rung).band
-    effects = _ended(state, recovered, "recovered") + _ended(state, unsold, "unsold")
+    effects = _ended(state, gone, "closed") + _ended(state, recovered, "recovered")
+    effects += _ended(state, unsold, "unsold")
     if unsold:
         effects += _to_book(state, view, health, unsold, band, now, stack)
     for reason in sorted(again):
@@ -293,7 +309,7 @@ def _ended(state: State, over: list[Offer], reason: str) -> list[Decision]:
         *answered(state, bids, np.zeros_like(bids), np.zeros_like(bids), reason),
         AuctionsReduced(
             auction=pack(np.array([o.auction for o in over], np.int64)),
-            lots=pack(np.array([o.lots for o in over], np.int64)),
+            lots=pack(np.array([o.whole for o in over], np.int64)),
             penalty=pack(none),
             closed=pack(none + 1),
             reason=reason,
@@ -378,6 +394,8 @@ def on_take(state: State, event: AuctionTaken, stack: Stack) -> list[Decision]:
     one = offer_of(state, slot, event.ts, int(state.mark[i]), route)
     if event.bidder == one.account:
         return rejected("trade_with_itself", who)
+    if not one.lots:
+        return rejected("auction_unknown", who)  # its position is gone
     if state.rung >= Rung.HALT:
         return rejected("auction_halted", who)
     if state.quality[i] > stack.declaration.oracle.liquidate_at_worst:
@@ -452,7 +470,7 @@ def _sold(state: State, one: Offer, lots: int, bidder: int, stack: Stack) -> lis
     effects.append(
         AuctionsReduced(
             auction=pack(np.array([one.auction])),
-            lots=pack(np.array([lots])),
+            lots=pack(np.array([one.whole if closed else lots])),
             penalty=pack(np.array([collected])),
             closed=pack(np.array([int(closed)])),
             reason="taken",

@@ -172,6 +172,8 @@ def clear(
         elapsed = now - int(state.auctions.began[slot])
         if gate[i] and elapsed >= route.clears_ns(nonces_of(state, bids)):
             one = offer_of(state, slot, now, int(view.mark[i]), route)
+            if not one.lots:
+                continue  # its position is gone: it will be called off
             batches.append(_match(state, one, bids, hall))
     if not batches:
         return []
@@ -266,10 +268,11 @@ def _traded(state: State, view: View, sold: list[Cleared], stack: Stack) -> list
         effects += book_trades(state, _booked(state, theirs), "trade")
     none = np.zeros(len(sold), np.int64)
     left = [abs(b.offer.lots) - int(b.lots.sum()) for b in sold]
+    rows = zip(trades.lots.tolist(), left, sold, strict=True)
     effects.append(
         AuctionsReduced(
             auction=pack(np.array([b.offer.auction for b in sold], np.int64)),
-            lots=pack(trades.lots),
+            lots=pack(np.array([n if rest else b.offer.whole for n, rest, b in rows], np.int64)),
             penalty=pack(none),
             closed=pack(np.array([int(n == 0) for n in left], np.int64)),
             reason="cleared",

@@ -1,5 +1,6 @@
 """From health to orders: stages, netting, the throttle and the route."""
 
+from collections.abc import Sequence
 from math import isqrt
 
 import numpy as np
@@ -31,9 +32,18 @@ from tidegate.safeguards.stack import Stack
 
 
 def liquidate(
-    state: State, view: View, health: Health, rung: int, now: int, stack: Stack
+    state: State,
+    view: View,
+    health: Health,
+    rung: int,
+    now: int,
+    stack: Stack,
+    before: Sequence[Decision] = (),
 ) -> list[Decision]:
-    """Return this step's stages: what is netted and ordered, and what the bucket then holds."""
+    """Return this step's stages: what is netted and ordered, and what the bucket then holds.
+
+    Orders that this very step placed ``before`` have their slots already.
+    """
     if not (health.best < 0).any() or rung >= Rung.HALT:
         return []
     declaration = stack.declaration
@@ -42,7 +52,9 @@ def liquidate(
     plan, effects = planned(state, view, health, rooms, now, stack)
     book = np.zeros(0, np.int64)
     if plan is not None:
-        plan, book = _routed(state, view, plan, rung, stack)
+        spare = int(state.orders.counts[0])
+        spare -= sum(len(e.lots) // 8 for e in before if isinstance(e, OrdersPlaced))
+        plan, book = _routed(state, view, plan, rung, spare, stack)
     if plan is None:
         return effects
     if declaration.slices.active:
@@ -106,25 +118,25 @@ def ranked_by(state: State, view: View, stack: Stack) -> tuple[I64 | None, I64 |
 
 
 def _routed(
-    state: State, view: View, plan: Plan, rung: int, stack: Stack
+    state: State, view: View, plan: Plan, rung: int, spare: int, stack: Stack
 ) -> tuple[Plan | None, I64]:
     """Return the plan as far as its routes carry it, and the lots that the order book gets."""
     if stack.split is not None:
-        return divide(state, view, plan, rung, stack)
+        return divide(state, view, plan, rung, spare, stack)
     if stack.auctions is not None:
         fits = fit(state, view, plan, stack)
         return fits, np.zeros(0 if fits is None else fits.row.size, np.int64)
-    fits = _within_slots(state, plan)
+    fits = _within_slots(plan, spare)
     return fits, plan.ordered if fits is None else fits.ordered
 
 
-def _within_slots(state: State, plan: Plan) -> Plan | None:
+def _within_slots(plan: Plan, spare: int) -> Plan | None:
     """Return the plan without the orders for which no slot is free; they wait for the next step.
 
     Slots run out before anything else does: what is not ordered is neither staged nor charged to
     the throttle.
     """
-    late = np.flatnonzero(plan.ordered)[int(state.orders.counts[0]) :]
+    late = np.flatnonzero(plan.ordered)[spare:]
     if not late.size:
         return plan
     ordered = plan.ordered.copy()

@@ -32,6 +32,8 @@ def on_stake(state: State, event: FundStaked, stack: Stack) -> list[Decision]:
         return refusal
     if event.amount <= 0:
         return rejected("amount_must_be_positive", f"stake of {event.amount}")
+    if event.amount > stack.venue.limits.balance_max:
+        return rejected("amount_exceeds_limit", f"stake of {event.amount}")
     vault, total = int(state.book.cash[FUND + k]), total_shares(state, stack, k)
     if vault > 0 and event.amount * total // vault + total > MONEY_MAX:
         # So little is left behind the old shares that new ones could not be counted.

@@ -200,7 +200,7 @@ def protect(state: State, view: View, now: Nanos, stack: Stack) -> list[Decision
     moved = [*taken, *paid]
     cleared = clear(state, view, watched.health, watched.rung, now, stack, moved)
     tended = tend(state, view, watched.health, watched.rung, now, stack, cleared)
-    orders = liquidate(state, view, watched.health, watched.rung, now, stack)
+    orders = liquidate(state, view, watched.health, watched.rung, now, stack, tended)
     due = due_parameters(state, now, stack)
     return [*watched.effects, *taken, *paid, *seen, *cleared, *tended, *orders, *due]
 
