@@ -62,7 +62,8 @@ def on_bid(
     row = int(state.auctions.row[slot])
     if event.bidder == int(state.book.account[row]):
         return rejected("trade_with_itself", who)
-    if event.ts - int(state.auctions.began[slot]) >= route.window_ns:
+    late = event.ts - int(state.auctions.began[slot]) >= route.window_ns
+    if late or _over(state, slot, state.rung, event.ts, stack):
         return rejected("auction_window_closed", who)
     mine = state.bids.bidder[state.bids.of(event.auction)] == event.bidder
     if event.bidder != EXTERNAL and mine.any():
@@ -86,6 +87,13 @@ def on_bid(
             bond=Money(0),
         )
     ]
+
+
+def _over(state: State, slot: int, rung: int, now: int, stack: Stack) -> bool:
+    """Return whether what an auction has left goes to the order book, bids answered first."""
+    route = stack.auctions
+    assert route is not None
+    return rung < Rung.AUCTION_ONLY and now - int(state.auctions.opened[slot]) > route.life_ns
 
 
 def _committed(state: State, event: BidCommitted, stack: Stack) -> list[Decision]:
@@ -170,6 +178,8 @@ def clear(
         bids = state.bids.of(int(state.auctions.key[slot]))
         i = int(state.book.instrument[state.auctions.row[slot]])
         elapsed = now - int(state.auctions.began[slot])
+        if not bids.size and _over(state, slot, rung, now, stack):
+            continue  # it goes to the order book, however seldom time is told
         if gate[i] and elapsed >= route.clears_ns(nonces_of(state, bids)):
             one = offer_of(state, slot, now, int(view.mark[i]), route)
             if not one.lots:
