@@ -1,36 +1,38 @@
 """Batches: bids are kept, revealed, and cleared together at one price."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tidegate.domain.auctions import auction_slot
-from tidegate.domain.book import EXTERNAL, FIRST_USER, TREASURY
+from tidegate.domain.book import EXTERNAL, FIRST_USER, TREASURY, Health, row_of
 from tidegate.domain.commitments import SALT_BITS_MIN, bid_payload, commitment, nonce_of
 from tidegate.domain.effects import (
     AuctionsReduced,
-    AuctionsReset,
     BidKept,
     Decision,
+    PositionsMoved,
     Posted,
+    PostedBatch,
 )
 from tidegate.domain.events import BidCommitted, BidPlaced, BidRevealed
 from tidegate.domain.instrument import CASH
-from tidegate.domain.units import I64, Amount, Money, Nanos, Ticks, pack
-from tidegate.engine.auctions import Offer, bidder_refusal, offer_of, slot_of
+from tidegate.domain.units import I64, Amount, Money, Ticks, pack, unpack
+from tidegate.engine.auctions import Offer, anew, bidder_refusal, offer_of, slot_of
 from tidegate.engine.bonds import answered, nonces_of
 from tidegate.engine.booking import Trades, book_trades, trades_at
-from tidegate.engine.ledger import rejected
-from tidegate.engine.market import View
+from tidegate.engine.ledger import payment_refusal, rejected
+from tidegate.engine.market import View, sellable
 from tidegate.engine.penalties import penalised
 from tidegate.engine.state import SHIFT, State
 from tidegate.kernels.uniform import clearing_price, fill_uniform
-from tidegate.safeguards.auctions import BatchRoute
 from tidegate.safeguards.breaker import Rung
-from tidegate.safeguards.stack import Stack, gate_column
+from tidegate.safeguards.stack import Stack
 
 
 NO_PRICE = -1
+UNBOUNDED = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,8 @@ def on_bid(
     row = int(state.auctions.row[slot])
     if event.bidder == int(state.book.account[row]):
         return rejected("trade_with_itself", who)
-    if event.ts - int(state.auctions.began[slot]) >= route.window_ns:
+    late = event.ts - int(state.auctions.began[slot]) >= route.window_ns
+    if late or _over(state, slot, state.rung, event.ts, stack):
         return rejected("auction_window_closed", who)
     mine = state.bids.bidder[state.bids.of(event.auction)] == event.bidder
     if event.bidder != EXTERNAL and mine.any():
@@ -86,26 +89,19 @@ def on_bid(
     ]
 
 
+def _over(state: State, slot: int, rung: int, now: int, stack: Stack) -> bool:
+    """Return whether what an auction has left goes to the order book, bids answered first."""
+    route = stack.auctions
+    assert route is not None
+    return rung < Rung.AUCTION_ONLY and now - int(state.auctions.opened[slot]) > route.life_ns
+
+
 def _committed(state: State, event: BidCommitted, stack: Stack) -> list[Decision]:
     who, bond = f"auction {event.auction} by account {event.bidder}", _bond(stack)
     if len(event.seal) != 32:
         return rejected("bid_does_not_match", who)
-    declaration = stack.declaration
-    if event.bidder != EXTERNAL and (
-        code := declaration.margin.allows(
-            state.book,
-            state.facts,
-            mark=state.mark,
-            account=event.bidder,
-            instrument=-1,
-            lots=0,
-            cost=0,
-            cash=-bond,
-            taking=True,
-            scale=declaration.breaker.at(state.rung).initial_scale,
-        )
-    ):
-        return rejected(code, who)
+    if event.bidder != EXTERNAL and (refusal := payment_refusal(state, event.bidder, bond, stack)):
+        return refusal
     return [
         Posted(debit=event.bidder, credit=TREASURY, asset=CASH, amount=Amount(bond), reason="bond"),
         BidKept(
@@ -157,53 +153,99 @@ def _revealed(state: State, event: BidRevealed, stack: Stack) -> list[Decision]:
     ]
 
 
-def clear(state: State, view: View, rung: int, now: int, stack: Stack) -> list[Decision]:
+def clear(
+    state: State,
+    view: View,
+    health: Health,
+    rung: int,
+    now: int,
+    stack: Stack,
+    before: Sequence[Decision] = (),
+) -> list[Decision]:
     """Clear every batch whose moment has come; what is left is offered in a window of its own.
 
-    Not on the halt rung, nor while the price is not good enough to liquidate at.
+    Not on the halt rung, in a pause, or while the price is not good enough to liquidate at. Whom
+    ``before`` moved in this very step buys nothing: what is known of it is no longer true. And
+    ``health.best`` of whoever buys is raised to zero, so that the planner leaves it until the next.
     """
     route = stack.batches
     if route is None or rung >= Rung.HALT or not state.auctions.counts[1]:
         return []
-    gate = gate_column(view.quality, stack.declaration.oracle.liquidate_at_worst)
+    gate = sellable(view, stack)
     batches: list[Cleared] = []
-    buyers: set[int] = set()
+    hall = _Hall(stack, view, _moved_by(before), state.book.rows_left)
     for slot in np.flatnonzero(state.auctions.key >= 0).tolist():
         bids = state.bids.of(int(state.auctions.key[slot]))
         i = int(state.book.instrument[state.auctions.row[slot]])
         elapsed = now - int(state.auctions.began[slot])
+        if not bids.size and _over(state, slot, rung, now, stack):
+            continue  # it goes to the order book, however seldom time is told
         if gate[i] and elapsed >= route.clears_ns(nonces_of(state, bids)):
             one = offer_of(state, slot, now, int(view.mark[i]), route)
-            batches.append(_match(state, one, bids, int(view.mark[i]), buyers, stack))
+            if not one.lots:
+                continue  # its position is gone: it will be called off
+            batches.append(_match(state, one, bids, hall))
     if not batches:
         return []
     sold = [b for b in batches if b.price]
-    effects = _traded(state, sold, stack)
+    effects = _traded(state, view, sold, stack)
+    bought = [state.bids.bidder[b.slot[b.lots > 0]] for b in sold]
+    health.best[np.concatenate([np.zeros(0, np.int64), *bought])] = 0
     for batch in batches:
         price = np.where(batch.lots > 0, batch.price, 0)
         effects += answered(state, batch.slot, batch.lots, price, "cleared")
     band = stack.declaration.breaker.at(rung).band
     left = [b.offer for b in batches if int(b.lots.sum()) < abs(b.offer.lots)]
-    return effects + _again(view, left, band, now, route, stack)
+    if left:
+        effects.append(anew(state, view, health, left, "window", band, now, stack))
+    return effects
 
 
-def _match(
-    state: State, one: Offer, slot: I64, mark: int, buyers: set[int], stack: Stack
-) -> Cleared:
-    """Return the clearing of one batch; a user takes part once in a step, with enough margin."""
-    bids, side = state.bids, 1 if one.selling else -1
+@dataclass(slots=True)
+class _Hall:
+    """Where batches are cleared in turn: at which marks, and who may not buy in this step."""
+
+    stack: Stack
+    view: View
+    buyers: set[int]
+    rows: int  # that positions may still open
+
+
+def _moved_by(effects: Sequence[Decision]) -> set[int]:
+    """Return the accounts whose positions or cash these effects move."""
+    moved = [e.account for e in effects if isinstance(e, PositionsMoved | PostedBatch)]
+    return {a for column in moved for a in unpack(column).tolist()} | {
+        a for e in effects if isinstance(e, Posted) for a in (e.debit, e.credit)
+    }
+
+
+def _match(state: State, one: Offer, slot: I64, hall: _Hall) -> Cleared:
+    """Return the clearing of one batch; a user takes part once in a step, with enough margin.
+
+    The reserve lies within the price band of this moment.
+    """
+    bids, side, view = state.bids, 1 if one.selling else -1, hall.view
+    mark, i = int(view.mark[one.instrument]), one.instrument
     lots = np.zeros(slot.size, np.int64)
-    good = (bids.lots[slot] > 0) & ((bids.limit[slot] - one.limit) * side >= 0)
+    ends = int(view.floor[i]), int(view.ceiling[i]) or UNBOUNDED
+    worst = max(one.limit, ends[0]) if side > 0 else min(one.limit, ends[1])
+    good = (bids.lots[slot] > 0) & ((bids.limit[slot] - worst) * side >= 0)
+    good &= (bids.limit[slot] >= ends[0]) & (bids.limit[slot] <= ends[1])
     for n in np.flatnonzero(good).tolist():
         bidder = int(bids.bidder[slot[n]])
         if bidder == EXTERNAL:
             continue
         change, price = side * int(bids.lots[slot[n]]), int(bids.limit[slot[n]])
-        if bidder in buyers or bidder_refusal(state, bidder, one, change, price, stack):
-            good[n] = False
-        buyers.add(bidder)
+        fresh = row_of(state.book, bidder, i) < 0
+        refused = bidder in hall.buyers or (fresh and hall.rows < 1)
+        refused = refused or bool(
+            bidder_refusal(state, bidder, one, change, price, hall.stack, view.mark)
+        )
+        good[n] = not refused
+        hall.rows -= fresh and not refused
+        hall.buyers.add(bidder)
     limit, wanted = bids.limit[slot[good]], bids.lots[slot[good]]
-    reserve = (np.array([one.limit]), np.array([abs(one.lots)]))
+    reserve = (np.array([worst]), np.array([abs(one.lots)]))
     ours, theirs = (reserve, (limit, wanted)) if side < 0 else ((limit, wanted), reserve)
     price = int(clearing_price(*ours, *theirs, mark, NO_PRICE))
     if price == NO_PRICE:
@@ -214,7 +256,7 @@ def _match(
     return Cleared(one, slot, lots, price)
 
 
-def _traded(state: State, sold: list[Cleared], stack: Stack) -> list[Decision]:
+def _traded(state: State, view: View, sold: list[Cleared], stack: Stack) -> list[Decision]:
     """Return all trades of a step: the accounts with the world outside, and that with bidders."""
     if not sold:
         return []
@@ -230,15 +272,17 @@ def _traded(state: State, sold: list[Cleared], stack: Stack) -> list[Decision]:
         ]
     trades = _booked(state, ours)
     effects = book_trades(state, trades, "auctioned")
-    effects += penalised(state, stack, trades.account, trades.instrument, trades.lots, trades.paid)
+    columns = trades.account, trades.instrument, trades.lots, trades.paid
+    effects += penalised(state, stack, *columns, view.mark)
     if theirs:
         effects += book_trades(state, _booked(state, theirs), "trade")
     none = np.zeros(len(sold), np.int64)
     left = [abs(b.offer.lots) - int(b.lots.sum()) for b in sold]
+    rows = zip(trades.lots.tolist(), left, sold, strict=True)
     effects.append(
         AuctionsReduced(
             auction=pack(np.array([b.offer.auction for b in sold], np.int64)),
-            lots=pack(trades.lots),
+            lots=pack(np.array([n if rest else b.offer.whole for n, rest, b in rows], np.int64)),
             penalty=pack(none),
             closed=pack(np.array([int(n == 0) for n in left], np.int64)),
             reason="cleared",
@@ -249,29 +293,3 @@ def _traded(state: State, sold: list[Cleared], stack: Stack) -> list[Decision]:
 
 def _booked(state: State, rows: list[tuple[int, int, int, int]]) -> Trades:
     return trades_at(state, *(np.array(column, np.int64) for column in zip(*rows, strict=True)))
-
-
-def _again(
-    view: View, left: list[Offer], band: int, now: int, route: BatchRoute, stack: Stack
-) -> list[Decision]:
-    if not left:
-        return []
-    base = [int(view.mark[o.instrument]) for o in left]
-    limit = [
-        route.limit(
-            mark=mark,
-            selling=o.selling,
-            band=band,
-            price_max=int(stack.facts.price_max[o.instrument]),
-        )
-        for mark, o in zip(base, left, strict=True)
-    ]
-    return [
-        AuctionsReset(
-            auction=pack(np.array([o.auction for o in left], np.int64)),
-            base=pack(np.array(base, np.int64)),
-            limit=pack(np.array(limit, np.int64)),
-            at=Nanos(now),
-            reason="window",
-        )
-    ]

@@ -44,6 +44,7 @@ class Sharing:
             return False
         i, lots = int(self.state.book.instrument[row[0]]), int(self.state.book.lots[row[0]])
         good = self.stack.declaration.oracle.admits(Action.DELEVERAGE, int(self.view.quality[i]))
+        good = good and not self.view.closed[i]
         if self.state.facts.kind[i] != Kind.SPOT or lots <= 0 or not good or not self.view.mark[i]:
             return False
         mark = int(self.view.mark[i])

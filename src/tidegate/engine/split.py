@@ -13,21 +13,24 @@ from tidegate.safeguards.stack import Stack
 
 
 def divide(
-    state: State, view: View, plan: Plan, rung: int, stack: Stack
+    state: State, view: View, plan: Plan, rung: int, spare: int, stack: Stack
 ) -> tuple[Plan | None, I64]:
     """Return the plan as far as both routes carry it, and which of its lots the book gets.
 
-    On the auction rung the book gets nothing: everything is offered.
+    ``spare`` is how many orders still find a slot. On the auction rung the book gets nothing:
+    everything is offered.
     """
     route = stack.split
     assert route is not None
-    book = _on_book(state, view, plan, stack) if rung < Rung.AUCTION_ONLY else plan.ordered * 0
+    book = (
+        _on_book(state, view, plan, spare, stack) if rung < Rung.AUCTION_ONLY else plan.ordered * 0
+    )
     asked = plan.ordered - book
     offered, waiting = fitted(state, view, plan.row, asked, stack)
     refused = asked - offered
     if route.spill and rung < Rung.AUCTION_ONLY:
         # A close that the book serves already has its order; others need a slot of their own.
-        spare = int(state.orders.counts[0]) - int((book != 0).sum())
+        spare -= int((book != 0).sum())
         late = np.flatnonzero((refused != 0) & (book == 0))[max(0, spare) :]
         refused[late] = 0
         book = book + refused
@@ -45,15 +48,14 @@ def divide(
     return fits, book[keep]
 
 
-def _on_book(state: State, view: View, plan: Plan, stack: Stack) -> I64:
+def _on_book(state: State, view: View, plan: Plan, slots: int, stack: Stack) -> I64:
     """Return the lots that go to the order book at once, in the order of service."""
     route, m = stack.split, state.market
     assert route is not None
     out = np.zeros(plan.ordered.size, np.int64)
     free: dict[tuple[int, int], int] = {}
-    slots = int(state.orders.counts[0])
     for n in np.flatnonzero(plan.ordered).tolist():
-        if not slots:
+        if slots <= 0:
             break
         lots, i = int(plan.ordered[n]), int(state.book.instrument[plan.row[n]])
         side, mark = int(lots > 0), int(view.mark[i])
