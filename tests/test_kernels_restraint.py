@@ -142,6 +142,11 @@ def test_market_wide_levels(price, level):
 # Stable price ---------------------------------------------------------------------------------
 
 
+def cut(number: Fraction) -> Fraction:
+    """Return forty decimals of a fraction: exact ones double in length with every step."""
+    return Fraction(round(number * 10**40), 10**40)
+
+
 class Stable:
     """The stable price in fractions, as Mango's source has it."""
 
@@ -163,13 +168,13 @@ class Stable:
             )
             steps = 24 if elapsed > 24 * 3_600 else (turn - self.turn) % 24
             for n in range(steps):
-                self.delays[(self.turn + n) % 24] = average
+                self.delays[(self.turn + n) % 24] = cut(average)
             self.total, self.time, self.turn = Fraction(0), 0, turn
         delayed = self.delays[turn]
         ratio = min(delayed / self.price, self.price / delayed)
         room = growth * ratio**2 * counted
         least, most = self.price * (1 - room), self.price * (1 + room)
-        self.price = min(max(Fraction(price), least), most)
+        self.price = cut(min(max(Fraction(price), least), most))
 
 
 @settings(max_examples=25, deadline=None)
