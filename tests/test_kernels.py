@@ -17,8 +17,8 @@ import tidegate.conformance
 import tidegate.domain
 import tidegate.kernels
 from desk import U, coin, column, facts_of, inverse, perp, venue_of
-from tidegate.domain import book as books
 from tidegate.domain import auctions, orders, table, units
+from tidegate.domain import book as books
 from tidegate.domain.book import EXTERNAL, FIRST_USER, Book
 from tidegate.domain.units import PPB, PPM
 from tidegate.kernels import (
