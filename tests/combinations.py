@@ -581,7 +581,11 @@ def stories(moves_max: int = 100, **fixed: int) -> st.SearchStrategy[Story]:
         Story,
         drawn.filter(lambda c: isinstance(bound(c), Stack)),
         st.lists(_person, min_size=1, max_size=s.PEOPLE).map(tuple),
-        st.lists(_move, min_size=1, max_size=moves_max).map(tuple),
+        # A list of any length is mostly a short one, in which little can meet.
+        st.one_of(
+            st.lists(_move, min_size=1, max_size=moves_max),
+            st.lists(_move, min_size=moves_max // 3, max_size=moves_max),
+        ).map(tuple),
     )
 
 
