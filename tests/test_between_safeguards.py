@@ -4,27 +4,32 @@ from collections.abc import Sequence
 
 import msgspec
 import pytest
-from tests.desk import Desk, U, flat, perp, rules, venue_of
+from tests.desk import Desk, U, coin, flat, perp, rules, venue_of
 from tests.sales import FUNDED, SALE, desk_of, opened, price_now, refused, take
 from tests.test_batches import BATCH, bid, got
+from tests.test_soft import loan, offered
 
 from tidegate.domain.book import EXTERNAL, FUND
 from tidegate.domain.effects import (
     AuctionsOpened,
     AuctionsReduced,
     AuctionsReset,
+    BandsOffered,
     LimitsHeld,
     OrdersPlaced,
     ParameterMoved,
+    PoolMoved,
     Posted,
     Rejected,
     TakenOver,
 )
 from tidegate.domain.events import (
+    BandsTaken,
     CommitmentMade,
     FundStaked,
     ParameterChanged,
     ParameterProposed,
+    PoolJoined,
 )
 from tidegate.domain.payers import LastMarketKept
 from tidegate.domain.restraint import pause_row
@@ -32,8 +37,9 @@ from tidegate.domain.units import PPM, SECOND, unpack
 from tidegate.domain.venue import Limits
 from tidegate.engine.invariants import audit
 from tidegate.safeguards.auctions import FixedSpreadRoute
-from tidegate.safeguards.backstop import Backstop
+from tidegate.safeguards.backstop import Backstop, LoanPool
 from tidegate.safeguards.governance import Governance
+from tidegate.safeguards.margin import Requirement, Tier
 from tidegate.safeguards.never_worse import NeverWorse
 from tidegate.safeguards.oracle import OracleGuard
 from tidegate.safeguards.price_bands import BandRule, MarketLevels, PriceBands
@@ -149,6 +155,32 @@ def test_nobody_is_taken_over_in_a_pause():
     assert not desk.of(TakenOver, desk.later(1).price(9_700))
     flag(desk, "pause.liquidate.PERP", 0)
     assert desk.of(TakenOver, desk.later(1).price(9_699))
+
+
+def test_the_pool_repays_no_loan_in_a_pause():
+    desk = Desk(
+        venue_of(coin()),
+        margin=rules(Requirement(tiers=(Tier(initial=200_000, maintenance=100_000),))),
+        backstop=Backstop(equity_below=PPM, pool=LoanPool(depositors_max=2)),
+    )
+    desk.users([-80_000_000, 500_000_000], [(0, 0, 100, 10_000)])
+    desk.price(10_000)
+    desk.send(PoolJoined(ts=desk.now, account=U + 1, amount=400_000_000))
+    flag(desk, "pause.liquidate.COIN")
+    assert not desk.of(PoolMoved, desk.later(1).price(8_500))
+    flag(desk, "pause.liquidate.COIN", 0)
+    assert desk.of(PoolMoved, desk.later(1).price(8_499))
+
+
+def test_bands_do_not_convert_in_a_pause():
+    desk = loan()
+    lots = offered(desk).lots
+    flag(desk, "pause.liquidate.ETH")
+    taken = {"instrument": 0, "lots": lots, "limit": 10**15}
+    assert codes(desk.ask(BandsTaken(ts=desk.now, **taken))) == ["action_paused"]
+    assert not desk.of(BandsOffered, desk.tick(1))
+    flag(desk, "pause.liquidate.ETH", 0)
+    assert not codes(desk.ask(BandsTaken(ts=desk.now, **taken)))
 
 
 # -------------------------------------------------------- who pays and is paid

@@ -31,8 +31,10 @@ from tidegate.domain.effects import (
     DeficitFound,
     Deleveraged,
     OrdersPlaced,
+    PoolMoved,
     PositionsMoved,
     Posted,
+    PostedBatch,
     Rejected,
     TakenOver,
 )
@@ -301,6 +303,10 @@ def test_nothing_forced_trades_in_a_pause_or_beyond_a_band(story: Story):
                 if effect.reason == "auctioned":
                     for i, price in zip(sold, unpack(effect.price).tolist(), strict=True):
                         assert not r.high[i] or r.low[i] <= price <= r.high[i]
+            elif isinstance(effect, PoolMoved):
+                sold = unpack(effect.asset).tolist()
+            elif isinstance(effect, PostedBatch) and effect.reason == "redistributed":
+                sold = [effect.asset] if effect.asset != CASH else []
             else:
                 continue
             assert not shut[sold].any(), effect
