@@ -38,6 +38,10 @@ def on_parameter(
     said = f"{event.name} = {event.value}"
     if not 0 <= event.value <= parameter_max(stack, column, row):
         return [Rejected(code="rate_out_of_range", detail=said)]
+    if column == "pause":  # a brake waits for no notice, and is no number that could ramp
+        if isinstance(event, ParameterProposed):
+            return [Rejected(code="parameter_unknown", detail=f"{said}: only changed, at once")]
+        return [ParameterMoved(column=column, row=row, value=event.value)]
     at = event.ts + rules.notice_ns
     if isinstance(event, ParameterProposed):
         at = event.effective_at
