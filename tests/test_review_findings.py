@@ -1,13 +1,39 @@
 """Where two mechanisms meet: what a review of them together found, on both sides of each line."""
 
+import msgspec
 import pytest
-from tests.desk import Desk, flat, perp, rules, venue_of
+from tests.desk import Desk, U, column, flat, perp, rules, venue_of
+from tests.sales import SALE, desk_of, opened, take
 
-from tidegate.domain.effects import ParameterMoved, Rejected
-from tidegate.domain.events import ParameterChanged, ParameterProposed
-from tidegate.domain.units import SECOND
+from tidegate.domain.book import FUND
+from tidegate.domain.effects import (
+    AuctionsOpened,
+    BidKept,
+    BidsCleared,
+    ParameterMoved,
+    PositionsMoved,
+    Posted,
+    Rejected,
+)
+from tidegate.domain.events import (
+    BidPlaced,
+    FundStaked,
+    ParameterChanged,
+    ParameterProposed,
+    PoolJoined,
+)
+from tidegate.domain.units import PPM, SECOND, pack, unpack
+from tidegate.engine.auctions import Offer, bidder_refusal
+from tidegate.engine.batches import clear
+from tidegate.engine.invariants import audit
+from tidegate.engine.market import View
 from tidegate.engine.state import State
+from tidegate.safeguards.auctions import BatchRoute
+from tidegate.safeguards.backstop import Backstop, LoanPool
 from tidegate.safeguards.governance import Governance
+from tidegate.safeguards.margin import VolatilityMargin
+from tidegate.safeguards.oracle import OracleGuard
+from tidegate.safeguards.waterfall import Tranche, Waterfall
 
 
 # Governance and pauses -------------------------------------------------------------------------
@@ -32,3 +58,133 @@ def test_a_pause_is_no_change_to_announce():
     (said,) = desk.send(event)
     assert isinstance(said, Rejected)
     assert said.code == "parameter_unknown"
+
+
+# Auctions and whoever else moves in the same step -----------------------------------------------
+
+
+PAID = msgspec.structs.replace(SALE, incentive=10**9, incentive_share=900_000)
+
+
+@pytest.mark.parametrize("tranches", [("", "PERP"), ("PERP", ""), ("PERP",), ("",)])
+def test_an_incentive_comes_from_where_the_penalty_went(tranches):
+    """A tranche of the market has the penalties: another one would owe what it never got."""
+    layers = tuple(Tranche(name=f"t{k}", initial=0, market=m) for k, m in enumerate(tranches))
+    desk, auction = opened(PAID, waterfall=Waterfall(tranches=layers))
+    effects = take(desk.later(3), auction, 1_000)
+    (paid,) = [e for e in desk.of(Posted, effects) if e.reason == "incentive"]
+    assert paid.debit == FUND + (tranches.index("PERP") if "PERP" in tranches else 0)
+    collected = paid.amount + int(desk.state.book.cash[paid.debit])
+    assert paid.amount == collected * 9 // 10
+
+
+BATCH = BatchRoute(window_ns=5 * SECOND, life_ns=40 * SECOND)
+
+
+def bid_by_a_short(price: int) -> tuple[Desk, list]:
+    """Return what the moment of clearing brings where a short has bid for half of what it owes."""
+    desk = desk_of(BATCH)
+    desk.users((10**9,), [(0, 0, -1_000, 9_000)])
+    (one,) = desk.of(AuctionsOpened, desk.price(9_400))
+    bidder = desk.state.book.accounts - 1
+    bid = BidPlaced(ts=desk.now, auction=one.first, bidder=bidder, lots=500, limit=9_400)
+    assert desk.of(BidKept, desk.send(bid))
+    effects = desk.later(6).price(price)
+    audit(desk.state)
+    return desk, effects
+
+
+@pytest.mark.parametrize(("price", "got"), [(9_523, 500), (9_524, 0)])
+def test_nobody_buys_in_a_batch_and_is_liquidated_in_the_same_step(price, got):
+    """10**9 of cash, 1,000 short from 9,000, 5 %: on the line at 9,523.8."""
+    desk, effects = bid_by_a_short(price)
+    (cleared,) = desk.of(BidsCleared, effects)
+    assert unpack(cleared.lots).tolist() == [got]
+    assert bool(desk.of(AuctionsOpened, effects)) == (got == 0)
+
+
+@pytest.mark.parametrize(("mover", "got"), [(0, 0), (-1, 500)])
+def test_nobody_buys_in_a_batch_whose_positions_moved_in_the_same_step(mover, got):
+    """Two trades of one position must not both be booked from what it was before the step."""
+    desk = desk_of(BATCH)
+    desk.users((10**10,), [(0, 0, -1_000, 9_000)])
+    (one,) = desk.of(AuctionsOpened, desk.price(9_400))
+    bidder, state = desk.state.book.accounts - 1, desk.state
+    desk.send(BidPlaced(ts=desk.now, auction=one.first, bidder=bidder, lots=500, limit=9_400))
+    who = column(bidder + mover)
+    moved = PositionsMoved(
+        account=pack(who),
+        instrument=pack(column(0)),
+        lots=pack(column(1)),
+        cost=pack(column(0)),
+        price=pack(column(1)),
+        reason="deleveraged",
+    )
+    health = desk.stack.declaration.margin.assess(
+        state.book, state.facts, mark=state.mark, low=state.low, high=state.high
+    )
+    now = desk.now + 6 * SECOND
+    effects = clear(state, View.of(state), health, 0, now, desk.stack, [moved])
+    (cleared,) = desk.of(BidsCleared, effects)
+    assert unpack(cleared.lots).tolist() == [got]
+
+
+@pytest.mark.parametrize(("cash", "code"), [(999_999_999, "below_initial_margin"), (10**9, "")])
+def test_a_bidder_is_asked_for_margin_that_follows_volatility(cash, code):
+    """1,000 lots at 10,000 and a charge of 10 % in calm: one Money less is too little."""
+    calm = VolatilityMargin(cover=PPM, rate_min=100_000)
+    margin = msgspec.structs.replace(rules(flat(10_000, 5_000)), volatility=calm)
+    desk = desk_of(SALE, margin=margin)
+    desk.users((cash, 0))
+    desk.state.charged[0] = 100_000
+    one = Offer(1, U, 0, -1_000, 10_000, 9_000, 0, 10_000, "")
+    bidder = desk.state.book.accounts - 2
+    mark = desk.state.mark
+    said = bidder_refusal(desk.state, bidder, one, 1_000, 10_000, desk.stack, mark)
+    assert said == code
+
+
+# Cash that leaves an account ---------------------------------------------------------------------
+
+
+def ways_out(desk: Desk, user: int, amount: int) -> list[object]:
+    """Return the events by which a user gives cash away without withdrawing it."""
+    at = {"ts": desk.now, "account": U + user, "amount": amount}
+    return [FundStaked(tranche=0, **at), PoolJoined(**at)]
+
+
+@pytest.mark.parametrize("way", [0, 1])
+@pytest.mark.parametrize(("age", "code"), [(5, ""), (7, "price_not_good_enough")])
+def test_a_doubtful_price_pays_for_no_stake_and_no_deposit(way, age, code):
+    desk = Desk(
+        venue_of(perp()),
+        margin=rules(flat()),
+        oracle=OracleGuard(age_max_ns=6 * SECOND),
+        waterfall=Waterfall(tranches=(Tranche(name="fund", initial=10**9, stakes=True),)),
+        backstop=Backstop(equity_below=500_000, pool=LoanPool(depositors_max=8)),
+    )
+    desk.price(10_000)
+    desk.users((10**12,), [(0, 0, 10, 10_000)])
+    desk.tick(age)
+    effects = desk.send(ways_out(desk, 0, 10**6)[way])
+    assert [e.code for e in desk.of(Rejected, effects)] == ([code] if code else [])
+
+
+@pytest.mark.parametrize("way", [0, 1])
+@pytest.mark.parametrize(("amount", "code"), [(9 * 10**9, ""), (9 * 10**9 + 1, "below_initial")])
+def test_what_is_asked_for_opening_stays_when_cash_is_staked(way, amount, code):
+    """A charge of 10 % of 10**10 is one part in ten of the cash; the tiers ask for 1 % only."""
+    calm = VolatilityMargin(cover=PPM, rate_min=100_000)
+    margin = msgspec.structs.replace(rules(flat(10_000, 5_000)), volatility=calm)
+    desk = Desk(
+        venue_of(perp()),
+        margin=margin,
+        waterfall=Waterfall(tranches=(Tranche(name="fund", initial=10**9, stakes=True),)),
+        backstop=Backstop(equity_below=500_000, pool=LoanPool(depositors_max=8)),
+    )
+    desk.price(10_000)
+    desk.users((10**10,), [(0, 0, 1_000, 10_000)])
+    desk.state.charged[0] = 100_000
+    effects = desk.send(ways_out(desk, 0, amount)[way])
+    said = [e.code for e in desk.of(Rejected, effects)]
+    assert said == ([f"{code}_margin"] if code else [])

@@ -20,10 +20,13 @@ from tidegate.domain.instrument import CASH, Kind
 from tidegate.domain.units import I64, MONEY_MAX, PPM, Amount, Nanos, Ppm, Ticks, pack, unpack
 from tidegate.engine.bonds import answered
 from tidegate.engine.booking import book_trades, trades_at
-from tidegate.engine.ledger import rejected
+from tidegate.engine.following import facts_now
+from tidegate.engine.ledger import priced_by, rejected
 from tidegate.engine.market import View, worth_of_lot
 from tidegate.engine.penalties import penalised
+from tidegate.engine.stable import initial_marks
 from tidegate.engine.state import SHIFT, State
+from tidegate.engine.waiting import wait_extra
 from tidegate.kernels.auction import owed, put_up, room, taken
 from tidegate.safeguards.auctions import AnySale
 from tidegate.safeguards.breaker import Rung
@@ -347,14 +350,14 @@ def on_take(state: State, event: AuctionTaken, stack: Stack) -> list[Decision]:
         return rejected("auction_leaves_dust", who)
     lots = -part if one.selling else part
     if event.bidder != EXTERNAL and (
-        code := bidder_refusal(state, event.bidder, one, -lots, one.price, stack)
+        code := bidder_refusal(state, event.bidder, one, -lots, one.price, stack, state.mark)
     ):
         return rejected(code, who)
     return _sold(state, one, lots, event.bidder, stack)
 
 
 def bidder_refusal(
-    state: State, bidder: int, one: Offer, change: int, price: int, stack: Stack
+    state: State, bidder: int, one: Offer, change: int, price: int, stack: Stack, mark: I64
 ) -> str:
     """Return why a user may not take the other side, or nothing: margin as for any trade.
 
@@ -374,15 +377,18 @@ def bidder_refusal(
     spot = stack.facts.kind[i] == Kind.SPOT
     if spot and (after < 0 or int(state.book.cash[bidder]) < paid):
         return "asset_not_borrowable"  # an auction lends to nobody
+    if any(not mark[j] for j in priced_by(state, bidder, i)):
+        return "instrument_has_no_mark"
     return declaration.margin.allows(
         state.book,
-        state.facts,
-        mark=state.mark,
+        facts_now(state, stack),
+        mark=initial_marks(state, bidder, i, change, stack, mark),
         account=bidder,
         instrument=i,
         lots=change,
         cost=0 if spot else paid,
         cash=-paid if spot else 0,
+        extra=wait_extra(state, bidder, i, change, stack),
         scale=declaration.breaker.at(state.rung).initial_scale,
     )
 
@@ -425,10 +431,13 @@ def _incentive(
     route = stack.auctions
     assert route is not None
     before = int(state.auctions.penalty[auction_slot(state.auctions, one.auction)])
-    fund = int(state.book.cash[FUND]) + collected
+    # Paid by the tranche that the penalties went to: no other has them.
+    place = stack.declaration.waterfall.fed(tuple(i.symbol for i in stack.venue.instruments))
+    tranche = FUND + place[one.instrument]
+    fund = int(state.book.cash[tranche]) + collected
     amount = min(int(route.paid(before + collected)), fund)
     if amount <= 0:
         return []
     return [
-        Posted(debit=FUND, credit=bidder, asset=CASH, amount=Amount(amount), reason="incentive")
+        Posted(debit=tranche, credit=bidder, asset=CASH, amount=Amount(amount), reason="incentive")
     ]

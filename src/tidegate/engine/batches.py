@@ -1,26 +1,28 @@
 """Batches: bids are kept, revealed, and cleared together at one price."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tidegate.domain.auctions import auction_slot
-from tidegate.domain.book import EXTERNAL, FIRST_USER, TREASURY
+from tidegate.domain.book import EXTERNAL, FIRST_USER, TREASURY, Health, row_of
 from tidegate.domain.commitments import SALT_BITS_MIN, bid_payload, commitment, nonce_of
 from tidegate.domain.effects import (
     AuctionsReduced,
     AuctionsReset,
     BidKept,
     Decision,
+    PositionsMoved,
     Posted,
 )
 from tidegate.domain.events import BidCommitted, BidPlaced, BidRevealed
 from tidegate.domain.instrument import CASH
-from tidegate.domain.units import I64, Amount, Money, Nanos, Ticks, pack
+from tidegate.domain.units import I64, Amount, Money, Nanos, Ticks, pack, unpack
 from tidegate.engine.auctions import Offer, bidder_refusal, offer_of, slot_of
 from tidegate.engine.bonds import answered, nonces_of
 from tidegate.engine.booking import Trades, book_trades, trades_at
-from tidegate.engine.ledger import rejected
+from tidegate.engine.ledger import rejected, taking_refusal
 from tidegate.engine.market import View
 from tidegate.engine.penalties import penalised
 from tidegate.engine.state import SHIFT, State
@@ -90,22 +92,11 @@ def _committed(state: State, event: BidCommitted, stack: Stack) -> list[Decision
     who, bond = f"auction {event.auction} by account {event.bidder}", _bond(stack)
     if len(event.seal) != 32:
         return rejected("bid_does_not_match", who)
-    declaration = stack.declaration
-    if event.bidder != EXTERNAL and (
-        code := declaration.margin.allows(
-            state.book,
-            state.facts,
-            mark=state.mark,
-            account=event.bidder,
-            instrument=-1,
-            lots=0,
-            cost=0,
-            cash=-bond,
-            taking=True,
-            scale=declaration.breaker.at(state.rung).initial_scale,
-        )
-    ):
-        return rejected(code, who)
+    if event.bidder != EXTERNAL:
+        if refusal := taking_refusal(state, event.bidder, bond, "bond", stack):
+            return refusal
+        if int(state.book.cash[event.bidder]) < bond:
+            return rejected("asset_not_borrowable", who)
     return [
         Posted(debit=event.bidder, credit=TREASURY, asset=CASH, amount=Amount(bond), reason="bond"),
         BidKept(
@@ -157,24 +148,33 @@ def _revealed(state: State, event: BidRevealed, stack: Stack) -> list[Decision]:
     ]
 
 
-def clear(state: State, view: View, rung: int, now: int, stack: Stack) -> list[Decision]:
+def clear(
+    state: State,
+    view: View,
+    health: Health,
+    rung: int,
+    now: int,
+    stack: Stack,
+    before: Sequence[Decision],
+) -> list[Decision]:
     """Clear every batch whose moment has come; what is left is offered in a window of its own.
 
-    Not on the halt rung, nor while the price is not good enough to liquidate at.
+    Not on the halt rung, nor while the price is not good enough to liquidate at. Nobody buys who is
+    about to be closed, or whose positions were moved ``before`` in this very step.
     """
     route = stack.batches
     if route is None or rung >= Rung.HALT or not state.auctions.counts[1]:
         return []
     gate = gate_column(view.quality, stack.declaration.oracle.liquidate_at_worst)
     batches: list[Cleared] = []
-    buyers: set[int] = set()
+    buyers = moved_by(before) | set(np.flatnonzero(health.best < 0).tolist())
     for slot in np.flatnonzero(state.auctions.key >= 0).tolist():
         bids = state.bids.of(int(state.auctions.key[slot]))
         i = int(state.book.instrument[state.auctions.row[slot]])
         elapsed = now - int(state.auctions.began[slot])
         if gate[i] and elapsed >= route.clears_ns(nonces_of(state, bids)):
             one = offer_of(state, slot, now, int(view.mark[i]), route)
-            batches.append(_match(state, one, bids, int(view.mark[i]), buyers, stack))
+            batches.append(_match(state, view, one, bids, buyers, stack))
     if not batches:
         return []
     sold = [b for b in batches if b.price]
@@ -188,10 +188,13 @@ def clear(state: State, view: View, rung: int, now: int, stack: Stack) -> list[D
 
 
 def _match(
-    state: State, one: Offer, slot: I64, mark: int, buyers: set[int], stack: Stack
+    state: State, view: View, one: Offer, slot: I64, buyers: set[int], stack: Stack
 ) -> Cleared:
-    """Return the clearing of one batch; a user takes part once in a step, with enough margin."""
-    bids, side = state.bids, 1 if one.selling else -1
+    """Return the clearing of one batch; a user takes part once in a step, with enough margin.
+
+    Not with anything in flight in the same instrument: that may be sold in this very step.
+    """
+    mark, bids, side = int(view.mark[one.instrument]), state.bids, 1 if one.selling else -1
     lots = np.zeros(slot.size, np.int64)
     good = (bids.lots[slot] > 0) & ((bids.limit[slot] - one.limit) * side >= 0)
     for n in np.flatnonzero(good).tolist():
@@ -199,7 +202,13 @@ def _match(
         if bidder == EXTERNAL:
             continue
         change, price = side * int(bids.lots[slot[n]]), int(bids.limit[slot[n]])
-        if bidder in buyers or bidder_refusal(state, bidder, one, change, price, stack):
+        row = row_of(state.book, bidder, one.instrument)
+        flies = row >= 0 and bool(state.book.in_flight[row])
+        if (
+            bidder in buyers
+            or flies
+            or bidder_refusal(state, bidder, one, change, price, stack, view.mark)
+        ):
             good[n] = False
         buyers.add(bidder)
     limit, wanted = bids.limit[slot[good]], bids.lots[slot[good]]
@@ -212,6 +221,15 @@ def _match(
     fill_uniform(abs(one.lots), limit, wanted, price, side, share)
     lots[good] = share
     return Cleared(one, slot, lots, price)
+
+
+def moved_by(effects: Sequence[Decision]) -> set[int]:
+    """Return the accounts whose positions these effects move."""
+    moved: set[int] = set()
+    for effect in effects:
+        if isinstance(effect, PositionsMoved):
+            moved |= set(unpack(effect.account).tolist())
+    return moved
 
 
 def _traded(state: State, sold: list[Cleared], stack: Stack) -> list[Decision]:

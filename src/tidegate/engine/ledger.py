@@ -248,7 +248,7 @@ def _borrowable(state: State, asset: int) -> bool:
     return bool(state.facts.debt_initial[asset])
 
 
-def _priced_by(state: State, account: int, also: int) -> list[int]:
+def priced_by(state: State, account: int, also: int) -> list[int]:
     """Return the instruments whose marks value an account, and ``also`` with its coin."""
     held = {int(state.book.instrument[row]) for row in account_rows(state, account)}
     held |= {also} - {CASH}
@@ -257,13 +257,38 @@ def _priced_by(state: State, account: int, also: int) -> list[int]:
 
 def _price_refusal(state: State, account: int, asset: int, stack: Stack) -> list[Decision]:
     """Refuse to pay out against any price, the asset's own included, that is not good enough."""
-    priced = _priced_by(state, account, asset)
+    priced = priced_by(state, account, asset)
     if refusal := payout_refusal(state, priced):
         return refusal
     for i in priced:
         if not stack.declaration.oracle.admits(Action.WITHDRAW, int(state.quality[i])):
             return rejected("price_not_good_enough", f"account {account} against instrument {i}")
     return []
+
+
+def taking_refusal(
+    state: State, account: int, amount: int, what: str, stack: Stack
+) -> list[Decision]:
+    """Refuse to let cash go that the account needs, or that a price not good enough pays for.
+
+    One rule for everything that takes cash away from an account at its own wish.
+    """
+    if refusal := _price_refusal(state, account, CASH, stack):
+        return refusal
+    why = stack.declaration.margin.allows(
+        state.book,
+        facts_now(state, stack),
+        mark=initial_marks(state, account, CASH, 0, stack),
+        account=account,
+        instrument=-1,
+        lots=0,
+        cost=0,
+        cash=-amount,
+        taking=True,
+        extra=wait_extra(state, account, -1, 0, stack),
+        scale=stack.declaration.breaker.at(state.rung).initial_scale,
+    )
+    return rejected(why, f"{what} of {amount} from account {account}") if why else []
 
 
 def account_rows(state: State, account: int) -> list[int]:
@@ -288,23 +313,8 @@ def on_transfer(state: State, event: Transferred, stack: Stack) -> list[Decision
     rich = stack.venue.limits.balance_max
     if amount > balance(state, source, CASH) + rich or amount > rich - balance(state, target, CASH):
         return rejected("amount_exceeds_limit", f"transfer of {amount}")
-    if refusal := _price_refusal(state, source, CASH, stack):
+    if refusal := taking_refusal(state, source, amount, "transfer", stack):
         return refusal
-    why = stack.declaration.margin.allows(
-        state.book,
-        facts_now(state, stack),
-        mark=initial_marks(state, source, CASH, 0, stack),
-        account=source,
-        instrument=-1,
-        lots=0,
-        cost=0,
-        cash=-amount,
-        taking=True,
-        extra=wait_extra(state, source, -1, 0, stack),
-        scale=stack.declaration.breaker.at(state.rung).initial_scale,
-    )
-    if why:
-        return rejected(why, f"transfer of {amount} from account {source}")
     moved = (Moved(source, CASH, -amount), Moved(target, CASH, amount))
     if refusal := cap_refusal(state, moved, event.ts, stack):
         return refusal
@@ -380,9 +390,7 @@ def _trade_refusal(
         return refusal
     if not reduces and not declaration.oracle.admits(Action.OPEN, int(state.quality[i])):
         return rejected("price_not_good_enough", f"opening in instrument {i}")
-    if not reduces and (
-        unpriced := [j for j in _priced_by(state, account, i) if not state.mark[j]]
-    ):
+    if not reduces and (unpriced := [j for j in priced_by(state, account, i) if not state.mark[j]]):
         return rejected("instrument_has_no_mark", f"account {account} holds {unpriced}")
     if not reduces and state.rung >= Rung.REDUCE_ONLY:
         return rejected("breaker_reduce_only", f"rung {Rung(state.rung).name.lower()}")

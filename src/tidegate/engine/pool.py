@@ -16,7 +16,7 @@ from tidegate.domain.effects import Decision, DepositMoved, PoolMoved, Posted
 from tidegate.domain.events import PoolJoined, PoolLeft
 from tidegate.domain.instrument import CASH, Kind
 from tidegate.domain.units import I64, PPM, Amount, Money, muldiv_up, pack
-from tidegate.engine.ledger import account_refusal, account_rows, rejected
+from tidegate.engine.ledger import account_refusal, account_rows, rejected, taking_refusal
 from tidegate.engine.market import View
 from tidegate.engine.state import State
 from tidegate.kernels.stability import (
@@ -169,25 +169,8 @@ def on_join(state: State, event: PoolJoined, stack: Stack) -> list[Decision]:
         return rejected("pool_is_full", f"all {slot} slots are taken")
     if int(state.book.cash[a]) < amount:
         return rejected("asset_not_borrowable", f"account {a}, {amount} for the pool")
-    rows = [int(state.book.instrument[row]) for row in account_rows(state, a)]
-    prices = {*rows, *(int(state.facts.coin[i]) for i in rows)} - {CASH}
-    for i in sorted(prices):
-        if not stack.declaration.oracle.admits(Action.WITHDRAW, int(state.quality[i])):
-            return rejected("price_not_good_enough", f"account {a} against instrument {i}")
-    why = stack.declaration.margin.allows(
-        state.book,
-        state.facts,
-        mark=state.mark,
-        account=a,
-        instrument=CASH,
-        lots=0,
-        cost=0,
-        cash=-amount,
-        taking=True,
-        scale=stack.declaration.breaker.at(state.rung).initial_scale,
-    )
-    if why:
-        return rejected(why, f"{amount} of account {a} for the pool")
+    if refusal := taking_refusal(state, a, amount, "pool deposit", stack):
+        return refusal
     return [_posted(a, POOL, CASH, amount), *_touched(state, slot, a, amount)]
 
 

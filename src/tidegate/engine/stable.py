@@ -42,14 +42,18 @@ def follow(state: State, view: View, now: int, stack: Stack) -> list[Decision]:
     return [StableMoved(instrument=i, cells=pack(cells), delays=pack(delays))]
 
 
-def initial_marks(state: State, account: int, i: int, change: int, stack: Stack) -> I64:
+def initial_marks(
+    state: State, account: int, i: int, change: int, stack: Stack, mark: I64 | None = None
+) -> I64:
     """Return the marks at which ``account`` is judged before it takes on risk.
 
     What it holds (after ``change`` lots of ``i``) counts at the lower of mark and stable price,
     what it owes at the higher. Without a stable price these are the marks themselves. The stable
-    price is rounded against the account: down for what is held, up for what is owed.
+    price is rounded against the account: down for what is held, up for what is owed. ``mark`` are
+    the marks of this moment where they are not the state's.
     """
-    rule, mark = stack.declaration.oracle.stable, state.mark
+    rule = stack.declaration.oracle.stable
+    mark = state.mark if mark is None else mark
     if not rule.growth:
         return mark
     out = mark.copy()

@@ -6,7 +6,7 @@ from tidegate.domain.events import FundStaked, Unstaked, UnstakeRequested
 from tidegate.domain.instrument import CASH
 from tidegate.domain.payers import StakeMoved, UnstakeKept
 from tidegate.domain.units import MONEY_MAX, Amount, Money, Nanos
-from tidegate.engine.ledger import account_refusal, rejected
+from tidegate.engine.ledger import account_refusal, rejected, taking_refusal
 from tidegate.engine.state import State
 from tidegate.kernels.stake import shares_for, shares_forfeited, stake_value
 from tidegate.safeguards.stack import Stack
@@ -32,6 +32,8 @@ def on_stake(state: State, event: FundStaked, stack: Stack) -> list[Decision]:
         return refusal
     if event.amount <= 0:
         return rejected("amount_must_be_positive", f"stake of {event.amount}")
+    if event.amount > state.book.cash[a]:
+        return rejected("below_initial_margin", f"stake of {event.amount} by account {a}")
     vault, total = int(state.book.cash[FUND + k]), total_shares(state, stack, k)
     if vault > 0 and event.amount * total // vault + total > MONEY_MAX:
         # So little is left behind the old shares that new ones could not be counted.
@@ -39,20 +41,8 @@ def on_stake(state: State, event: FundStaked, stack: Stack) -> list[Decision]:
     shares = int(shares_for(event.amount, total, vault))
     if shares == 0:
         return rejected("stake_buys_nothing", f"{event.amount} into a vault of {vault}")
-    why = stack.declaration.margin.allows(
-        state.book,
-        state.facts,
-        mark=state.mark,
-        account=a,
-        instrument=CASH,
-        lots=0,
-        cost=0,
-        cash=-event.amount,
-        taking=True,
-        scale=stack.declaration.breaker.at(state.rung).initial_scale,
-    )
-    if why or event.amount > state.book.cash[a]:
-        return rejected(why or "below_initial_margin", f"stake of {event.amount} by account {a}")
+    if refusal := taking_refusal(state, a, event.amount, "stake", stack):
+        return refusal
     return [
         Posted(debit=a, credit=FUND + k, asset=CASH, amount=Amount(event.amount), reason="stake"),
         StakeMoved(account=a, tranche=k, shares=shares),

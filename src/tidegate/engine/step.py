@@ -196,7 +196,7 @@ def protect(state: State, view: View, now: Nanos, stack: Stack) -> list[Decision
     taken = take_over(state, view, watched.health, watched.rung, now, stack)
     paid = settle(state, view, watched.health, watched.rung, stack, now)
     seen = deficit_watched(state, [*watched.effects, *paid], now, stack)
-    cleared = clear(state, view, watched.rung, now, stack)
+    cleared = clear(state, view, watched.health, watched.rung, now, stack, [*taken, *paid])
     tended = tend(state, view, watched.health, watched.rung, now, stack, cleared)
     orders = liquidate(state, view, watched.health, watched.rung, now, stack)
     due = due_parameters(state, now, stack)
