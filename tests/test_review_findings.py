@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from tests.desk import Desk, U, column, flat, perp, rules, venue_of
+from tests.desk import LIMITS, Desk, U, column, flat, perp, replaced, rules, venue_of
 from tests.sales import SALE, desk_of, opened, take
 
 from tidegate.domain.book import FUND
@@ -10,6 +10,7 @@ from tidegate.domain.effects import (
     AuctionsOpened,
     BidKept,
     BidsCleared,
+    OrdersPlaced,
     ParameterMoved,
     PositionsMoved,
     Posted,
@@ -18,6 +19,7 @@ from tidegate.domain.effects import (
 from tidegate.domain.events import (
     BidPlaced,
     FundStaked,
+    OrdersExpired,
     ParameterChanged,
     ParameterProposed,
     PoolJoined,
@@ -28,11 +30,12 @@ from tidegate.engine.batches import clear
 from tidegate.engine.invariants import audit
 from tidegate.engine.market import View
 from tidegate.engine.state import State
-from tidegate.safeguards.auctions import BatchRoute
+from tidegate.safeguards.auctions import BatchRoute, FixedSpreadRoute
 from tidegate.safeguards.backstop import Backstop, LoanPool
 from tidegate.safeguards.governance import Governance
 from tidegate.safeguards.margin import VolatilityMargin
 from tidegate.safeguards.oracle import OracleGuard
+from tidegate.safeguards.split import SplitRoute
 from tidegate.safeguards.waterfall import Tranche, Waterfall
 
 
@@ -142,6 +145,102 @@ def test_a_bidder_is_asked_for_margin_that_follows_volatility(cash, code):
     mark = desk.state.mark
     said = bidder_refusal(desk.state, bidder, one, 1_000, 10_000, desk.stack, mark)
     assert said == code
+
+
+SHORT_LIVED = BatchRoute(window_ns=5 * SECOND, life_ns=10 * SECOND)
+
+
+@pytest.mark.parametrize(("step", "ends"), [(1, 16), (5, 20)])
+def test_bids_that_nobody_could_fill_do_not_keep_a_close_from_the_book(step, ends):
+    """Ten seconds of life and the window begun within them; then it is over, whoever bids."""
+    desk = desk_of(SHORT_LIVED)
+    (one,) = desk.of(AuctionsOpened, desk.price(9_400))
+    waited = 0
+    while waited < 60:
+        bid = BidPlaced(ts=desk.now, auction=one.first, bidder=U + 1, lots=1, limit=1)
+        desk.send(bid)
+        waited += step
+        if desk.of(OrdersPlaced, desk.tick(step)):
+            break
+    assert waited <= ends
+    audit(desk.state)
+
+
+@pytest.mark.parametrize(("after", "code"), [(0, ""), (1, "auction_window_closed")])
+def test_the_last_window_ends_with_the_life_of_the_auction(after, code):
+    desk = desk_of(SHORT_LIVED)
+    (one,) = desk.of(AuctionsOpened, desk.price(9_400))
+    desk.tick(6)
+    desk.later(4).now += after
+    effects = desk.send(BidPlaced(ts=desk.now, auction=one.first, bidder=0, lots=1, limit=9_400))
+    assert [e.code for e in desk.of(Rejected, effects)] == ([code] if code else [])
+
+
+def flag(desk: Desk, action: str, value: int) -> None:
+    desk.send(ParameterChanged(ts=desk.now, name=f"pause.{action}.PERP", value=value))
+
+
+@pytest.mark.parametrize("action", ["liquidate", "open"])
+def test_what_is_paused_is_not_sold_to_bidders_either(action):
+    stopped = action == "liquidate"
+    desk, auction = opened()
+    flag(desk, action, 1)
+    code = [e.code for e in desk.of(Rejected, take(desk, auction, 10))]
+    assert code == (["instrument_paused"] if stopped else [])
+    assert bool(desk.of(OrdersPlaced, desk.tick(41))) != stopped
+    flag(desk, action, 0)
+    assert bool(desk.of(OrdersPlaced, desk.tick(1))) == stopped
+
+
+def test_a_paused_batch_does_not_clear():
+    desk = desk_of(BATCH)
+    (one,) = desk.of(AuctionsOpened, desk.price(9_400))
+    desk.send(BidPlaced(ts=desk.now, auction=one.first, bidder=0, lots=1, limit=9_400))
+    flag(desk, "liquidate", 1)
+    assert not desk.of(BidsCleared, desk.tick(6))
+    flag(desk, "liquidate", 0)
+    assert desk.of(BidsCleared, desk.tick(1))
+
+
+@pytest.mark.parametrize(("floor", "code"), [(9_400, ""), (9_401, "price_outside_band")])
+def test_a_band_binds_what_is_sold_to_bidders(floor, code):
+    desk, auction = opened(FixedSpreadRoute(discount=0, floor=50_000, life_ns=40 * SECOND))
+    desk.state.restraint.low[0], desk.state.restraint.high[0] = floor, 20_000
+    effects = take(desk, auction, 10)
+    assert [e.code for e in desk.of(Rejected, effects)] == ([code] if code else [])
+    (order,) = desk.of(OrdersPlaced, desk.tick(41))
+    assert unpack(order.limit).tolist() == [floor]
+
+
+@pytest.mark.parametrize(("floor", "price"), [(9_000, 9_300), (9_350, 9_350)])
+def test_a_batch_clears_at_no_price_outside_the_band(floor, price):
+    desk = desk_of(BATCH)
+    (one,) = desk.of(AuctionsOpened, desk.price(9_400))
+    desk.state.restraint.low[0], desk.state.restraint.high[0] = floor, 20_000
+    for limit in (9_300, 9_350):
+        bid = BidPlaced(ts=desk.now, auction=one.first, bidder=0, lots=500, limit=limit)
+        desk.send(bid)
+    (cleared,) = desk.of(BidsCleared, desk.tick(6))
+    assert set(unpack(cleared.price).tolist()) - {0} == {price}
+
+
+@pytest.mark.parametrize("slots", [2, 3])
+def test_what_nobody_took_and_new_orders_share_the_slots(slots):
+    """The end of one auction and two new closes in one step: an order more than there are slots."""
+    limits = replaced(LIMITS, orders_max=slots)
+    desk = Desk(
+        venue_of(perp(), limits=limits),
+        route=SplitRoute(sale=SALE, book_share=500_000),
+        margin=rules(flat(penalty=10_000)),
+    )
+    desk.price(10_000)
+    desk.users((10**9,), [(0, 0, 1_000, 10_000)])
+    (order,) = desk.of(OrdersPlaced, desk.price(9_400))
+    desk.send(OrdersExpired(ts=desk.now, order=pack(column(order.first)), reason="timeout"))
+    desk.users((10**9, 10**9), [(0, 0, 1_000, 10_000), (1, 0, 1_000, 10_000)])
+    effects = desk.later(41).price(9_399)
+    assert sum(len(e.lots) // 8 for e in desk.of(OrdersPlaced, effects)) == slots
+    audit(desk.state)
 
 
 # Cash that leaves an account ---------------------------------------------------------------------

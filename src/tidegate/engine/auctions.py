@@ -22,7 +22,7 @@ from tidegate.engine.bonds import answered
 from tidegate.engine.booking import book_trades, trades_at
 from tidegate.engine.following import facts_now
 from tidegate.engine.ledger import priced_by, rejected
-from tidegate.engine.market import View, worth_of_lot
+from tidegate.engine.market import View, sellable, worth_of_lot
 from tidegate.engine.penalties import penalised
 from tidegate.engine.stable import initial_marks
 from tidegate.engine.state import SHIFT, State
@@ -31,7 +31,7 @@ from tidegate.kernels.auction import owed, put_up, room, taken
 from tidegate.safeguards.auctions import AnySale
 from tidegate.safeguards.breaker import Rung
 from tidegate.safeguards.planner import Plan
-from tidegate.safeguards.stack import Stack, gate_column
+from tidegate.safeguards.stack import Stack
 
 
 APART = 1 << (SHIFT - 1)  # auctions count from here within a step, orders from 0 ...
@@ -205,13 +205,14 @@ def tend(
 
     Those that were ``cleared`` in this very step are left alone.
 
-    Nothing is touched on the halt rung, or while the price is not good enough to liquidate at. On
-    the auction rung the order book is left alone: what nobody took is priced anew instead.
+    Nothing is touched on the halt rung, in a pause, or while the price is not good enough to
+    liquidate at. On the auction rung the order book is left alone: what nobody took is priced anew
+    instead.
     """
     route = stack.auctions
     if route is None or rung >= Rung.HALT or not state.auctions.counts[1]:
         return []
-    gate = gate_column(view.quality, stack.declaration.oracle.liquidate_at_worst)
+    gate = sellable(view, stack)
     recovered: list[Offer] = []
     unsold: list[Offer] = []
     again: dict[str, list[Offer]] = {}
@@ -281,6 +282,8 @@ def _to_book(
     limit = route.limits(
         state.book, state.facts, health, mark=view.mark, row=row, ordered=lots, band=band
     )
+    worst = zip(instrument.tolist(), limit.tolist(), strict=True)
+    limit = np.array([view.within(i, price) for i, price in worst], np.int64)
     held = np.abs(state.book.lots[row])
     share = [int(n) * PPM // max(1, int(h)) for n, h in zip(np.abs(lots), held, strict=True)]
     return OrdersPlaced(
@@ -339,6 +342,11 @@ def on_take(state: State, event: AuctionTaken, stack: Stack) -> list[Decision]:
         return rejected("auction_halted", who)
     if state.quality[i] > stack.declaration.oracle.liquidate_at_worst:
         return rejected("price_not_good_enough", who)
+    view = View.of(state)
+    if view.closed[i]:
+        return rejected("instrument_paused", who)
+    if view.within(i, one.price) != one.price:
+        return rejected("price_outside_band", who)
     if one.stale:
         return rejected("auction_needs_reset", who)
     if (one.price > event.limit) if one.selling else (one.price < event.limit):

@@ -23,13 +23,13 @@ from tidegate.engine.auctions import Offer, bidder_refusal, offer_of, slot_of
 from tidegate.engine.bonds import answered, nonces_of
 from tidegate.engine.booking import Trades, book_trades, trades_at
 from tidegate.engine.ledger import rejected, taking_refusal
-from tidegate.engine.market import View
+from tidegate.engine.market import View, sellable
 from tidegate.engine.penalties import penalised
 from tidegate.engine.state import SHIFT, State
 from tidegate.kernels.uniform import clearing_price, fill_uniform
 from tidegate.safeguards.auctions import BatchRoute
 from tidegate.safeguards.breaker import Rung
-from tidegate.safeguards.stack import Stack, gate_column
+from tidegate.safeguards.stack import Stack
 
 
 NO_PRICE = -1
@@ -63,6 +63,9 @@ def on_bid(
     if event.bidder == int(state.book.account[row]):
         return rejected("trade_with_itself", who)
     if event.ts - int(state.auctions.began[slot]) >= route.window_ns:
+        return rejected("auction_window_closed", who)
+    if _over(state, slot, state.rung, event.ts, route):
+        # Or bids could keep it from the order book for ever.
         return rejected("auction_window_closed", who)
     mine = state.bids.bidder[state.bids.of(event.auction)] == event.bidder
     if event.bidder != EXTERNAL and mine.any():
@@ -165,11 +168,13 @@ def clear(
     route = stack.batches
     if route is None or rung >= Rung.HALT or not state.auctions.counts[1]:
         return []
-    gate = gate_column(view.quality, stack.declaration.oracle.liquidate_at_worst)
+    gate = sellable(view, stack)
     batches: list[Cleared] = []
     buyers = moved_by(before) | set(np.flatnonzero(health.best < 0).tolist())
     for slot in np.flatnonzero(state.auctions.key >= 0).tolist():
         bids = state.bids.of(int(state.auctions.key[slot]))
+        if not bids.size and _over(state, slot, rung, now, route):
+            continue  # it goes to the order book
         i = int(state.book.instrument[state.auctions.row[slot]])
         elapsed = now - int(state.auctions.began[slot])
         if gate[i] and elapsed >= route.clears_ns(nonces_of(state, bids)):
@@ -183,8 +188,19 @@ def clear(
         price = np.where(batch.lots > 0, batch.price, 0)
         effects += answered(state, batch.slot, batch.lots, price, "cleared")
     band = stack.declaration.breaker.at(rung).band
-    left = [b.offer for b in batches if int(b.lots.sum()) < abs(b.offer.lots)]
+    left = [
+        b.offer
+        for b in batches
+        if int(b.lots.sum()) < abs(b.offer.lots)
+        and not _over(state, slot_of(state, b.offer.auction), rung, now, route)
+    ]
     return effects + _again(view, left, band, now, route, stack)
+
+
+def _over(state: State, slot: int, rung: int, now: int, route: BatchRoute) -> bool:
+    """Return whether an auction has no window left: what nobody takes goes to the order book."""
+    aged = now - int(state.auctions.opened[slot]) > route.life_ns
+    return aged and rung < Rung.AUCTION_ONLY
 
 
 def _match(
@@ -196,7 +212,8 @@ def _match(
     """
     mark, bids, side = int(view.mark[one.instrument]), state.bids, 1 if one.selling else -1
     lots = np.zeros(slot.size, np.int64)
-    good = (bids.lots[slot] > 0) & ((bids.limit[slot] - one.limit) * side >= 0)
+    worst = view.within(one.instrument, one.limit)
+    good = (bids.lots[slot] > 0) & ((bids.limit[slot] - worst) * side >= 0)
     for n in np.flatnonzero(good).tolist():
         bidder = int(bids.bidder[slot[n]])
         if bidder == EXTERNAL:
@@ -212,7 +229,7 @@ def _match(
             good[n] = False
         buyers.add(bidder)
     limit, wanted = bids.limit[slot[good]], bids.lots[slot[good]]
-    reserve = (np.array([one.limit]), np.array([abs(one.lots)]))
+    reserve = (np.array([worst]), np.array([abs(one.lots)]))
     ours, theirs = (reserve, (limit, wanted)) if side < 0 else ((limit, wanted), reserve)
     price = int(clearing_price(*ours, *theirs, mark, NO_PRICE))
     if price == NO_PRICE:

@@ -1,5 +1,6 @@
 """From health to orders: stages, netting, the throttle and the route."""
 
+from collections.abc import Sequence
 from math import isqrt
 
 import numpy as np
@@ -32,9 +33,18 @@ from tidegate.safeguards.stack import Stack
 
 
 def liquidate(
-    state: State, view: View, health: Health, rung: int, now: int, stack: Stack
+    state: State,
+    view: View,
+    health: Health,
+    rung: int,
+    now: int,
+    stack: Stack,
+    before: Sequence[Decision] = (),
 ) -> list[Decision]:
-    """Return this step's stages: what is netted and ordered, and what the bucket then holds."""
+    """Return this step's stages: what is netted and ordered, and what the bucket then holds.
+
+    ``before`` are orders that this step has placed already: their slots are no longer free.
+    """
     if not (health.best < 0).any() or rung >= Rung.HALT:
         return []
     declaration = stack.declaration
@@ -43,7 +53,8 @@ def liquidate(
     plan, effects = planned(state, view, health, rooms, now, stack)
     book = np.zeros(0, np.int64)
     if plan is not None:
-        plan, book = _routed(state, view, plan, rung, stack)
+        slots = int(state.orders.counts[0]) - placed(before)
+        plan, book = _routed(state, view, plan, rung, slots, stack)
     if plan is None:
         return effects
     if declaration.slices.active:
@@ -106,12 +117,17 @@ def ranked_by(state: State, view: View, stack: Stack) -> tuple[I64 | None, I64 |
     return None, None
 
 
+def placed(effects: Sequence[Decision]) -> int:
+    """Return how many orders these effects place."""
+    return sum(len(e.lots) // 8 for e in effects if isinstance(e, OrdersPlaced))
+
+
 def _routed(
-    state: State, view: View, plan: Plan, rung: int, stack: Stack
+    state: State, view: View, plan: Plan, rung: int, slots: int, stack: Stack
 ) -> tuple[Plan | None, I64]:
     """Return the plan as far as its routes carry it, and the lots that the order book gets."""
     if stack.split is not None:
-        return divide(state, view, plan, rung, stack)
+        return divide(state, view, plan, rung, slots, stack)
     if stack.auctions is not None:
         fits = fit(state, view, plan, stack)
         return fits, np.zeros(0 if fits is None else fits.row.size, np.int64)

@@ -13,21 +13,23 @@ from tidegate.safeguards.stack import Stack
 
 
 def divide(
-    state: State, view: View, plan: Plan, rung: int, stack: Stack
+    state: State, view: View, plan: Plan, rung: int, slots: int, stack: Stack
 ) -> tuple[Plan | None, I64]:
     """Return the plan as far as both routes carry it, and which of its lots the book gets.
 
-    On the auction rung the book gets nothing: everything is offered.
+    On the auction rung the book gets nothing: everything is offered. ``slots`` orders fit.
     """
     route = stack.split
     assert route is not None
-    book = _on_book(state, view, plan, stack) if rung < Rung.AUCTION_ONLY else plan.ordered * 0
+    book = (
+        _on_book(state, view, plan, slots, stack) if rung < Rung.AUCTION_ONLY else plan.ordered * 0
+    )
     asked = plan.ordered - book
     offered, waiting = fitted(state, view, plan.row, asked, stack)
     refused = asked - offered
     if route.spill and rung < Rung.AUCTION_ONLY:
         # A close that the book serves already has its order; others need a slot of their own.
-        spare = int(state.orders.counts[0]) - int((book != 0).sum())
+        spare = slots - int((book != 0).sum())
         late = np.flatnonzero((refused != 0) & (book == 0))[max(0, spare) :]
         refused[late] = 0
         book = book + refused
@@ -45,13 +47,12 @@ def divide(
     return fits, book[keep]
 
 
-def _on_book(state: State, view: View, plan: Plan, stack: Stack) -> I64:
+def _on_book(state: State, view: View, plan: Plan, slots: int, stack: Stack) -> I64:
     """Return the lots that go to the order book at once, in the order of service."""
     route, m = stack.split, state.market
     assert route is not None
     out = np.zeros(plan.ordered.size, np.int64)
     free: dict[tuple[int, int], int] = {}
-    slots = int(state.orders.counts[0])
     for n in np.flatnonzero(plan.ordered).tolist():
         if not slots:
             break

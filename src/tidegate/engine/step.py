@@ -198,7 +198,7 @@ def protect(state: State, view: View, now: Nanos, stack: Stack) -> list[Decision
     seen = deficit_watched(state, [*watched.effects, *paid], now, stack)
     cleared = clear(state, view, watched.health, watched.rung, now, stack, [*taken, *paid])
     tended = tend(state, view, watched.health, watched.rung, now, stack, cleared)
-    orders = liquidate(state, view, watched.health, watched.rung, now, stack)
+    orders = liquidate(state, view, watched.health, watched.rung, now, stack, tended)
     due = due_parameters(state, now, stack)
     return [*watched.effects, *taken, *paid, *seen, *cleared, *tended, *orders, *due]
 
