@@ -201,6 +201,7 @@ class Stack:
                 found=repr(named),
             )
         declaration.bands.refuse_unknown([i.symbol for i in venue.instruments])
+        _refuse_unknown_payers(declaration.waterfall, [i.symbol for i in venue.instruments])
         source_of = tuple(
             (named.index(s) if s in named else -1) if named else n
             for n, s in enumerate(venue.sources)
@@ -263,6 +264,20 @@ class Stack:
     def name(self) -> str:
         """The declaration's name."""
         return self.declaration.name
+
+
+def _refuse_unknown_payers(waterfall: Waterfall, symbols: list[str]) -> None:
+    """Refuse markets that the venue does not have: their money would never pay anything."""
+    named = {f"tranches.{t.name}.market": t.market for t in waterfall.tranches if t.market}
+    if "*" not in waterfall.betas:
+        named |= {f"betas.{symbol}": symbol for symbol in waterfall.betas}
+    for where, symbol in named.items():
+        if symbol not in symbols:
+            raise ConfigInvalid(
+                where=f"waterfall.{where}",
+                what=f"must be an instrument of the venue, one of {symbols}",
+                found=repr(symbol),
+            )
 
 
 def _throttle(declaration: SafeguardStack, venue: Venue) -> AnyThrottle:

@@ -55,6 +55,13 @@ class Tranche(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
                 what="initial must be >= 0 and attachment below exhaustion",
                 found=f"{self.initial:_}, {self.attachment:_}..{self.exhaustion:_}",
             )
+        if self.stakes and not self.initial:
+            raise ConfigInvalid(
+                where=f"waterfall.tranches.{self.name}.initial",
+                what="must be > 0 where accounts may stake",
+                found="0",
+                hint="else the first to stake owns whatever penalties have come in before it",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +219,7 @@ class Waterfall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         tranches = tuple(
             msgspec.structs.replace(
                 t,
-                initial=Money(venue.scaled(t.initial)),
+                initial=Money(max(venue.scaled(t.initial), int(t.stakes))),
                 attachment=Money(venue.scaled(t.attachment)),
                 exhaustion=Money(max(venue.scaled(t.exhaustion), venue.scaled(t.attachment) + 1)),
             )
