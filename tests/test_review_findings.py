@@ -1,8 +1,22 @@
 """Where two mechanisms meet: what a review of them together found, on both sides of each line."""
 
+from contextlib import nullcontext
+
 import msgspec
 import pytest
-from tests.desk import LIMITS, Desk, U, column, flat, perp, replaced, rules, venue_of
+from tests.desk import (
+    LIMITS,
+    Desk,
+    U,
+    coin,
+    column,
+    flat,
+    perp,
+    replaced,
+    rules,
+    stack_of,
+    venue_of,
+)
 from tests.sales import SALE, desk_of, opened, take
 
 from tidegate.domain.book import FUND
@@ -12,12 +26,17 @@ from tidegate.domain.effects import (
     BidsCleared,
     OrdersPlaced,
     ParameterMoved,
+    PoolMoved,
     PositionsMoved,
     Posted,
+    PostedBatch,
     Rejected,
+    TakenOver,
 )
+from tidegate.domain.errors import ConfigInvalid
 from tidegate.domain.events import (
     BidPlaced,
+    CommitmentMade,
     FundStaked,
     OrdersExpired,
     ParameterChanged,
@@ -30,6 +49,7 @@ from tidegate.engine.batches import clear
 from tidegate.engine.invariants import audit
 from tidegate.engine.market import View
 from tidegate.engine.state import State
+from tidegate.engine.turns import last_markets
 from tidegate.safeguards.auctions import BatchRoute, FixedSpreadRoute
 from tidegate.safeguards.backstop import Backstop, LoanPool
 from tidegate.safeguards.governance import Governance
@@ -287,3 +307,143 @@ def test_what_is_asked_for_opening_stays_when_cash_is_staked(way, amount, code):
     effects = desk.send(ways_out(desk, 0, amount)[way])
     said = [e.code for e in desk.of(Rejected, effects)]
     assert said == ([f"{code}_margin"] if code else [])
+
+
+# Backstop, pool and fund ------------------------------------------------------------------------
+
+
+DEEP = Backstop(offers_max=2, equity_below=PPM)
+
+
+def backed(**policies) -> Desk:
+    """Return a desk where user 0 is long 1,000, and user 1 short 500 with plenty of cash."""
+    desk = Desk(venue_of(perp()), margin=rules(flat()), **({"backstop": DEEP} | policies))
+    desk.price(10_000)
+    desk.users((10**9, 10**11, 0), [(0, 0, 1_000, 10_000), (1, 0, -500, 10_000)])
+    return desk
+
+
+def commit(desk: Desk, user: int, long_max: int, short_max: int, discount: int = 0) -> list:
+    return desk.send(
+        CommitmentMade(
+            ts=desk.now,
+            account=U + user,
+            instrument=0,
+            long_max=long_max,
+            short_max=short_max,
+            discount=discount,
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("long_max", "short_max", "lots"),
+    [(1, 0, 501), (0, 1_000, 0), (0, 0, 0)],
+)
+def test_nobody_is_made_to_buy_who_has_not_committed_to(long_max, short_max, lots):
+    """A short with a commitment for longs gives its own position up first; without, it keeps it."""
+    desk = backed()
+    commit(desk, 1, 1, 1_000, 10_000)
+    commit(desk, 1, long_max, short_max)
+    taken = desk.of(TakenOver, desk.price(9_400))
+    assert sum(-unpack(e.lots).sum() for e in taken) == lots
+    audit(desk.state)
+
+
+def test_nobody_fills_the_slots_of_commitments_for_nothing():
+    desk = backed()
+    for user in (0, 2):
+        (said,) = commit(desk, user, 0, 0)
+        assert said.code == "nothing_to_reduce"
+    assert not desk.of(Rejected, commit(desk, 1, 10, 0))
+
+
+@pytest.mark.parametrize("action", ["liquidate", "deleverage", "open"])
+def test_a_pause_stops_takeovers_too(action):
+    desk = backed()
+    commit(desk, 1, 1_000, 0)
+    flag(desk, action, 1)
+    assert bool(desk.of(TakenOver, desk.price(9_400))) == (action == "open")
+
+
+def test_the_discount_feeds_the_tranche_of_its_market():
+    layers = (Tranche(name="all", initial=0), Tranche(name="own", initial=0, market="PERP"))
+    policy = replaced(DEEP, provider_share=500_000)
+    desk = backed(backstop=policy, waterfall=Waterfall(tranches=layers))
+    commit(desk, 1, 1_000, 0, 10_000)
+    assert desk.of(TakenOver, desk.price(9_400))
+    assert int(desk.state.book.cash[FUND]) == 0
+    assert int(desk.state.book.cash[FUND + 1]) == 1_000 * 9_400 * 1_000 // 200
+    audit(desk.state)
+
+
+@pytest.mark.parametrize(("age", "paid"), [(6, True), (7, False)])
+def test_depositors_do_not_pay_for_collateral_that_cannot_be_priced(age, paid):
+    """Both coins, worth 100 and 60, stand behind a debt of 150: one alone never pays for it."""
+    venue = venue_of(coin("A"), coin("B"))
+    desk = Desk(
+        venue,
+        margin=rules(flat(200_000, 200_000)),
+        oracle=OracleGuard(age_max_ns=6 * SECOND),
+        backstop=Backstop(equity_below=PPM, pool=LoanPool(depositors_max=4)),
+    )
+    desk.price(10_000)
+    desk.price(10_000, 1)
+    desk.users((-150 * 10**6, 10**9), [(0, 0, 100, 0), (0, 1, 100, 0)])
+    desk.send(PoolJoined(ts=desk.now, account=U + 1, amount=5 * 10**8))
+    desk.tick(age)
+    assert bool(desk.of(PoolMoved, desk.price(6_000))) == paid
+    audit(desk.state)
+
+
+@pytest.mark.parametrize(("initial", "refused"), [(0, True), (1, False)])
+def test_nobody_buys_a_fund_that_others_have_filled(initial, refused):
+    with pytest.raises(ConfigInvalid) if refused else nullcontext():
+        Tranche(name="fund", initial=initial, stakes=True)
+    assert Tranche(name="fund", initial=0).initial == 0
+
+
+@pytest.mark.parametrize(
+    ("waterfall", "refused"),
+    [
+        ({"tranches": (Tranche(name="t", initial=0, market="PERP"),)}, False),
+        ({"tranches": (Tranche(name="t", initial=0, market="PREP"),)}, True),
+        ({"betas": {"PERP": 1}}, False),
+        ({"betas": {"PREP": 1}}, True),
+        ({"betas": {"PREP": 1, "*": 1}}, False),
+    ],
+)
+def test_a_payer_for_a_market_that_does_not_exist(waterfall, refused):
+    with pytest.raises(ConfigInvalid) if refused else nullcontext():
+        stack_of(venue_of(perp()), waterfall=Waterfall(**waterfall))
+
+
+@pytest.mark.parametrize("reason", ["auctioned", "backstop", "fill", "trade"])
+def test_a_deficit_belongs_to_the_market_that_an_account_was_forced_out_of(reason):
+    tranche = Tranche(name="t", initial=0, market="PERP")
+    stack = stack_of(venue_of(perp()), waterfall=Waterfall(tranches=(tranche,)))
+    moved = PositionsMoved(
+        account=pack(column(U)),
+        instrument=pack(column(0)),
+        lots=pack(column(-1)),
+        cost=pack(column(0)),
+        price=pack(column(1)),
+        reason=reason,
+    )
+    assert bool(last_markets([moved], stack)) == (reason != "trade")
+
+
+@pytest.mark.parametrize(("held", "shared"), [(9_907, True), (9_908, False)])
+def test_nobody_is_given_more_of_a_shared_loan_than_it_may_hold(held, shared):
+    venue = venue_of(coin(lots_max=10_000))
+    desk = Desk(
+        venue,
+        margin=rules(flat(200_000, 200_000)),
+        backstop=Backstop(equity_below=PPM, redistribute=True),
+    )
+    desk.price(10_000)
+    desk.users((-79 * 10**6, -(10**6)), [(0, 0, 100, 0), (1, 0, held, 0)])
+    effects = desk.price(9_000)
+    batches = [e for e in desk.of(PostedBatch, effects) if e.reason == "redistributed"]
+    assert bool(batches) == shared
+    audit(desk.state)

@@ -77,7 +77,8 @@ def _has_rows(state: State, loans: LoanDesk) -> bool:
     """Return whether every provider that commits could open its position, beside the pool."""
     b = state.backing
     pairs = zip(b.offer_account.tolist(), b.offer_instrument.tolist(), strict=True)
-    used = list(pairs)[: int(b.counts[OFFERS])]
+    open_to = (b.offer_long + b.offer_short).tolist()
+    used = [one for one, most in zip(pairs, open_to, strict=True) if most]
     fresh = sum(row_of(state.book, a, i) < 0 for a, i in used)
     return fresh + loans.rows <= state.book.rows_left
 
@@ -148,8 +149,10 @@ class Table:
     free: dict[int, int] = field(default_factory=dict[int, int])
     market: dict[int, int] = field(default_factory=dict[int, int])  # Money taken in this step
     owner: dict[int, int] = field(default_factory=dict[int, int])
-    healthy: dict[int, list[int]] = field(default_factory=dict[int, list[int]])
-    cheapest: dict[int, int] = field(default_factory=dict[int, int])
+    healthy: dict[tuple[int, int], list[int]] = field(
+        default_factory=dict[tuple[int, int], list[int]]
+    )
+    cheapest: dict[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int])
     dry: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
     promised: int = 0  # Money of the fund that bankrupt accounts will need
 
@@ -218,7 +221,7 @@ class Table:
         want = min(abs(lots), self._guarded(account, i))
         if want <= 0 or (i, side) in self.dry or not self._good(i):
             return []
-        offers = self._offers(account, i, limit)
+        offers = self._offers(account, i, side, limit)
         if not offers:
             return []
         slot = np.array(offers, np.int64)
@@ -230,7 +233,7 @@ class Table:
         crowd = int(open_interest(book, i))
         rooms(self.state.facts, i, held, side, most, mark, crowd, free, room)
         if not room.any():
-            if slot.size == len(self._healthy(i)):
+            if slot.size == len(self._healthy(i, side)):
                 self.dry.add((i, side))
             return []
         held *= side
@@ -257,34 +260,42 @@ class Table:
         oracle, coin = self.stack.declaration.oracle, int(self.state.facts.coin[i])
         prices = {i, coin} - {CASH}
         return all(
-            self.view.mark[p] and oracle.admits(Action.DELEVERAGE, int(self.view.quality[p]))
+            self.view.mark[p]
+            and oracle.admits(Action.DELEVERAGE, int(self.view.quality[p]))
+            and self.view.free(p)
             for p in prices
         )
 
-    def _healthy(self, i: int) -> list[int]:
-        """Return the slots of offers in ``i`` whose providers are healthy and idle in it."""
-        if i not in self.healthy:
+    def _healthy(self, i: int, side: int) -> list[int]:
+        """Return the slots of offers in ``i`` whose providers are healthy and idle in it.
+
+        Who has committed nothing on a side, or nothing any more, is not asked to reduce there.
+        """
+        key = (i, side)
+        if key not in self.healthy:
             backing = self.state.backing
             used = int(backing.counts[OFFERS])
-            self.healthy[i] = [
+            most = (backing.offer_long if side > 0 else backing.offer_short)[:used]
+            here = (backing.offer_instrument[:used] == i) & (most > 0)
+            self.healthy[key] = [
                 slot
-                for slot in np.flatnonzero(backing.offer_instrument[:used] == i).tolist()
+                for slot in np.flatnonzero(here).tolist()
                 if self.health.best[backing.offer_account[slot]] >= 0
                 and not self._flying(int(backing.offer_account[slot]), i)
             ]
-            asked = backing.offer_discount[self.healthy[i]]
-            self.cheapest[i] = int(asked.min(initial=PPM + 1))
-        return self.healthy[i]
+            asked = backing.offer_discount[self.healthy[key]]
+            self.cheapest[key] = int(asked.min(initial=PPM + 1))
+        return self.healthy[key]
 
     def _flying(self, account: int, i: int) -> bool:
         row = row_of(self.state.book, account, i)
         return row >= 0 and bool(self.state.book.in_flight[row])
 
-    def _offers(self, account: int, i: int, limit: int) -> list[int]:
+    def _offers(self, account: int, i: int, side: int, limit: int) -> list[int]:
         """Return the slots of offers that may take from ``account``; none where all ask more."""
         book, backing = self.state.book, self.state.backing
-        owner, healthy = book.owner[account], self._healthy(i)
-        if limit < self.cheapest[i]:
+        owner, healthy = book.owner[account], self._healthy(i, side)
+        if limit < self.cheapest[i, side]:
             return []
         return [k for k in healthy if book.owner[backing.offer_account[k]] != owner]
 
@@ -350,15 +361,19 @@ class Table:
         )
         effects: list[Decision] = [receipt]
         effects += book_trades(self.state, self._trades(columns), "backstop")
-        if fed.any():
-            fund = PostedBatch(
-                counter=FUND,
+        symbols = tuple(one.symbol for one in self.stack.venue.instruments)
+        tranche = np.array(self.stack.declaration.waterfall.fed(symbols), np.int64)[i]
+        effects += [
+            PostedBatch(
+                counter=FUND + k,
                 asset=CASH,
-                account=pack(account[fed > 0]),
-                amount=pack(-fed[fed > 0]),
+                account=pack(account[here]),
+                amount=pack(-fed[here]),
                 reason="penalty",
             )
-            effects.append(fund)
+            for k in np.unique(tranche[fed > 0]).tolist()
+            for here in ((fed > 0) & (tranche == k),)
+        ]
         return [*effects, *self._guards()]
 
     def _trades(self, columns: dict[str, I64]) -> Trades:
@@ -430,18 +445,13 @@ def on_commitment(state: State, event: CommitmentMade, stack: Stack) -> list[Dec
         return rejected("amount_exceeds_limit", f"commitment of account {a} in instrument {i}")
     if event.discount < 0 or event.slope < 0 or event.discount + event.slope > PPM:
         return rejected("rate_out_of_range", f"{event.discount} and {event.slope} ppm")
-    used = int(backing.counts[OFFERS])
-    slot = next(
-        (
-            k
-            for k in range(used)
-            if backing.offer_account[k] == a and backing.offer_instrument[k] == i
-        ),
-        used,
-    )
+    wants = bool(event.long_max or event.short_max)
+    slot = _offer_slot(state, a, i, wants=wants)
+    if slot < 0:
+        return rejected("nothing_to_reduce", f"no commitment of account {a} in instrument {i}")
     if slot == backing.offer_account.size:
         return rejected("commitments_are_full", f"all {slot} slots are taken")
-    if (event.long_max or event.short_max) and (refusal := _unaffordable(state, event)):
+    if wants and (refusal := _unaffordable(state, event)):
         return refusal
     return [
         CommitmentKept(
@@ -454,6 +464,21 @@ def on_commitment(state: State, event: CommitmentMade, stack: Stack) -> list[Dec
             slope=event.slope,
         )
     ]
+
+
+def _offer_slot(state: State, account: int, i: int, *, wants: bool) -> int:
+    """Return the slot of an account's commitment, or else the first one free; -1: nothing to end.
+
+    A withdrawn commitment leaves its slot to others, and nobody takes one without committing.
+    """
+    b, used = state.backing, int(state.backing.counts[OFFERS])
+    bound = (b.offer_long[:used] > 0) | (b.offer_short[:used] > 0)
+    mine = bound & (b.offer_account[:used] == account) & (b.offer_instrument[:used] == i)
+    if mine.any():
+        return int(np.argmax(mine))
+    if not wants:
+        return -1
+    return used if bound.all() else int(np.argmin(bound))
 
 
 def _unaffordable(state: State, event: CommitmentMade) -> list[Decision]:

@@ -83,6 +83,10 @@ class View:
             pending=pending,
         )
 
+    def free(self, i: int) -> bool:
+        """Return whether neither a pause nor a flag stops what is forced in an instrument."""
+        return not self.closed[i] and not self.shut[i]
+
     def within(self, i: int, price: int) -> int:
         """Return the price nearest to ``price`` that the band of an instrument allows."""
         low, high = int(self.floor[i]), int(self.ceiling[i])

@@ -88,18 +88,24 @@ class LoanDesk:
         return self._book(account, paid, [i for i, _, _ in held], lots)
 
     def _collateral(self, account: int) -> list[tuple[int, int, int]]:
-        """Return (asset, units, Money) of a loan's balances; nothing where it is more than that."""
+        """Return (asset, units, Money) of a loan's balances; nothing where it is more than that.
+
+        Nor where one of them has no price that is good enough: it would be left to the borrower,
+        free of debt, while the depositors bear what the others lack.
+        """
         book, facts, oracle = self.state.book, self.state.facts, self.stack.declaration.oracle
         found: list[tuple[int, int, int]] = []
         for row in account_rows(self.state, account):
-            i, lots, mark = int(book.instrument[row]), int(book.lots[row]), 0
+            i, lots = int(book.instrument[row]), int(book.lots[row])
             if facts.kind[i] != Kind.SPOT or lots < 0:
                 return []
-            if oracle.admits(Action.DELEVERAGE, int(self.view.quality[i])):
-                mark = int(self.view.mark[i])
-            if lots and mark:
-                size = int(worth(facts, self.view.mark, i, lots, 0, mark))
-                found.append((i, lots, size))
+            if not lots:
+                continue
+            mark = int(self.view.mark[i])
+            good = oracle.admits(Action.DELEVERAGE, int(self.view.quality[i]))
+            if not (mark and good and self.view.free(i)):
+                return []
+            found.append((i, lots, int(worth(facts, self.view.mark, i, lots, 0, mark))))
         return found
 
     def _book(self, account: int, paid: int, asset: list[int], lots: list[int]) -> bool:
