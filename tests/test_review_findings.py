@@ -31,6 +31,7 @@ from tidegate.domain.effects import (
     Posted,
     PostedBatch,
     Rejected,
+    ScheduleKept,
     TakenOver,
 )
 from tidegate.domain.errors import ConfigInvalid
@@ -42,6 +43,7 @@ from tidegate.domain.events import (
     ParameterChanged,
     ParameterProposed,
     PoolJoined,
+    ScheduleObserved,
 )
 from tidegate.domain.units import PPM, SECOND, pack, unpack
 from tidegate.engine.auctions import Offer, bidder_refusal
@@ -55,7 +57,11 @@ from tidegate.safeguards.backstop import Backstop, LoanPool
 from tidegate.safeguards.governance import Governance
 from tidegate.safeguards.margin import VolatilityMargin
 from tidegate.safeguards.oracle import OracleGuard
+from tidegate.safeguards.planner import StagedPlanner
+from tidegate.safeguards.rate import OptimalRate
 from tidegate.safeguards.split import SplitRoute
+from tidegate.safeguards.stack import SafeguardStack
+from tidegate.safeguards.throttle import StaticThrottle
 from tidegate.safeguards.waterfall import Tranche, Waterfall
 
 
@@ -447,3 +453,38 @@ def test_nobody_is_given_more_of_a_shared_loan_than_it_may_hold(held, shared):
     batches = [e for e in desk.of(PostedBatch, effects) if e.reason == "redistributed"]
     assert bool(batches) == shared
     audit(desk.state)
+
+
+# Numbers out of range ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("beyond", "refused"), [(0, False), (1, True)])
+@pytest.mark.parametrize(
+    "policy",
+    [
+        lambda n: {"planner": StagedPlanner(interval_ns=n)},
+        lambda n: {"throttle": StaticThrottle(lots={"PERP": n})},
+        lambda n: {"waterfall": Waterfall(tranches=(Tranche(name="t", initial=n),))},
+    ],
+)
+def test_no_number_of_a_stack_is_beyond_what_a_column_holds(policy, beyond, refused):
+    with pytest.raises(ConfigInvalid, match="4_611") if refused else nullcontext():
+        SafeguardStack(name="t", **policy(2**62 + beyond))
+
+
+@pytest.mark.parametrize(
+    ("interval", "kept"), [(0, False), (1, True), (2**62, True), (2**62 + 1, False)]
+)
+def test_a_schedule_with_an_interval_that_no_clock_reaches(interval, kept):
+    desk = Desk(venue_of(perp()), rate=OptimalRate(confidence=900_000))
+    event = ScheduleObserved(
+        ts=desk.now,
+        instrument=0,
+        side=0,
+        slices=pack(column(1)),
+        interval=interval,
+        regime="constrained",
+        model="m",
+        version="1",
+    )
+    assert bool(desk.of(ScheduleKept, desk.send(event))) == kept

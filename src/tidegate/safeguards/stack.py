@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from math import isqrt
 from pathlib import Path
-from typing import Self, TypeVar, get_args
+from typing import Self, TypeVar, cast, get_args
 
 import msgspec
 import numpy as np
@@ -86,6 +86,10 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     governance: Governance = Governance()
     soft: SoftBands = SoftBands()
 
+    def __post_init__(self) -> None:
+        """Refuse numbers beyond the range in which everything is counted."""
+        refuse_beyond("", self)
+
     @property
     def digest(self) -> str:
         """Identity of the declaration: same digest, same behaviour."""
@@ -120,6 +124,21 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             *self.governance.describe(),
             *self.soft.describe(),
         ]
+
+
+def refuse_beyond(where: str, value: object) -> None:
+    """Refuse any number, at any depth, whose size exceeds MONEY_MAX: it could not be a column."""
+    parts: dict[object, object] = {}
+    if isinstance(value, int) and abs(value) > MONEY_MAX:
+        raise ConfigInvalid(where=where, what=f"must be <= {MONEY_MAX:_}", found=f"{value:_}")
+    if isinstance(value, msgspec.Struct):
+        parts |= msgspec.structs.asdict(value)
+    elif isinstance(value, tuple):
+        parts |= dict(enumerate(cast("tuple[object, ...]", value)))
+    elif isinstance(value, dict):
+        parts |= cast("dict[object, object]", value)
+    for name, part in parts.items():
+        refuse_beyond(f"{where}.{name}".removeprefix("."), part)
 
 
 def decode_toml(path: Path, kind: type[T]) -> T:
