@@ -36,6 +36,7 @@ from tidegate.domain.effects import (
 )
 from tidegate.domain.errors import ConfigInvalid
 from tidegate.domain.events import (
+    AuctionTaken,
     BidPlaced,
     CommitmentMade,
     FundStaked,
@@ -59,6 +60,7 @@ from tidegate.safeguards.margin import VolatilityMargin
 from tidegate.safeguards.oracle import OracleGuard
 from tidegate.safeguards.planner import StagedPlanner
 from tidegate.safeguards.rate import OptimalRate
+from tidegate.safeguards.slices import Slicing
 from tidegate.safeguards.split import SplitRoute
 from tidegate.safeguards.stack import SafeguardStack
 from tidegate.safeguards.throttle import StaticThrottle
@@ -488,3 +490,26 @@ def test_a_schedule_with_an_interval_that_no_clock_reaches(interval, kept):
         version="1",
     )
     assert bool(desk.of(ScheduleKept, desk.send(event))) == kept
+
+
+# Whoever is sold does not buy, and who is not cut into slices costs no memory ---------------------
+
+
+@pytest.mark.parametrize(("same", "code"), [(True, "trade_with_itself"), (False, "")])
+@pytest.mark.parametrize("route", [SALE, BATCH])
+def test_the_other_account_of_an_owner_buys_nothing_of_it(route, same, code):
+    """At up to the floor below the mark, and at the fund's cost where the account has nothing."""
+    desk, auction = opened(route)
+    desk.state.book.owner[U + 1] = U if same else U + 1
+    at = {"ts": desk.now, "auction": auction, "bidder": U + 1, "lots": 10, "limit": 10_000}
+    effects = desk.send((BidPlaced if route is BATCH else AuctionTaken)(**at))
+    assert [e.code for e in desk.of(Rejected, effects)] == ([code] if code else [])
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_columns_of_slices_exist_only_where_stages_are_sliced(count):
+    desk = Desk(venue_of(perp()), slices=Slicing(count=count))
+    used = count > 1
+    assert desk.state.pace.cut_stage.size == used * LIMITS.positions_max
+    assert desk.state.pace.cut_at.size == used * LIMITS.accounts_max
+    assert State.load(desk.state.dump(), desk.stack).digest() == desk.state.digest()

@@ -60,7 +60,7 @@ def on_bid(
     if event.bidder != EXTERNAL and not FIRST_USER <= event.bidder < state.book.accounts:
         return rejected("account_unknown", who)
     row = int(state.auctions.row[slot])
-    if event.bidder == int(state.book.account[row]):
+    if state.book.owner[event.bidder] == state.book.owner[state.book.account[row]]:
         return rejected("trade_with_itself", who)
     if event.ts - int(state.auctions.began[slot]) >= route.window_ns:
         return rejected("auction_window_closed", who)
