@@ -23,7 +23,7 @@ from tidegate.domain.effects import (
 from tidegate.domain.errors import ConfigInvalid
 from tidegate.domain.events import ClockTicked, CommitmentMade, Deposited, OrdersExpired, Withdrawn
 from tidegate.domain.units import PPM, SECOND, pack, unpack
-from tidegate.engine.backstop import free_margin
+from tidegate.engine.commitments import free_margin
 from tidegate.engine.invariants import audit
 from tidegate.engine.state import State
 from tidegate.engine.telling import Teller
@@ -199,7 +199,7 @@ def test_a_provider_stays_at_or_above_initial_margin(cash, lots):
     d.send(_withdraw(d, 200_000_000 - cash))
     fills = taken(d.later(1).price(9_700))
     assert abs(-fills[0][2] - lots) <= 1
-    assert free_margin(d.state, d.state.mark, U + 1) >= 0
+    assert free_margin(d.state, d.state.mark, U + 1, d.state.facts) >= 0
 
 
 def _withdraw(d: Desk, amount: int):
@@ -518,7 +518,7 @@ def test_takeovers_cost_nobody_what_is_not_theirs(moves, sizes, fund_bears, slop
             continue
         fills = taken(effects)
         for provider in {p for _, p, *_ in fills}:
-            assert free_margin(d.state, d.state.mark, U + provider) >= 0
+            assert free_margin(d.state, d.state.mark, U + provider, d.state.facts) >= 0
         for account in {a for a, *_ in fills}:
             given_up = sum(f[4] for f in fills if f[0] == account)
             equity = before[U + account]

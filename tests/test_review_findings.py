@@ -19,11 +19,12 @@ from tests.desk import (
 )
 from tests.sales import SALE, desk_of, opened, take
 
-from tidegate.domain.book import FUND
+from tidegate.domain.book import FUND, row_of
 from tidegate.domain.effects import (
     AuctionsOpened,
     BidKept,
     BidsCleared,
+    HealthMoved,
     OrdersPlaced,
     ParameterMoved,
     PoolMoved,
@@ -42,7 +43,6 @@ from tidegate.domain.events import (
     FundStaked,
     OrdersExpired,
     ParameterChanged,
-    ParameterProposed,
     PoolJoined,
     ScheduleObserved,
 )
@@ -81,16 +81,6 @@ def test_a_pause_acts_at_once_whatever_the_notice(notice, value):
     assert State.load(desk.state.dump(), desk.stack).digest() == desk.state.digest()
 
 
-def test_a_pause_is_no_change_to_announce():
-    desk = Desk(venue_of(perp()), margin=rules(flat()))
-    event = ParameterProposed(
-        ts=desk.now, name="pause.open.cash", value=1, effective_at=desk.now + SECOND
-    )
-    (said,) = desk.send(event)
-    assert isinstance(said, Rejected)
-    assert said.code == "parameter_unknown"
-
-
 # Auctions and whoever else moves in the same step -----------------------------------------------
 
 
@@ -125,13 +115,14 @@ def bid_by_a_short(price: int) -> tuple[Desk, list]:
     return desk, effects
 
 
-@pytest.mark.parametrize(("price", "got"), [(9_523, 500), (9_524, 0)])
-def test_nobody_buys_in_a_batch_and_is_liquidated_in_the_same_step(price, got):
-    """10**9 of cash, 1,000 short from 9,000, 5 %: on the line at 9,523.8."""
+@pytest.mark.parametrize(("price", "late"), [(9_523, False), (9_524, True)])
+def test_nobody_buys_in_a_batch_and_is_closed_in_the_same_step(price, late):
+    """10**9 of cash, 1,000 short from 9,000, 5 %: on the line at 9,523.8, and 500 less then."""
     desk, effects = bid_by_a_short(price)
     (cleared,) = desk.of(BidsCleared, effects)
-    assert unpack(cleared.lots).tolist() == [got]
-    assert bool(desk.of(AuctionsOpened, effects)) == (got == 0)
+    assert unpack(cleared.lots).tolist() == [500]
+    assert desk.of(HealthMoved, effects)[0].liquidatable == int(late)
+    assert not desk.of(AuctionsOpened, effects)
 
 
 @pytest.mark.parametrize(("mover", "got"), [(0, 0), (-1, 500)])
@@ -168,7 +159,7 @@ def test_a_bidder_is_asked_for_margin_that_follows_volatility(cash, code):
     desk = desk_of(SALE, margin=margin)
     desk.users((cash, 0))
     desk.state.charged[0] = 100_000
-    one = Offer(1, U, 0, -1_000, 10_000, 9_000, 0, 10_000, "")
+    one = Offer(1, U, 0, -1_000, -1_000, 10_000, 9_000, 0, 10_000, "")
     bidder = desk.state.book.accounts - 2
     mark = desk.state.mark
     said = bidder_refusal(desk.state, bidder, one, 1_000, 10_000, desk.stack, mark)
@@ -214,7 +205,7 @@ def test_what_is_paused_is_not_sold_to_bidders_either(action):
     desk, auction = opened()
     flag(desk, action, 1)
     code = [e.code for e in desk.of(Rejected, take(desk, auction, 10))]
-    assert code == (["instrument_paused"] if stopped else [])
+    assert code == (["action_paused"] if stopped else [])
     assert bool(desk.of(OrdersPlaced, desk.tick(41))) != stopped
     flag(desk, action, 0)
     assert bool(desk.of(OrdersPlaced, desk.tick(1))) == stopped
@@ -513,3 +504,16 @@ def test_columns_of_slices_exist_only_where_stages_are_sliced(count):
     assert desk.state.pace.cut_stage.size == used * LIMITS.positions_max
     assert desk.state.pace.cut_at.size == used * LIMITS.accounts_max
     assert State.load(desk.state.dump(), desk.stack).digest() == desk.state.digest()
+
+
+@pytest.mark.parametrize(("offered", "got"), [(0, 500), (500, 0)])
+def test_nobody_buys_in_a_batch_where_its_own_position_is_on_offer(offered, got):
+    """Both could be sold and bought in one step, each booked from what the position was before."""
+    desk = desk_of(BATCH)
+    desk.users((10**10,), [(0, 0, -1_000, 9_000)])
+    (one,) = desk.of(AuctionsOpened, desk.price(9_400))
+    bidder, book = desk.state.book.accounts - 1, desk.state.book
+    desk.send(BidPlaced(ts=desk.now, auction=one.first, bidder=bidder, lots=500, limit=9_400))
+    book.in_flight[row_of(book, bidder, 0)] = offered
+    (cleared,) = desk.of(BidsCleared, desk.tick(6))
+    assert unpack(cleared.lots).tolist() == [got]

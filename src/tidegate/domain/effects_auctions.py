@@ -34,7 +34,8 @@ class AuctionsReset(Effect, frozen=True, kw_only=True):
 class AuctionsReduced(Effect, frozen=True, kw_only=True):
     """Auctions shrank by these lots (signed as offered); ``penalty`` is what was collected.
 
-    ``reason`` is taken, cleared, recovered or unsold; ``price`` and ``bidder`` are for readers.
+    ``reason`` is taken, cleared, recovered, unsold, or closed: the position is gone. ``price`` and
+    ``bidder`` are for readers.
     """
 
     auction: bytes

@@ -43,5 +43,6 @@ MUTABLE: Final = (
     "penalty",
     "dust",
 )
-# And all that a change may be announced for: those, owed cash, and the rates of single tiers.
-GOVERNED: Final = (*MUTABLE, "cash_debt", "tier_maintenance", "tier_initial")
+# And all that a change may be announced for: those, owed cash, the rates of single tiers, and the
+# flags that pause an action, which are kept elsewhere.
+GOVERNED: Final = (*MUTABLE, "cash_debt", "tier_maintenance", "tier_initial", "pause")

@@ -18,15 +18,15 @@ from tidegate.domain.effects import (
 from tidegate.domain.events import AuctionTaken
 from tidegate.domain.instrument import CASH, Kind
 from tidegate.domain.units import I64, MONEY_MAX, PPM, Amount, Nanos, Ppm, Ticks, pack, unpack
+from tidegate.engine.admission import margin_refusal
 from tidegate.engine.bonds import answered
 from tidegate.engine.booking import book_trades, trades_at
-from tidegate.engine.following import facts_now
-from tidegate.engine.ledger import priced_by, rejected
+from tidegate.engine.ledger import rejected
 from tidegate.engine.market import View, sellable, worth_of_lot
+from tidegate.engine.never_worse import hold
 from tidegate.engine.penalties import penalised
-from tidegate.engine.stable import initial_marks
+from tidegate.engine.restraint import forced_refusal
 from tidegate.engine.state import SHIFT, State
-from tidegate.engine.waiting import wait_extra
 from tidegate.kernels.auction import owed, put_up, room, taken
 from tidegate.safeguards.auctions import AnySale
 from tidegate.safeguards.breaker import Rung
@@ -45,7 +45,8 @@ class Offer:
     auction: int
     account: int
     instrument: int
-    lots: int  # signed: the account's trade
+    lots: int  # signed: the account's trade, no more than it still holds
+    whole: int  # the same, as it was offered
     base: int
     limit: int
     elapsed: int  # ns since the price was set
@@ -55,27 +56,38 @@ class Offer:
     @property
     def selling(self) -> bool:
         """Whether the account sells, so that the bidder buys."""
-        return self.lots < 0
+        return self.whole < 0
 
 
 def offer_of(state: State, slot: int, now: int, mark: int, route: AnySale) -> Offer:
     """Return the auction in ``slot`` as it stands at ``now``."""
     a = state.auctions
-    row, lots = int(a.row[slot]), int(a.lots[slot])
+    row, whole = int(a.row[slot]), int(a.lots[slot])
     base, limit, elapsed = int(a.base[slot]), int(a.limit[slot]), now - int(a.began[slot])
-    selling = lots < 0
+    selling = whole < 0
     at = {"base": base, "limit": limit, "elapsed": elapsed, "mark": mark}
     return Offer(
         auction=int(a.key[slot]),
         account=int(state.book.account[row]),
         instrument=int(state.book.instrument[row]),
-        lots=lots,
+        lots=_backed(state, row, whole),
+        whole=whole,
         base=base,
         limit=limit,
         elapsed=elapsed,
         price=route.price(**at, selling=selling),
         stale=route.stale(**at, selling=selling),
     )
+
+
+def _backed(state: State, row: int, lots: int) -> int:
+    """Return how many lots of an auction its position still holds beside what else is in flight.
+
+    Fewer than were offered where a recorded venue changed the position under us.
+    """
+    held, other = int(state.book.lots[row]), int(state.book.in_flight[row]) - lots
+    free = -held - other  # signed as the close is
+    return max(lots, min(free, 0)) if lots < 0 else min(lots, max(free, 0))
 
 
 def slot_of(state: State, auction: int) -> int:
@@ -153,9 +165,56 @@ def _outstanding(state: State, view: View, stack: Stack) -> list[int]:
     return out
 
 
+def kept_within(
+    state: State,
+    view: View,
+    plan: Plan | None,
+    health: Health,
+    row: I64,
+    lots: I64,
+    limit: I64,
+    first: int,
+    stack: Stack,
+) -> tuple[I64, list[Decision]]:
+    """Return limits within the bands, which bind what is forced too, and never worse."""
+    i = state.book.instrument[row]
+    floor, ceiling = view.floor[i], view.ceiling[i]
+    limit = np.where((lots < 0) & (floor > 0), np.maximum(limit, floor), limit)
+    limit = np.where((lots > 0) & (ceiling > 0), np.minimum(limit, ceiling), limit)
+    if not stack.declaration.never_worse.limits:
+        return limit, []
+    limit, receipt = hold(state, view, plan, health, row, lots, limit, first)
+    return limit, [receipt]
+
+
+def worst(
+    state: State,
+    view: View,
+    health: Health,
+    row: I64,
+    lots: I64,
+    band: Ppm,
+    first: int,
+    stack: Stack,
+) -> tuple[I64, I64, list[Decision]]:
+    """Return base and limit of auctions that are set now, and what was found of the limits."""
+    route = stack.auctions
+    assert route is not None
+    i = state.book.instrument[row].astype(np.int64)
+    base, top = view.mark[i], stack.facts.price_max[i].tolist()
+    limit = [
+        route.limit(mark=mark, selling=lot < 0, band=band, price_max=most)
+        for mark, lot, most in zip(base.tolist(), lots.tolist(), top, strict=True)
+    ]
+    limits = np.array(limit, np.int64)
+    kept, held = kept_within(state, view, None, health, row, lots, limits, first, stack)
+    return base, kept, held
+
+
 def offered(
     state: State,
     view: View,
+    health: Health,
     row: I64,
     lots: I64,
     share: I64,
@@ -166,29 +225,21 @@ def offered(
     """Return the auctions of a plan that has a slot for each of them."""
     route = stack.auctions
     assert route is not None
-    instrument = state.book.instrument[row].astype(np.int64)
-    base = view.mark[instrument]
-    limit = [
-        route.limit(
-            mark=int(base[n]),
-            selling=bool(lots[n] < 0),
-            band=band,
-            price_max=int(stack.facts.price_max[instrument[n]]),
-        )
-        for n in range(row.size)
-    ]
+    first = (state.seq << SHIFT) + APART
+    base, limit, held = worst(state, view, health, row, lots, band, first, stack)
     return [
         AuctionsOpened(
-            first=(state.seq << SHIFT) + APART,
+            first=first,
             route=route.name,
             account=pack(state.book.account[row]),
-            instrument=pack(instrument),
+            instrument=pack(state.book.instrument[row]),
             lots=pack(lots),
             base=pack(base),
-            limit=pack(np.array(limit, np.int64)),
+            limit=pack(limit),
             share=pack(share),
             at=Nanos(now),
-        )
+        ),
+        *held,
     ]
 
 
@@ -206,14 +257,14 @@ def tend(
     Those that were ``cleared`` in this very step are left alone.
 
     Nothing is touched on the halt rung, in a pause, or while the price is not good enough to
-    liquidate at. On the auction rung the order book is left alone: what nobody took is priced anew
-    instead.
+    liquidate at. On the auction rung the order book is left alone: what nobody took is priced anew.
     """
     route = stack.auctions
     if route is None or rung >= Rung.HALT or not state.auctions.counts[1]:
         return []
     gate = sellable(view, stack)
     recovered: list[Offer] = []
+    gone: list[Offer] = []
     unsold: list[Offer] = []
     again: dict[str, list[Offer]] = {}
     spare = int(state.orders.counts[0])
@@ -226,7 +277,9 @@ def tend(
         if not gate[i] or int(state.auctions.key[slot]) in busy:
             continue
         one = offer_of(state, slot, now, int(view.mark[i]), route)
-        if route.recovered(int(health.equity[one.account]), int(health.required[one.account])):
+        if not one.lots:
+            gone.append(one)
+        elif route.recovered(int(health.equity[one.account]), int(health.required[one.account])):
             recovered.append(one)
         elif now - int(state.auctions.opened[slot]) <= route.life_ns:
             if one.stale:
@@ -238,11 +291,12 @@ def tend(
         elif one.stale:
             again.setdefault(one.stale, []).append(one)
     band = stack.declaration.breaker.at(rung).band
-    effects = _ended(state, recovered, "recovered") + _ended(state, unsold, "unsold")
+    effects = _ended(state, gone, "closed") + _ended(state, recovered, "recovered")
+    effects += _ended(state, unsold, "unsold")
     if unsold:
-        effects.append(_to_book(state, view, health, unsold, band, now, stack))
+        effects += _to_book(state, view, health, unsold, band, now, stack)
     for reason in sorted(again):
-        effects.append(_anew(view, again[reason], reason, band, now, stack))
+        effects.append(anew(state, view, health, again[reason], reason, band, now, stack))
     return effects
 
 
@@ -255,12 +309,18 @@ def _ended(state: State, over: list[Offer], reason: str) -> list[Decision]:
         *answered(state, bids, np.zeros_like(bids), np.zeros_like(bids), reason),
         AuctionsReduced(
             auction=pack(np.array([o.auction for o in over], np.int64)),
-            lots=pack(np.array([o.lots for o in over], np.int64)),
+            lots=pack(np.array([o.whole for o in over], np.int64)),
             penalty=pack(none),
             closed=pack(none + 1),
             reason=reason,
         ),
     ]
+
+
+def _rows(state: State, some: list[Offer]) -> tuple[I64, I64]:
+    """Return the position rows and the lots of auctions."""
+    row = [row_of(state.book, o.account, o.instrument) for o in some]
+    return np.array(row, np.int64), np.array([o.lots for o in some], np.int64)
 
 
 def _to_book(
@@ -271,52 +331,48 @@ def _to_book(
     band: Ppm,
     now: int,
     stack: Stack,
-) -> OrdersPlaced:
+) -> list[Decision]:
     """Return the orders for what nobody took, limited at the fillable price."""
-    route = stack.auctions
+    route, first = stack.auctions, (state.seq << SHIFT) + LEFT
     assert route is not None
-    account = np.array([o.account for o in unsold], np.int64)
-    instrument = np.array([o.instrument for o in unsold], np.int64)
-    lots = np.array([o.lots for o in unsold], np.int64)
-    row = np.array([row_of(state.book, o.account, o.instrument) for o in unsold], np.int64)
+    row, lots = _rows(state, unsold)
     limit = route.limits(
         state.book, state.facts, health, mark=view.mark, row=row, ordered=lots, band=band
     )
-    worst = zip(instrument.tolist(), limit.tolist(), strict=True)
-    limit = np.array([view.within(i, price) for i, price in worst], np.int64)
+    limit, kept = kept_within(state, view, None, health, row, lots, limit, first, stack)
     held = np.abs(state.book.lots[row])
     share = [int(n) * PPM // max(1, int(h)) for n, h in zip(np.abs(lots), held, strict=True)]
-    return OrdersPlaced(
-        first=(state.seq << SHIFT) + LEFT,
-        route=route.name,
-        account=pack(account),
-        instrument=pack(instrument),
-        lots=pack(lots),
-        limit=pack(limit),
-        share=pack(np.array(share, np.int64)),
-        at=Nanos(now),
-    )
-
-
-def _anew(
-    view: View, again: list[Offer], reason: str, band: Ppm, now: int, stack: Stack
-) -> AuctionsReset:
-    route = stack.auctions
-    assert route is not None
-    base = [int(view.mark[o.instrument]) for o in again]
-    limit = [
-        route.limit(
-            mark=mark,
-            selling=o.selling,
-            band=band,
-            price_max=int(stack.facts.price_max[o.instrument]),
-        )
-        for mark, o in zip(base, again, strict=True)
+    return [
+        OrdersPlaced(
+            first=first,
+            route=route.name,
+            account=pack(state.book.account[row]),
+            instrument=pack(state.book.instrument[row]),
+            lots=pack(lots),
+            limit=pack(limit),
+            share=pack(np.array(share, np.int64)),
+            at=Nanos(now),
+        ),
+        *kept,
     ]
+
+
+def anew(
+    state: State,
+    view: View,
+    health: Health,
+    again: list[Offer],
+    reason: str,
+    band: Ppm,
+    now: int,
+    stack: Stack,
+) -> AuctionsReset:
+    """Return auctions that begin anew at the mark, within what binds their prices now."""
+    base, limit, _ = worst(state, view, health, *_rows(state, again), band, 0, stack)
     return AuctionsReset(
         auction=pack(np.array([o.auction for o in again], np.int64)),
-        base=pack(np.array(base, np.int64)),
-        limit=pack(np.array(limit, np.int64)),
+        base=pack(base),
+        limit=pack(limit),
         at=Nanos(now),
         reason=reason,
     )
@@ -338,15 +394,14 @@ def on_take(state: State, event: AuctionTaken, stack: Stack) -> list[Decision]:
     one = offer_of(state, slot, event.ts, int(state.mark[i]), route)
     if state.book.owner[event.bidder] == state.book.owner[one.account]:
         return rejected("trade_with_itself", who)
+    if not one.lots:
+        return rejected("auction_unknown", who)  # its position is gone
     if state.rung >= Rung.HALT:
         return rejected("auction_halted", who)
     if state.quality[i] > stack.declaration.oracle.liquidate_at_worst:
         return rejected("price_not_good_enough", who)
-    view = View.of(state)
-    if view.closed[i]:
-        return rejected("instrument_paused", who)
-    if view.within(i, one.price) != one.price:
-        return rejected("price_outside_band", who)
+    if refusal := forced_refusal(state, i, one.price):
+        return refusal
     if one.stale:
         return rejected("auction_needs_reset", who)
     if (one.price > event.limit) if one.selling else (one.price < event.limit):
@@ -358,20 +413,26 @@ def on_take(state: State, event: AuctionTaken, stack: Stack) -> list[Decision]:
         return rejected("auction_leaves_dust", who)
     lots = -part if one.selling else part
     if event.bidder != EXTERNAL and (
-        code := bidder_refusal(state, event.bidder, one, -lots, one.price, stack, state.mark)
+        code := bidder_refusal(state, event.bidder, one, -lots, one.price, stack)
     ):
         return rejected(code, who)
     return _sold(state, one, lots, event.bidder, stack)
 
 
 def bidder_refusal(
-    state: State, bidder: int, one: Offer, change: int, price: int, stack: Stack, mark: I64
+    state: State,
+    bidder: int,
+    one: Offer,
+    change: int,
+    price: int,
+    stack: Stack,
+    mark: I64 | None = None,
 ) -> str:
     """Return why a user may not take the other side, or nothing: margin as for any trade.
 
     Who takes on risk that somebody must give up is let in while the breaker only lets reduce.
     """
-    i, declaration = one.instrument, stack.declaration
+    i = one.instrument
     row = row_of(state.book, bidder, i)
     held = int(state.book.lots[row]) if row >= 0 else 0
     flying = int(state.book.in_flight[row]) if row >= 0 else 0
@@ -385,20 +446,8 @@ def bidder_refusal(
     spot = stack.facts.kind[i] == Kind.SPOT
     if spot and (after < 0 or int(state.book.cash[bidder]) < paid):
         return "asset_not_borrowable"  # an auction lends to nobody
-    if any(not mark[j] for j in priced_by(state, bidder, i)):
-        return "instrument_has_no_mark"
-    return declaration.margin.allows(
-        state.book,
-        facts_now(state, stack),
-        mark=initial_marks(state, bidder, i, change, stack, mark),
-        account=bidder,
-        instrument=i,
-        lots=change,
-        cost=0 if spot else paid,
-        cash=-paid if spot else 0,
-        extra=wait_extra(state, bidder, i, change, stack),
-        scale=declaration.breaker.at(state.rung).initial_scale,
-    )
+    cost, cash = (0, -paid) if spot else (paid, 0)
+    return margin_refusal(state, bidder, i, change, stack, cost=cost, cash=cash, mark=mark)
 
 
 def _sold(state: State, one: Offer, lots: int, bidder: int, stack: Stack) -> list[Decision]:
@@ -421,7 +470,7 @@ def _sold(state: State, one: Offer, lots: int, bidder: int, stack: Stack) -> lis
     effects.append(
         AuctionsReduced(
             auction=pack(np.array([one.auction])),
-            lots=pack(np.array([lots])),
+            lots=pack(np.array([one.whole if closed else lots])),
             penalty=pack(np.array([collected])),
             closed=pack(np.array([int(closed)])),
             reason="taken",
@@ -439,13 +488,11 @@ def _incentive(
     route = stack.auctions
     assert route is not None
     before = int(state.auctions.penalty[auction_slot(state.auctions, one.auction)])
-    # Paid by the tranche that the penalties went to: no other has them.
-    place = stack.declaration.waterfall.fed(tuple(i.symbol for i in stack.venue.instruments))
-    tranche = FUND + place[one.instrument]
-    fund = int(state.book.cash[tranche]) + collected
-    amount = min(int(route.paid(before + collected)), fund)
+    symbols = tuple(i.symbol for i in stack.venue.instruments)
+    fund = FUND + stack.declaration.waterfall.fed(symbols)[one.instrument]  # where penalties went
+    amount = min(int(route.paid(before + collected)), int(state.book.cash[fund]) + collected)
     if amount <= 0:
         return []
     return [
-        Posted(debit=tranche, credit=bidder, asset=CASH, amount=Amount(amount), reason="incentive")
+        Posted(debit=fund, credit=bidder, asset=CASH, amount=Amount(amount), reason="incentive")
     ]

@@ -7,27 +7,28 @@ import numpy as np
 from tidegate.domain.backing import OFFERS
 from tidegate.domain.book import FIRST_USER, FUND, Health, row_of
 from tidegate.domain.effects import (
-    CommitmentKept,
     Decision,
     GuardMoved,
     PostedBatch,
     TakenOver,
     WaitingMoved,
 )
-from tidegate.domain.events import CommitmentMade
+from tidegate.domain.facts import Facts
 from tidegate.domain.instrument import CASH, Kind
 from tidegate.domain.units import I64, PPM, Nanos, pack
+from tidegate.engine.admission import margin_refusal
 from tidegate.engine.booking import Trades, book_trades, trades_at
+from tidegate.engine.commitments import free_margin
 from tidegate.engine.deficits import Purse
-from tidegate.engine.ledger import account_refusal, account_rows, rejected
+from tidegate.engine.following import facts_now
+from tidegate.engine.ledger import account_rows
 from tidegate.engine.market import View
 from tidegate.engine.pool import LoanDesk
 from tidegate.engine.redistribution import Sharing
 from tidegate.engine.state import State
-from tidegate.kernels.margin import assess_account, position_initial
+from tidegate.kernels.margin import position_initial
 from tidegate.kernels.offers import (
     STAIRS,
-    affordable,
     best_offers,
     in_distress,
     loss_rate,
@@ -154,6 +155,7 @@ class Table:
     )
     cheapest: dict[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int])
     dry: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
+    facts: Facts | None = None  # by which positions are opened now, once asked for
     promised: int = 0  # Money of the fund that bankrupt accounts will need
 
     def offer(self, account: int) -> None:
@@ -231,7 +233,7 @@ class Table:
         free = np.array([self._free(p) for p in provider], np.int64)
         room, mark = np.zeros(slot.size, np.int64), int(self.view.mark[i])
         crowd = int(open_interest(book, i))
-        rooms(self.state.facts, i, held, side, most, mark, crowd, free, room)
+        rooms(self._facts(), i, held, side, most, mark, crowd, free, room)
         if not room.any():
             if slot.size == len(self._healthy(i, side)):
                 self.dry.add((i, side))
@@ -242,6 +244,8 @@ class Table:
         n = best_offers(want, limit, held, most, room, discount, slope, *out)
         fills: list[Fill] = []
         for k, size, price in zip(*(column[:n].tolist() for column in out), strict=True):
+            if not self._bears(provider[k], i, side * size):
+                continue
             self._remember(account, provider[k], i, side * size)
             fills.append(
                 Fill(
@@ -256,13 +260,36 @@ class Table:
             )
         return fills
 
+    def _facts(self) -> Facts:
+        """Return the facts by which a position is opened now, computed once."""
+        if self.facts is None:
+            self.facts = facts_now(self.state, self.stack)
+        return self.facts
+
+    def _bears(self, provider: int, i: int, change: int) -> bool:
+        """Return whether margin lets a provider take this, where lots alone do not tell.
+
+        Tiers of a whole owner, stable prices and the price of waiting are asked for account by
+        account: such a provider takes one position in a step.
+        """
+        declaration = self.stack.declaration
+        stable, wait = declaration.oracle.stable.growth, declaration.wait.active
+        if not (declaration.margin.group_tiers or stable or wait):
+            return True
+        if any(who == provider for who, _ in self.held):
+            return False
+        columns = (np.array([n], np.int64) for n in (provider, i, change, int(self.view.mark[i])))
+        cost = int(trades_at(self.state, *columns).paid[0])
+        mark = self.view.mark
+        return not margin_refusal(self.state, provider, i, change, self.stack, cost=cost, mark=mark)
+
     def _good(self, i: int) -> bool:
         oracle, coin = self.stack.declaration.oracle, int(self.state.facts.coin[i])
         prices = {i, coin} - {CASH}
         return all(
             self.view.mark[p]
-            and oracle.admits(Action.DELEVERAGE, int(self.view.quality[p]))
             and self.view.free(p)
+            and oracle.admits(Action.DELEVERAGE, int(self.view.quality[p]))
             for p in prices
         )
 
@@ -307,14 +334,14 @@ class Table:
 
     def _free(self, provider: int) -> int:
         if provider not in self.free:
-            self.free[provider] = free_margin(self.state, self.view.mark, provider)
+            self.free[provider] = free_margin(self.state, self.view.mark, provider, self._facts())
         return self.free[provider]
 
     def _remember(self, account: int, provider: int, i: int, change: int) -> None:
         before, mark = self._held(provider, i), int(self.view.mark[i])
         crowd = int(open_interest(self.state.book, i))
         dues = [
-            int(position_initial(self.state.facts, i, lots, mark, crowd))
+            int(position_initial(self._facts(), i, lots, mark, crowd))
             for lots in (before, before + change)
         ]
         self.free[provider] = self._free(provider) - (dues[1] - dues[0]) - 2  # two roundings
@@ -421,78 +448,3 @@ class Table:
                 at=Nanos(self.now),
             )
         ]
-
-
-def free_margin(state: State, mark: I64, account: int) -> int:
-    """Return by how much an account's equity exceeds its initial margin at ``mark``, in Money."""
-    out = np.zeros(3, np.int64)
-    assess_account(state.book, state.facts, mark, account, -1, 0, 0, 0, 0, out)
-    return int(out[0]) - int(max(out[1], out[2]))
-
-
-def on_commitment(state: State, event: CommitmentMade, stack: Stack) -> list[Decision]:
-    """Keep a provider's commitment, if its margin could carry it as prices are now."""
-    if not stack.declaration.backstop.offers_max:
-        return []
-    a, i, backing = event.account, event.instrument, state.backing
-    if refusal := account_refusal(state, a):
-        return refusal
-    if not 0 <= i < len(stack.venue.instruments) or stack.facts.kind[i] == Kind.SPOT:
-        return rejected("instrument_unknown", f"commitment in instrument {i}")
-    if event.long_max < 0 or event.short_max < 0:
-        return rejected("amount_must_be_positive", f"commitment of account {a}")
-    if max(event.long_max, event.short_max) > stack.facts.lots_max[i]:
-        return rejected("amount_exceeds_limit", f"commitment of account {a} in instrument {i}")
-    if event.discount < 0 or event.slope < 0 or event.discount + event.slope > PPM:
-        return rejected("rate_out_of_range", f"{event.discount} and {event.slope} ppm")
-    wants = bool(event.long_max or event.short_max)
-    slot = _offer_slot(state, a, i, wants=wants)
-    if slot < 0:
-        return rejected("nothing_to_reduce", f"no commitment of account {a} in instrument {i}")
-    if slot == backing.offer_account.size:
-        return rejected("commitments_are_full", f"all {slot} slots are taken")
-    if wants and (refusal := _unaffordable(state, event)):
-        return refusal
-    return [
-        CommitmentKept(
-            slot=slot,
-            account=a,
-            instrument=i,
-            long_max=event.long_max,
-            short_max=event.short_max,
-            discount=event.discount,
-            slope=event.slope,
-        )
-    ]
-
-
-def _offer_slot(state: State, account: int, i: int, *, wants: bool) -> int:
-    """Return the slot of an account's commitment, or else the first one free; -1: nothing to end.
-
-    A withdrawn commitment leaves its slot to others, and nobody takes one without committing.
-    """
-    b, used = state.backing, int(state.backing.counts[OFFERS])
-    bound = (b.offer_long[:used] > 0) | (b.offer_short[:used] > 0)
-    mine = bound & (b.offer_account[:used] == account) & (b.offer_instrument[:used] == i)
-    if mine.any():
-        return int(np.argmax(mine))
-    if not wants:
-        return -1
-    return used if bound.all() else int(np.argmin(bound))
-
-
-def _unaffordable(state: State, event: CommitmentMade) -> list[Decision]:
-    """Return a refusal where the account's free margin could not carry either side to its end."""
-    a, i = event.account, event.instrument
-    if not state.mark[i]:
-        return rejected("instrument_has_no_mark", f"commitment in instrument {i}")
-    row = row_of(state.book, a, i)
-    held = int(state.book.lots[row]) if row >= 0 else 0
-    free = free_margin(state, state.mark, a)
-    for side, most in ((1, event.long_max), (-1, event.short_max)):
-        want = max(0, most - side * held)
-        crowd = int(open_interest(state.book, i))
-        fits = affordable(state.facts, i, held, side, want, int(state.mark[i]), crowd, free)
-        if fits < want:
-            return rejected("below_initial_margin", f"account {a} could take {fits} of {want} lots")
-    return []

@@ -10,29 +10,29 @@ from tidegate.domain.book import EXTERNAL, FIRST_USER, TREASURY, Health, row_of
 from tidegate.domain.commitments import SALT_BITS_MIN, bid_payload, commitment, nonce_of
 from tidegate.domain.effects import (
     AuctionsReduced,
-    AuctionsReset,
     BidKept,
     Decision,
     PositionsMoved,
     Posted,
+    PostedBatch,
 )
 from tidegate.domain.events import BidCommitted, BidPlaced, BidRevealed
 from tidegate.domain.instrument import CASH
-from tidegate.domain.units import I64, Amount, Money, Nanos, Ticks, pack, unpack
-from tidegate.engine.auctions import Offer, bidder_refusal, offer_of, slot_of
+from tidegate.domain.units import I64, Amount, Money, Ticks, pack, unpack
+from tidegate.engine.auctions import Offer, anew, bidder_refusal, offer_of, slot_of
 from tidegate.engine.bonds import answered, nonces_of
 from tidegate.engine.booking import Trades, book_trades, trades_at
-from tidegate.engine.ledger import rejected, taking_refusal
+from tidegate.engine.ledger import payment_refusal, rejected
 from tidegate.engine.market import View, sellable
 from tidegate.engine.penalties import penalised
 from tidegate.engine.state import SHIFT, State
 from tidegate.kernels.uniform import clearing_price, fill_uniform
-from tidegate.safeguards.auctions import BatchRoute
 from tidegate.safeguards.breaker import Rung
 from tidegate.safeguards.stack import Stack
 
 
 NO_PRICE = -1
+UNBOUNDED = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +62,8 @@ def on_bid(
     row = int(state.auctions.row[slot])
     if state.book.owner[event.bidder] == state.book.owner[state.book.account[row]]:
         return rejected("trade_with_itself", who)
-    if event.ts - int(state.auctions.began[slot]) >= route.window_ns:
-        return rejected("auction_window_closed", who)
-    if _over(state, slot, state.rung, event.ts, route):
-        # Or bids could keep it from the order book for ever.
+    late = event.ts - int(state.auctions.began[slot]) >= route.window_ns
+    if late or _over(state, slot, state.rung, event.ts, stack):
         return rejected("auction_window_closed", who)
     mine = state.bids.bidder[state.bids.of(event.auction)] == event.bidder
     if event.bidder != EXTERNAL and mine.any():
@@ -91,15 +89,19 @@ def on_bid(
     ]
 
 
+def _over(state: State, slot: int, rung: int, now: int, stack: Stack) -> bool:
+    """Return whether what an auction has left goes to the order book, bids answered first."""
+    route = stack.auctions
+    assert route is not None
+    return rung < Rung.AUCTION_ONLY and now - int(state.auctions.opened[slot]) > route.life_ns
+
+
 def _committed(state: State, event: BidCommitted, stack: Stack) -> list[Decision]:
     who, bond = f"auction {event.auction} by account {event.bidder}", _bond(stack)
     if len(event.seal) != 32:
         return rejected("bid_does_not_match", who)
-    if event.bidder != EXTERNAL:
-        if refusal := taking_refusal(state, event.bidder, bond, "bond", stack):
-            return refusal
-        if int(state.book.cash[event.bidder]) < bond:
-            return rejected("asset_not_borrowable", who)
+    if event.bidder != EXTERNAL and (refusal := payment_refusal(state, event.bidder, bond, stack)):
+        return refusal
     return [
         Posted(debit=event.bidder, credit=TREASURY, asset=CASH, amount=Amount(bond), reason="bond"),
         BidKept(
@@ -158,76 +160,92 @@ def clear(
     rung: int,
     now: int,
     stack: Stack,
-    before: Sequence[Decision],
+    before: Sequence[Decision] = (),
 ) -> list[Decision]:
     """Clear every batch whose moment has come; what is left is offered in a window of its own.
 
-    Not on the halt rung, nor while the price is not good enough to liquidate at. Nobody buys who is
-    about to be closed, or whose positions were moved ``before`` in this very step.
+    Not on the halt rung, in a pause, or while the price is not good enough to liquidate at. Whom
+    ``before`` moved in this very step buys nothing: what is known of it is no longer true. And
+    ``health.best`` of whoever buys is raised to zero, so that the planner leaves it until the next.
     """
     route = stack.batches
     if route is None or rung >= Rung.HALT or not state.auctions.counts[1]:
         return []
     gate = sellable(view, stack)
     batches: list[Cleared] = []
-    buyers = moved_by(before) | set(np.flatnonzero(health.best < 0).tolist())
+    hall = _Hall(stack, view, _moved_by(before), state.book.rows_left)
     for slot in np.flatnonzero(state.auctions.key >= 0).tolist():
         bids = state.bids.of(int(state.auctions.key[slot]))
-        if not bids.size and _over(state, slot, rung, now, route):
-            continue  # it goes to the order book
         i = int(state.book.instrument[state.auctions.row[slot]])
         elapsed = now - int(state.auctions.began[slot])
+        if not bids.size and _over(state, slot, rung, now, stack):
+            continue  # it goes to the order book, however seldom time is told
         if gate[i] and elapsed >= route.clears_ns(nonces_of(state, bids)):
             one = offer_of(state, slot, now, int(view.mark[i]), route)
-            batches.append(_match(state, view, one, bids, buyers, stack))
+            if not one.lots:
+                continue  # its position is gone: it will be called off
+            batches.append(_match(state, one, bids, hall))
     if not batches:
         return []
     sold = [b for b in batches if b.price]
-    effects = _traded(state, sold, stack)
+    effects = _traded(state, view, sold, stack)
+    bought = [state.bids.bidder[b.slot[b.lots > 0]] for b in sold]
+    health.best[np.concatenate([np.zeros(0, np.int64), *bought])] = 0
     for batch in batches:
         price = np.where(batch.lots > 0, batch.price, 0)
         effects += answered(state, batch.slot, batch.lots, price, "cleared")
     band = stack.declaration.breaker.at(rung).band
-    left = [
-        b.offer
-        for b in batches
-        if int(b.lots.sum()) < abs(b.offer.lots)
-        and not _over(state, slot_of(state, b.offer.auction), rung, now, route)
-    ]
-    return effects + _again(view, left, band, now, route, stack)
+    left = [b.offer for b in batches if int(b.lots.sum()) < abs(b.offer.lots)]
+    if left:
+        effects.append(anew(state, view, health, left, "window", band, now, stack))
+    return effects
 
 
-def _over(state: State, slot: int, rung: int, now: int, route: BatchRoute) -> bool:
-    """Return whether an auction has no window left: what nobody takes goes to the order book."""
-    aged = now - int(state.auctions.opened[slot]) > route.life_ns
-    return aged and rung < Rung.AUCTION_ONLY
+@dataclass(slots=True)
+class _Hall:
+    """Where batches are cleared in turn: at which marks, and who may not buy in this step."""
+
+    stack: Stack
+    view: View
+    buyers: set[int]
+    rows: int  # that positions may still open
 
 
-def _match(
-    state: State, view: View, one: Offer, slot: I64, buyers: set[int], stack: Stack
-) -> Cleared:
+def _moved_by(effects: Sequence[Decision]) -> set[int]:
+    """Return the accounts whose positions or cash these effects move."""
+    moved = [e.account for e in effects if isinstance(e, PositionsMoved | PostedBatch)]
+    return {a for column in moved for a in unpack(column).tolist()} | {
+        a for e in effects if isinstance(e, Posted) for a in (e.debit, e.credit)
+    }
+
+
+def _match(state: State, one: Offer, slot: I64, hall: _Hall) -> Cleared:
     """Return the clearing of one batch; a user takes part once in a step, with enough margin.
 
-    Not with anything in flight in the same instrument: that may be sold in this very step.
+    The reserve lies within the price band of this moment.
     """
-    mark, bids, side = int(view.mark[one.instrument]), state.bids, 1 if one.selling else -1
+    bids, side, view = state.bids, 1 if one.selling else -1, hall.view
+    mark, i = int(view.mark[one.instrument]), one.instrument
     lots = np.zeros(slot.size, np.int64)
-    worst = view.within(one.instrument, one.limit)
+    ends = int(view.floor[i]), int(view.ceiling[i]) or UNBOUNDED
+    worst = max(one.limit, ends[0]) if side > 0 else min(one.limit, ends[1])
     good = (bids.lots[slot] > 0) & ((bids.limit[slot] - worst) * side >= 0)
+    good &= (bids.limit[slot] >= ends[0]) & (bids.limit[slot] <= ends[1])
     for n in np.flatnonzero(good).tolist():
         bidder = int(bids.bidder[slot[n]])
         if bidder == EXTERNAL:
             continue
         change, price = side * int(bids.lots[slot[n]]), int(bids.limit[slot[n]])
-        row = row_of(state.book, bidder, one.instrument)
-        flies = row >= 0 and bool(state.book.in_flight[row])
-        if (
-            bidder in buyers
-            or flies
-            or bidder_refusal(state, bidder, one, change, price, stack, view.mark)
-        ):
-            good[n] = False
-        buyers.add(bidder)
+        row = row_of(state.book, bidder, i)
+        fresh, flies = row < 0, row >= 0 and bool(state.book.in_flight[row])
+        # What is in flight may be sold in this very step, from what the position was before it.
+        refused = bidder in hall.buyers or flies or (fresh and hall.rows < 1)
+        refused = refused or bool(
+            bidder_refusal(state, bidder, one, change, price, hall.stack, view.mark)
+        )
+        good[n] = not refused
+        hall.rows -= fresh and not refused
+        hall.buyers.add(bidder)
     limit, wanted = bids.limit[slot[good]], bids.lots[slot[good]]
     reserve = (np.array([worst]), np.array([abs(one.lots)]))
     ours, theirs = (reserve, (limit, wanted)) if side < 0 else ((limit, wanted), reserve)
@@ -240,16 +258,7 @@ def _match(
     return Cleared(one, slot, lots, price)
 
 
-def moved_by(effects: Sequence[Decision]) -> set[int]:
-    """Return the accounts whose positions these effects move."""
-    moved: set[int] = set()
-    for effect in effects:
-        if isinstance(effect, PositionsMoved):
-            moved |= set(unpack(effect.account).tolist())
-    return moved
-
-
-def _traded(state: State, sold: list[Cleared], stack: Stack) -> list[Decision]:
+def _traded(state: State, view: View, sold: list[Cleared], stack: Stack) -> list[Decision]:
     """Return all trades of a step: the accounts with the world outside, and that with bidders."""
     if not sold:
         return []
@@ -265,15 +274,17 @@ def _traded(state: State, sold: list[Cleared], stack: Stack) -> list[Decision]:
         ]
     trades = _booked(state, ours)
     effects = book_trades(state, trades, "auctioned")
-    effects += penalised(state, stack, trades.account, trades.instrument, trades.lots, trades.paid)
+    columns = trades.account, trades.instrument, trades.lots, trades.paid
+    effects += penalised(state, stack, *columns, view.mark)
     if theirs:
         effects += book_trades(state, _booked(state, theirs), "trade")
     none = np.zeros(len(sold), np.int64)
     left = [abs(b.offer.lots) - int(b.lots.sum()) for b in sold]
+    rows = zip(trades.lots.tolist(), left, sold, strict=True)
     effects.append(
         AuctionsReduced(
             auction=pack(np.array([b.offer.auction for b in sold], np.int64)),
-            lots=pack(trades.lots),
+            lots=pack(np.array([n if rest else b.offer.whole for n, rest, b in rows], np.int64)),
             penalty=pack(none),
             closed=pack(np.array([int(n == 0) for n in left], np.int64)),
             reason="cleared",
@@ -284,29 +295,3 @@ def _traded(state: State, sold: list[Cleared], stack: Stack) -> list[Decision]:
 
 def _booked(state: State, rows: list[tuple[int, int, int, int]]) -> Trades:
     return trades_at(state, *(np.array(column, np.int64) for column in zip(*rows, strict=True)))
-
-
-def _again(
-    view: View, left: list[Offer], band: int, now: int, route: BatchRoute, stack: Stack
-) -> list[Decision]:
-    if not left:
-        return []
-    base = [int(view.mark[o.instrument]) for o in left]
-    limit = [
-        route.limit(
-            mark=mark,
-            selling=o.selling,
-            band=band,
-            price_max=int(stack.facts.price_max[o.instrument]),
-        )
-        for mark, o in zip(base, left, strict=True)
-    ]
-    return [
-        AuctionsReset(
-            auction=pack(np.array([o.auction for o in left], np.int64)),
-            base=pack(np.array(base, np.int64)),
-            limit=pack(np.array(limit, np.int64)),
-            at=Nanos(now),
-            reason="window",
-        )
-    ]

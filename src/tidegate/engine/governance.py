@@ -20,6 +20,7 @@ from tidegate.safeguards.stack import Stack, copied, parameter_cell, parameter_m
 
 
 LATEST: Final = 2**62  # as for events: no sum of two times can wrap
+FLAG: Final = "pause"  # the only column that is no fact
 TIERS: Final = {"tier_maintenance": "tier_maintenance_cum", "tier_initial": "tier_initial_cum"}
 
 
@@ -28,7 +29,8 @@ def on_parameter(
 ) -> list[Decision]:
     """Change one cell of the venue's parameter columns: from now on, or once its time has come.
 
-    A dated change is taken as announced now, with just the notice that governance asks for.
+    A dated change is taken as announced now, with just the notice that governance asks for. A flag
+    that pauses an action needs none: it is pulled when something is wrong.
     """
     rules = stack.declaration.governance
     cell = parameter_cell(state.facts, stack.venue, event.name)
@@ -38,22 +40,19 @@ def on_parameter(
     said = f"{event.name} = {event.value}"
     if not 0 <= event.value <= parameter_max(stack, column, row):
         return [Rejected(code="rate_out_of_range", detail=said)]
-    if column == "pause":  # a brake waits for no notice, and is no number that could ramp
-        if isinstance(event, ParameterProposed):
-            return [Rejected(code="parameter_unknown", detail=f"{said}: only changed, at once")]
-        return [ParameterMoved(column=column, row=row, value=event.value)]
-    at = event.ts + rules.notice_ns
+    at = event.ts + (0 if column == FLAG else rules.notice_ns)
     if isinstance(event, ParameterProposed):
         at = event.effective_at
         if at > LATEST:
             return [Rejected(code="time_out_of_range", detail=said)]
-    current = int(getattr(state.facts, column)[row])
+    current = _value(state, state.facts, column, row)
     slot = state.pending.slot_of(column, row)
     if slot >= 0:
         if event.value == current and state.pending.at[slot] > event.ts:
             return [ParameterSettled(slot=slot)]  # what has not begun is withdrawn
         return [Rejected(code="parameter_is_pending", detail=said)]
-    if code := rules.refusal(column, current, event.value, at - event.ts):
+    notice = rules.notice_ns if column == FLAG and at >= event.ts else at - event.ts
+    if code := rules.refusal(column, current, event.value, notice):
         return [Rejected(code=code, detail=f"{said} at {at}")]
     if tiers_clash(state.facts, column, row, event.value):
         return [Rejected(code="tiers_must_rise", detail=said)]
@@ -88,12 +87,18 @@ def due_parameters(state: State, now: int, stack: Stack) -> list[Decision]:
                 ParameterSettled(slot=k),
             ]
             continue
-        if value != getattr(facts, column)[row]:
+        if value != _value(state, facts, column, row):
             effects += moves_of(facts, column, row, value)
-            facts = with_values(facts, [(column, row, value)])  # the next one must fit to this one
+            if column != FLAG:  # the next one must fit to this one
+                facts = with_values(facts, [(column, row, value)])
         if elapsed >= rules.lasts(column, start, target):
             effects.append(ParameterSettled(slot=k))
     return effects
+
+
+def _value(state: State, facts: Facts, column: str, row: int) -> int:
+    """Return what a cell holds now; flags lie beside the facts."""
+    return int((state.restraint.pause if column == FLAG else getattr(facts, column))[row])
 
 
 def judged_facts(state: State, now: int, stack: Stack) -> Facts:

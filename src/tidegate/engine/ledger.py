@@ -29,13 +29,11 @@ from tidegate.domain.events import (
 )
 from tidegate.domain.instrument import CASH, Kind
 from tidegate.domain.units import Amount, pack, unpack
+from tidegate.engine.admission import margin_refusal
 from tidegate.engine.booking import book_trades, trades_at
 from tidegate.engine.caps import Moved, cap_refusal, moved_caps
-from tidegate.engine.following import facts_now
 from tidegate.engine.restraint import action_refusal, payout_refusal, trade_refusal
-from tidegate.engine.stable import initial_marks
 from tidegate.engine.state import State
-from tidegate.engine.waiting import wait_extra
 from tidegate.safeguards.breaker import Rung
 from tidegate.safeguards.oracle import Action
 from tidegate.safeguards.stack import Stack
@@ -193,7 +191,6 @@ def on_withdrawal(state: State, event: Withdrawn, stack: Stack) -> list[Decision
 
 def _withdrawal_refusal(state: State, event: Withdrawn, stack: Stack) -> list[Decision]:
     account, asset, amount = event.account, event.asset, event.amount
-    declaration = stack.declaration
     borrows = balance(state, account, asset) < amount
     for action in ("withdraw", "borrow") if borrows else ("withdraw",):
         if refusal := action_refusal(state, asset, action):
@@ -204,21 +201,10 @@ def _withdrawal_refusal(state: State, event: Withdrawn, stack: Stack) -> list[De
             return rejected("liquidation_in_flight", f"account {account}, asset {asset}")
     if borrows and not _borrowable(state, asset):
         return rejected("asset_not_borrowable", f"account {account}, {amount} of asset {asset}")
-    if refusal := _price_refusal(state, account, asset, stack):
+    if refusal := price_refusal(state, account, asset, stack):
         return refusal
-    why = declaration.margin.allows(
-        state.book,
-        facts_now(state, stack),
-        mark=initial_marks(state, account, asset, -amount, stack),
-        account=account,
-        instrument=asset,
-        lots=-amount if asset != CASH else 0,
-        cost=0,
-        cash=-amount if asset == CASH else 0,
-        taking=True,
-        extra=wait_extra(state, account, asset, -amount if asset != CASH else 0, stack),
-        scale=declaration.breaker.at(state.rung).initial_scale,
-    )
+    paid = amount if asset == CASH else 0
+    why = margin_refusal(state, account, asset, -amount, stack, cash=-paid, taking=True)
     return rejected(why, f"withdrawal of {amount} from account {account}") if why else []
 
 
@@ -248,47 +234,33 @@ def _borrowable(state: State, asset: int) -> bool:
     return bool(state.facts.debt_initial[asset])
 
 
-def priced_by(state: State, account: int, also: int) -> list[int]:
+def _priced_by(state: State, account: int, also: int) -> list[int]:
     """Return the instruments whose marks value an account, and ``also`` with its coin."""
     held = {int(state.book.instrument[row]) for row in account_rows(state, account)}
     held |= {also} - {CASH}
     return sorted(held | {int(state.facts.coin[i]) for i in held} - {CASH})
 
 
-def _price_refusal(state: State, account: int, asset: int, stack: Stack) -> list[Decision]:
+def payment_refusal(state: State, account: int, amount: int, stack: Stack) -> list[Decision]:
+    """Return why an account may not part with cash for a stake, a deposit or a bond, or nothing.
+
+    It is asked for what a withdrawal is: a price that is good enough, and initial margin.
+    """
+    if refusal := price_refusal(state, account, CASH, stack):
+        return refusal
+    why = margin_refusal(state, account, CASH, 0, stack, cash=-amount, taking=True)
+    return rejected(why, f"{amount} of account {account}") if why else []
+
+
+def price_refusal(state: State, account: int, asset: int, stack: Stack) -> list[Decision]:
     """Refuse to pay out against any price, the asset's own included, that is not good enough."""
-    priced = priced_by(state, account, asset)
+    priced = _priced_by(state, account, asset)
     if refusal := payout_refusal(state, priced):
         return refusal
     for i in priced:
         if not stack.declaration.oracle.admits(Action.WITHDRAW, int(state.quality[i])):
             return rejected("price_not_good_enough", f"account {account} against instrument {i}")
     return []
-
-
-def taking_refusal(
-    state: State, account: int, amount: int, what: str, stack: Stack
-) -> list[Decision]:
-    """Refuse to let cash go that the account needs, or that a price not good enough pays for.
-
-    One rule for everything that takes cash away from an account at its own wish.
-    """
-    if refusal := _price_refusal(state, account, CASH, stack):
-        return refusal
-    why = stack.declaration.margin.allows(
-        state.book,
-        facts_now(state, stack),
-        mark=initial_marks(state, account, CASH, 0, stack),
-        account=account,
-        instrument=-1,
-        lots=0,
-        cost=0,
-        cash=-amount,
-        taking=True,
-        extra=wait_extra(state, account, -1, 0, stack),
-        scale=stack.declaration.breaker.at(state.rung).initial_scale,
-    )
-    return rejected(why, f"{what} of {amount} from account {account}") if why else []
 
 
 def account_rows(state: State, account: int) -> list[int]:
@@ -313,8 +285,11 @@ def on_transfer(state: State, event: Transferred, stack: Stack) -> list[Decision
     rich = stack.venue.limits.balance_max
     if amount > balance(state, source, CASH) + rich or amount > rich - balance(state, target, CASH):
         return rejected("amount_exceeds_limit", f"transfer of {amount}")
-    if refusal := taking_refusal(state, source, amount, "transfer", stack):
+    if refusal := price_refusal(state, source, CASH, stack):
         return refusal
+    why = margin_refusal(state, source, CASH, 0, stack, cash=-amount, taking=True)
+    if why:
+        return rejected(why, f"transfer of {amount} from account {source}")
     moved = (Moved(source, CASH, -amount), Moved(target, CASH, amount))
     if refusal := cap_refusal(state, moved, event.ts, stack):
         return refusal
@@ -390,7 +365,9 @@ def _trade_refusal(
         return refusal
     if not reduces and not declaration.oracle.admits(Action.OPEN, int(state.quality[i])):
         return rejected("price_not_good_enough", f"opening in instrument {i}")
-    if not reduces and (unpriced := [j for j in priced_by(state, account, i) if not state.mark[j]]):
+    if not reduces and (
+        unpriced := [j for j in _priced_by(state, account, i) if not state.mark[j]]
+    ):
         return rejected("instrument_has_no_mark", f"account {account} holds {unpriced}")
     if not reduces and state.rung >= Rung.REDUCE_ONLY:
         return rejected("breaker_reduce_only", f"rung {Rung(state.rung).name.lower()}")
@@ -408,16 +385,7 @@ def _trade_refusal(
         np.array([event.price]),
     ).paid
     spot = stack.facts.kind[i] == Kind.SPOT
-    why = declaration.margin.allows(
-        state.book,
-        facts_now(state, stack),
-        mark=initial_marks(state, account, i, change, stack),
-        account=account,
-        instrument=i,
-        lots=change,
-        cost=0 if spot else int(paid[0]),
-        cash=-int(paid[0]) if spot else 0,
-        extra=wait_extra(state, account, i, change, stack),
-        scale=declaration.breaker.at(state.rung).initial_scale,
-    )
+    due = int(paid[0])
+    cost, cash = (0, -due) if spot else (due, 0)
+    why = margin_refusal(state, account, i, change, stack, cost=cost, cash=cash)
     return rejected(why, f"account {account}, {change} lots of instrument {i}") if why else []

@@ -13,10 +13,9 @@ from tidegate.domain.effects import (
     ThrottleMoved,
 )
 from tidegate.domain.units import I64, PPM, SECOND, Money, Nanos, Ppm, pack
-from tidegate.engine.auctions import fit, offered
+from tidegate.engine.auctions import fit, kept_within, offered
 from tidegate.engine.booking import book_trades, trades_at
 from tidegate.engine.market import View, sellable, worth_of_lot
-from tidegate.engine.never_worse import hold
 from tidegate.engine.pace import (
     deficit_for,
     depth_within,
@@ -43,7 +42,7 @@ def liquidate(
 ) -> list[Decision]:
     """Return this step's stages: what is netted and ordered, and what the bucket then holds.
 
-    ``before`` are orders that this step has placed already: their slots are no longer free.
+    Orders that this very step placed ``before`` have their slots already.
     """
     if not (health.best < 0).any() or rung >= Rung.HALT:
         return []
@@ -53,8 +52,9 @@ def liquidate(
     plan, effects = planned(state, view, health, rooms, now, stack)
     book = np.zeros(0, np.int64)
     if plan is not None:
-        slots = int(state.orders.counts[0]) - placed(before)
-        plan, book = _routed(state, view, plan, rung, slots, stack)
+        spare = int(state.orders.counts[0])
+        spare -= sum(len(e.lots) // 8 for e in before if isinstance(e, OrdersPlaced))
+        plan, book = _routed(state, view, plan, rung, spare, stack)
     if plan is None:
         return effects
     if declaration.slices.active:
@@ -117,31 +117,26 @@ def ranked_by(state: State, view: View, stack: Stack) -> tuple[I64 | None, I64 |
     return None, None
 
 
-def placed(effects: Sequence[Decision]) -> int:
-    """Return how many orders these effects place."""
-    return sum(len(e.lots) // 8 for e in effects if isinstance(e, OrdersPlaced))
-
-
 def _routed(
-    state: State, view: View, plan: Plan, rung: int, slots: int, stack: Stack
+    state: State, view: View, plan: Plan, rung: int, spare: int, stack: Stack
 ) -> tuple[Plan | None, I64]:
     """Return the plan as far as its routes carry it, and the lots that the order book gets."""
     if stack.split is not None:
-        return divide(state, view, plan, rung, slots, stack)
+        return divide(state, view, plan, rung, spare, stack)
     if stack.auctions is not None:
         fits = fit(state, view, plan, stack)
         return fits, np.zeros(0 if fits is None else fits.row.size, np.int64)
-    fits = _within_slots(state, plan)
+    fits = _within_slots(plan, spare)
     return fits, plan.ordered if fits is None else fits.ordered
 
 
-def _within_slots(state: State, plan: Plan) -> Plan | None:
+def _within_slots(plan: Plan, spare: int) -> Plan | None:
     """Return the plan without the orders for which no slot is free; they wait for the next step.
 
     Slots run out before anything else does: what is not ordered is neither staged nor charged to
     the throttle.
     """
-    late = np.flatnonzero(plan.ordered)[int(state.orders.counts[0]) :]
+    late = np.flatnonzero(plan.ordered)[spare:]
     if not late.size:
         return plan
     ordered = plan.ordered.copy()
@@ -293,7 +288,7 @@ def _ordered(
     used = np.flatnonzero(rest)
     if used.size:
         row, share = plan.row[used], plan.share[used]
-        effects += offered(state, view, row, rest[used], share, band, now, stack)
+        effects += offered(state, view, health, row, rest[used], share, band, now, stack)
     return effects
 
 
@@ -313,17 +308,11 @@ def _booked(
     limit = route.limits(
         state.book, state.facts, health, mark=view.mark, row=row, ordered=ordered, band=band
     )
-    i = state.book.instrument[row]
-    floor, ceiling = view.floor[i], view.ceiling[i]  # a band binds forced orders too
-    limit = np.where((ordered < 0) & (floor > 0), np.maximum(limit, floor), limit)
-    limit = np.where((ordered > 0) & (ceiling > 0), np.minimum(limit, ceiling), limit)
-    held: list[Decision] = []
-    if stack.declaration.never_worse.limits:
-        limit, receipt = hold(state, view, plan, health, row, ordered, limit)
-        held.append(receipt)
+    first = state.seq << SHIFT
+    limit, held = kept_within(state, view, plan, health, row, ordered, limit, first, stack)
     return [
         OrdersPlaced(
-            first=state.seq << SHIFT,
+            first=first,
             route=route.name,
             account=pack(state.book.account[row]),
             instrument=pack(state.book.instrument[row]),

@@ -87,11 +87,6 @@ class View:
         """Return whether neither a pause nor a flag stops what is forced in an instrument."""
         return not self.closed[i] and not self.shut[i]
 
-    def within(self, i: int, price: int) -> int:
-        """Return the price nearest to ``price`` that the band of an instrument allows."""
-        low, high = int(self.floor[i]), int(self.ceiling[i])
-        return min(max(price, low), high) if high else price
-
     def held(self, state: State, effects: list[Decision]) -> "View":
         """Return this view with the bands and pauses of ``effects`` applied, on copies."""
         if not any(isinstance(e, BandMoved | MarketMoved) for e in effects):

@@ -8,7 +8,7 @@ from tidegate.domain.book import Health
 from tidegate.domain.effects import HealthBreached, LimitsHeld
 from tidegate.domain.units import I64, pack, unpack
 from tidegate.engine.market import View
-from tidegate.engine.state import SHIFT, State
+from tidegate.engine.state import State
 from tidegate.kernels.never_worse import HOPELESS, INSOLVENT, KEPT, held_limits
 from tidegate.safeguards.planner import Plan
 
@@ -17,15 +17,24 @@ JUDGED = ("equity", "required", "notional")  # the columns of a standing, in thi
 
 
 def hold(
-    state: State, view: View, plan: Plan, health: Health, row: I64, ordered: I64, limit: I64
+    state: State,
+    view: View,
+    plan: Plan | None,
+    health: Health,
+    row: I64,
+    ordered: I64,
+    limit: I64,
+    first: int,
 ) -> tuple[I64, LimitsHeld]:
     """Return the limits at which no order makes its account worse, and what was found of each.
 
-    What the plan nets at the mark has happened before any of its orders is filled.
+    What the plan nets at the mark has happened before any of its orders is filled. ``first`` is the
+    id of the first order or auction.
     """
     n = row.size
-    shift = np.zeros(state.book.high if plan.netted.any() else 0, np.int64)
-    if shift.size:
+    netted = plan is not None and bool(plan.netted.any())
+    shift = np.zeros(state.book.high if netted else 0, np.int64)
+    if plan is not None and netted:
         shift[plan.row] = plan.netted
     limit, fate = limit.copy(), np.zeros(n, np.int64)
     before, after = np.zeros((n, 3), np.int64), np.zeros((n, 3), np.int64)
@@ -44,7 +53,7 @@ def hold(
     )
     columns = {name: pack(before[:, k]) for k, name in enumerate(JUDGED)}
     columns |= {f"{name}_after": pack(after[:, k]) for k, name in enumerate(JUDGED)}
-    return limit, LimitsHeld(first=state.seq << SHIFT, fate=pack(fate), **columns)
+    return limit, LimitsHeld(first=first, fate=pack(fate), **columns)
 
 
 def check_held(effect: LimitsHeld) -> None:

@@ -15,12 +15,21 @@ from tidegate.safeguards.stack import Stack
 
 
 def penalised(
-    state: State, stack: Stack, account: I64, instrument: I64, lots: I64, paid: I64
+    state: State,
+    stack: Stack,
+    account: I64,
+    instrument: I64,
+    lots: I64,
+    paid: I64,
+    mark: I64 | None = None,
 ) -> list[Decision]:
-    """Return the penalties: into each market's tranche, never more than the account still has."""
+    """Return the penalties: into each market's tranche, never more than the account still has.
+
+    ``mark`` replaces the state's within a step that has moved it.
+    """
     amount, effects = np.zeros(account.size, np.int64), list[Decision]()
     rule, guard = stack.declaration.penalty, stack.declaration.never_worse
-    book, facts, mark = state.book, state.facts, state.mark
+    book, facts, mark = state.book, state.facts, state.mark if mark is None else mark
     if rule.neutral and not guard.incentives:
         penalties(book, facts, mark, account, instrument, lots, paid, amount)
     else:

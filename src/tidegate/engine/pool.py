@@ -16,7 +16,7 @@ from tidegate.domain.effects import Decision, DepositMoved, PoolMoved, Posted
 from tidegate.domain.events import PoolJoined, PoolLeft
 from tidegate.domain.instrument import CASH, Kind
 from tidegate.domain.units import I64, PPM, Amount, Money, muldiv_up, pack
-from tidegate.engine.ledger import account_refusal, account_rows, rejected, taking_refusal
+from tidegate.engine.ledger import account_refusal, account_rows, payment_refusal, rejected
 from tidegate.engine.market import View
 from tidegate.engine.state import State
 from tidegate.kernels.stability import (
@@ -175,7 +175,7 @@ def on_join(state: State, event: PoolJoined, stack: Stack) -> list[Decision]:
         return rejected("pool_is_full", f"all {slot} slots are taken")
     if int(state.book.cash[a]) < amount:
         return rejected("asset_not_borrowable", f"account {a}, {amount} for the pool")
-    if refusal := taking_refusal(state, a, amount, "pool deposit", stack):
+    if refusal := payment_refusal(state, a, amount, stack):
         return refusal
     return [_posted(a, POOL, CASH, amount), *_touched(state, slot, a, amount)]
 

@@ -288,6 +288,20 @@ def trade_refusal(state: State, i: int, price: int, now: int, *, reduces: bool) 
     return []
 
 
+def forced_refusal(state: State, i: int, price: int | None = None) -> list[Decision]:
+    """Return why nothing forced may trade in an instrument now, at ``price``, or nothing.
+
+    As pauses stand: they end with the next price or tick.
+    """
+    if refusal := action_refusal(state, i, "liquidate") or payout_refusal(state, [i]):
+        return refusal
+    low, high = int(state.restraint.low[i]), int(state.restraint.high[i])
+    if price is not None and high and not low <= price <= high:
+        detail = f"{price} in instrument {i}, band {low}..{high}"
+        return [Rejected(code="price_outside_band", detail=detail)]
+    return []
+
+
 def payout_refusal(state: State, instruments: list[int]) -> list[Decision]:
     """Return why nothing may be paid out against these prices now, or nothing.
 

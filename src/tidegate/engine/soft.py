@@ -18,6 +18,7 @@ from tidegate.domain.instrument import Kind
 from tidegate.domain.units import I64, PPM, Money, Nanos, Ppm, pack
 from tidegate.engine.booking import Trades, book_trades
 from tidegate.engine.market import View
+from tidegate.engine.restraint import forced_refusal
 from tidegate.engine.state import State
 from tidegate.kernels.allocate import largest_remainder
 from tidegate.kernels.bands_book import ABOVE, CELL, LOTS, PAID, convert, offered, worths
@@ -187,7 +188,7 @@ def offer(
             here = (asset == i) & (lots * sign > 0)
             total = int(np.abs(lots[here]).sum())
             most = min(total, within_depth(state, view, i, side, stack))
-            if most <= 0 or view.quality[i] > worst:
+            if most <= 0 or view.quality[i] > worst or view.closed[i]:
                 continue
             value = int(paid[here].sum()) * most // total
             effects.append(
@@ -224,6 +225,8 @@ def on_taken(state: State, event: BandsTaken, stack: Stack) -> list[Decision]:
         return [Rejected(code="nothing_offered", detail=f"bands in instrument {i}")]
     if state.quality[i] > stack.declaration.oracle.liquidate_at_worst:
         return [Rejected(code="price_not_good_enough", detail=f"bands in instrument {i}")]
+    if refusal := forced_refusal(state, i):
+        return refusal
     b, view = state.banded, View.of(state)
     accounts = np.flatnonzero(b.asset == i)
     if accounts.size:

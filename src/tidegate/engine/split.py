@@ -13,23 +13,24 @@ from tidegate.safeguards.stack import Stack
 
 
 def divide(
-    state: State, view: View, plan: Plan, rung: int, slots: int, stack: Stack
+    state: State, view: View, plan: Plan, rung: int, spare: int, stack: Stack
 ) -> tuple[Plan | None, I64]:
     """Return the plan as far as both routes carry it, and which of its lots the book gets.
 
-    On the auction rung the book gets nothing: everything is offered. ``slots`` orders fit.
+    ``spare`` is how many orders still find a slot. On the auction rung the book gets nothing:
+    everything is offered.
     """
     route = stack.split
     assert route is not None
     book = (
-        _on_book(state, view, plan, slots, stack) if rung < Rung.AUCTION_ONLY else plan.ordered * 0
+        _on_book(state, view, plan, spare, stack) if rung < Rung.AUCTION_ONLY else plan.ordered * 0
     )
     asked = plan.ordered - book
     offered, waiting = fitted(state, view, plan.row, asked, stack)
     refused = asked - offered
     if route.spill and rung < Rung.AUCTION_ONLY:
         # A close that the book serves already has its order; others need a slot of their own.
-        spare = slots - int((book != 0).sum())
+        spare -= int((book != 0).sum())
         late = np.flatnonzero((refused != 0) & (book == 0))[max(0, spare) :]
         refused[late] = 0
         book = book + refused
@@ -54,7 +55,7 @@ def _on_book(state: State, view: View, plan: Plan, slots: int, stack: Stack) -> 
     out = np.zeros(plan.ordered.size, np.int64)
     free: dict[tuple[int, int], int] = {}
     for n in np.flatnonzero(plan.ordered).tolist():
-        if not slots:
+        if slots <= 0:
             break
         lots, i = int(plan.ordered[n]), int(state.book.instrument[plan.row[n]])
         side, mark = int(lots > 0), int(view.mark[i])

@@ -49,11 +49,9 @@ def initial_marks(
 
     What it holds (after ``change`` lots of ``i``) counts at the lower of mark and stable price,
     what it owes at the higher. Without a stable price these are the marks themselves. The stable
-    price is rounded against the account: down for what is held, up for what is owed. ``mark`` are
-    the marks of this moment where they are not the state's.
+    price is rounded against the account: down for what is held, up for what is owed.
     """
-    rule = stack.declaration.oracle.stable
-    mark = state.mark if mark is None else mark
+    rule, mark = stack.declaration.oracle.stable, state.mark if mark is None else mark
     if not rule.growth:
         return mark
     out = mark.copy()

@@ -6,7 +6,7 @@ from tidegate.domain.events import FundStaked, Unstaked, UnstakeRequested
 from tidegate.domain.instrument import CASH
 from tidegate.domain.payers import StakeMoved, UnstakeKept
 from tidegate.domain.units import MONEY_MAX, Amount, Money, Nanos
-from tidegate.engine.ledger import account_refusal, rejected, taking_refusal
+from tidegate.engine.ledger import account_refusal, payment_refusal, rejected
 from tidegate.engine.state import State
 from tidegate.kernels.stake import shares_for, shares_forfeited, stake_value
 from tidegate.safeguards.stack import Stack
@@ -32,8 +32,8 @@ def on_stake(state: State, event: FundStaked, stack: Stack) -> list[Decision]:
         return refusal
     if event.amount <= 0:
         return rejected("amount_must_be_positive", f"stake of {event.amount}")
-    if event.amount > state.book.cash[a]:
-        return rejected("below_initial_margin", f"stake of {event.amount} by account {a}")
+    if event.amount > stack.venue.limits.balance_max:
+        return rejected("amount_exceeds_limit", f"stake of {event.amount}")
     vault, total = int(state.book.cash[FUND + k]), total_shares(state, stack, k)
     if vault > 0 and event.amount * total // vault + total > MONEY_MAX:
         # So little is left behind the old shares that new ones could not be counted.
@@ -41,8 +41,10 @@ def on_stake(state: State, event: FundStaked, stack: Stack) -> list[Decision]:
     shares = int(shares_for(event.amount, total, vault))
     if shares == 0:
         return rejected("stake_buys_nothing", f"{event.amount} into a vault of {vault}")
-    if refusal := taking_refusal(state, a, event.amount, "stake", stack):
+    if refusal := payment_refusal(state, a, event.amount, stack):
         return refusal
+    if event.amount > state.book.cash[a]:
+        return rejected("below_initial_margin", f"stake of {event.amount} by account {a}")
     return [
         Posted(debit=a, credit=FUND + k, asset=CASH, amount=Amount(event.amount), reason="stake"),
         StakeMoved(account=a, tranche=k, shares=shares),

@@ -45,8 +45,9 @@ from tidegate.domain.units import Nanos
 from tidegate.engine.accruals import on_funding, on_interest, on_reported
 from tidegate.engine.answers import on_expiry, on_fills
 from tidegate.engine.auctions import on_take, tend
-from tidegate.engine.backstop import on_commitment, take_over
+from tidegate.engine.backstop import take_over
 from tidegate.engine.batches import clear, on_bid
+from tidegate.engine.commitments import on_commitment
 from tidegate.engine.deficits import settle
 from tidegate.engine.evolve import evolve
 from tidegate.engine.following import follow
@@ -196,7 +197,8 @@ def protect(state: State, view: View, now: Nanos, stack: Stack) -> list[Decision
     taken = take_over(state, view, watched.health, watched.rung, now, stack)
     paid = settle(state, view, watched.health, watched.rung, stack, now)
     seen = deficit_watched(state, [*watched.effects, *paid], now, stack)
-    cleared = clear(state, view, watched.health, watched.rung, now, stack, [*taken, *paid])
+    moved = [*taken, *paid]
+    cleared = clear(state, view, watched.health, watched.rung, now, stack, moved)
     tended = tend(state, view, watched.health, watched.rung, now, stack, cleared)
     orders = liquidate(state, view, watched.health, watched.rung, now, stack, tended)
     due = due_parameters(state, now, stack)

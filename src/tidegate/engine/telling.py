@@ -56,6 +56,7 @@ LEFT = {
     "short": "they no longer carry its debt, and its margin is gone",
     "spent": "nothing is left in them, and it owes or owns nothing",
     "recovered": "its margin is well above the line again",
+    "closed": "its position is gone",
 }
 
 

@@ -4,7 +4,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tidegate.domain.effects import Decision, HealthBreached, LimitsHeld, OrdersPlaced
+from tidegate.domain.effects import (
+    AuctionsOpened,
+    Decision,
+    HealthBreached,
+    LimitsHeld,
+    OrdersPlaced,
+)
 from tidegate.domain.units import unpack
 from tidegate.engine.reading import percent_text
 from tidegate.kernels.allocate import ratio_ppm
@@ -23,14 +29,16 @@ def guards(
 ) -> list[tuple[str, str]]:
     """Return (label, text) of every guard that spoke of ``account`` in one record."""
     said: list[tuple[str, str]] = []
-    placed = {e.first: e for e in effects if isinstance(e, OrdersPlaced)}
+    placed = {e.first: e for e in effects if isinstance(e, OrdersPlaced | AuctionsOpened)}
     for effect in effects:
         match effect:
             case LimitsHeld():
-                mine = np.flatnonzero(unpack(placed[effect.first].account) == account)
+                of = placed[effect.first]
+                what = "order" if isinstance(of, OrdersPlaced) else "auction"
+                mine = np.flatnonzero(unpack(of.account) == account)
                 for n, fate in zip(mine.tolist(), unpack(effect.fate)[mine].tolist(), strict=True):
                     if fate in FATES:
-                        said.append(("limit", f"order {effect.first + n}: {FATES[fate]}"))
+                        said.append(("limit", f"{what} {effect.first + n}: {FATES[fate]}"))
             case HealthBreached():
                 here = unpack(effect.account) == account
                 names = ("equity", "required", "equity_after", "required_after")

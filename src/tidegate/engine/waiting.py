@@ -27,7 +27,9 @@ def with_wait(state: State, health: Health, mark: I64, low: I64, high: I64, stac
     )
 
 
-def wait_extra(state: State, account: int, instrument: int, lots: int, stack: Stack) -> Money:
+def wait_extra(
+    state: State, account: int, instrument: int, lots: int, stack: Stack, mark: I64 | None = None
+) -> Money:
     """Return what an account must hold for its wait after a change, beside its margin."""
     wait = stack.declaration.wait
     if not wait.active:
@@ -36,7 +38,7 @@ def wait_extra(state: State, account: int, instrument: int, lots: int, stack: St
     return wait.needed(
         state.book,
         state.facts,
-        mark=state.mark,
+        mark=state.mark if mark is None else mark,
         account=account,
         instrument=instrument,
         lots=lots,

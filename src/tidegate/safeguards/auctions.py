@@ -246,10 +246,10 @@ class FixedSpreadRoute(Sale, frozen=True, kw_only=True, tag_field="kind", tag="f
 
     def stale(self, *, base: int, limit: int, elapsed: int, selling: bool, mark: int) -> str:
         """Return drift when the limit, set from an older mark, holds the price back."""
-        del base, elapsed
+        del elapsed
         give = ppm_floor(mark, self.discount)
         held = mark - give < limit if selling else mark + give > limit
-        return "drift" if held else ""
+        return "drift" if held and mark != base else ""
 
     def describe(self) -> list[str]:
         """Return the policy in plain language."""
