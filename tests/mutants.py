@@ -302,7 +302,7 @@ LIQUIDATION = (
         "planner.in_flight_max // lot_value",
     ),
     ("spent=spent[side][i] + int(used[side][i])", "spent=int(used[side][i])"),
-    ("    fits = _within_slots(state, plan)\n", "    fits = plan\n"),
+    ("    fits = _within_slots(plan, spare)\n", "    fits = plan\n"),
 )
 DEFICITS = (
     ("(book.cash[:n] < 0) & (book.head[:n] < 0)", "(book.cash[:n] < 0) & (book.head[:n] <= 0)"),
