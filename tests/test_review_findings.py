@@ -517,3 +517,16 @@ def test_nobody_buys_in_a_batch_where_its_own_position_is_on_offer(offered, got)
     book.in_flight[row_of(book, bidder, 0)] = offered
     (cleared,) = desk.of(BidsCleared, desk.tick(6))
     assert unpack(cleared.lots).tolist() == [got]
+
+
+@pytest.mark.parametrize(
+    ("cash", "code"), [(469_999_999, "below_initial_margin"), (470 * 10**6, "")]
+)
+def test_nobody_takes_a_place_for_bids_who_could_not_pay(cash, code):
+    """Ten per cent of 500 lots at 9,400: places are few, and an account without a cent took any."""
+    desk = desk_of(BATCH)
+    (one,) = desk.of(AuctionsOpened, desk.price(9_400))
+    bidder = desk.state.book.accounts
+    desk.users((cash,))
+    bid = BidPlaced(ts=desk.now, auction=one.first, bidder=bidder, lots=500, limit=9_400)
+    assert [e.code for e in desk.of(Rejected, desk.send(bid))] == ([code] if code else [])

@@ -77,6 +77,11 @@ def on_bid(
         return rejected("amount_exceeds_limit", who)
     if not stack.facts.price_min[i] <= event.limit <= stack.facts.price_max[i]:
         return rejected("price_out_of_range", who)
+    if event.bidder != EXTERNAL:  # or accounts without a cent could take every place for bids
+        one = offer_of(state, slot, event.ts, int(state.mark[i]), route)
+        change = event.lots if one.selling else -event.lots
+        if code := bidder_refusal(state, event.bidder, one, change, event.limit, stack):
+            return rejected(code, who)
     return [
         BidKept(
             bid=state.seq << SHIFT,

@@ -177,11 +177,11 @@ class Waterfall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             raise ConfigInvalid(
                 where="waterfall.risk_power", what="must be 0, 1 or 2", found=str(self.risk_power)
             )
-        if self.drawdown_stop > self.drawdown_start:
+        if not min(self.drawdown_start, 1) <= self.drawdown_stop <= self.drawdown_start:
             raise ConfigInvalid(
                 where="waterfall.drawdown_stop",
-                what="must not lie above drawdown_start",
-                found=f"{self.drawdown_stop:_} above {self.drawdown_start:_}",
+                what="must lie within 1..drawdown_start: no fall is below 0, it would never stop",
+                found=f"{self.drawdown_stop:_} with {self.drawdown_start:_}",
                 hint="it starts at a large fall and stops at a smaller one",
             )
         for symbol, beta in self.betas.items():
