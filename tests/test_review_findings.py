@@ -44,14 +44,15 @@ from tidegate.domain.events import (
     OrdersExpired,
     ParameterChanged,
     PoolJoined,
+    PoolLeft,
     ScheduleObserved,
 )
 from tidegate.domain.units import PPM, SECOND, pack, unpack
-from tidegate.engine.auctions import Offer, bidder_refusal
+from tidegate.engine.auctions import LEFT, Offer, bidder_refusal
 from tidegate.engine.batches import clear
 from tidegate.engine.invariants import audit
 from tidegate.engine.market import View
-from tidegate.engine.state import State
+from tidegate.engine.state import SHIFT, State
 from tidegate.engine.turns import last_markets
 from tidegate.safeguards.auctions import BatchRoute, FixedSpreadRoute
 from tidegate.safeguards.backstop import Backstop, LoanPool
@@ -60,6 +61,7 @@ from tidegate.safeguards.margin import VolatilityMargin
 from tidegate.safeguards.oracle import OracleGuard
 from tidegate.safeguards.planner import StagedPlanner
 from tidegate.safeguards.rate import OptimalRate
+from tidegate.safeguards.routes import BookRoute
 from tidegate.safeguards.slices import Slicing
 from tidegate.safeguards.split import SplitRoute
 from tidegate.safeguards.stack import SafeguardStack
@@ -530,3 +532,36 @@ def test_nobody_takes_a_place_for_bids_who_could_not_pay(cash, code):
     desk.users((cash,))
     bid = BidPlaced(ts=desk.now, auction=one.first, bidder=bidder, lots=500, limit=9_400)
     assert [e.code for e in desk.of(Rejected, desk.send(bid))] == ([code] if code else [])
+
+
+POOLED = Backstop(equity_below=PPM, pool=LoanPool(depositors_max=1, left_min=10**6))
+
+
+@pytest.mark.parametrize(("amount", "code"), [(10**6 - 1, "deposit_too_small"), (10**6, "")])
+def test_dust_takes_no_slot_of_the_pool(amount, code):
+    desk = Desk(venue_of(coin()), backstop=POOLED)
+    desk.users((10**9,))
+    effects = desk.send(PoolJoined(ts=desk.now, account=U, amount=amount))
+    assert [e.code for e in desk.of(Rejected, effects)] == ([code] if code else [])
+    if not code:
+        assert not desk.of(Rejected, desk.send(PoolJoined(ts=desk.now, account=U, amount=1)))
+
+
+@pytest.mark.parametrize(("amount", "left"), [(10**6, 10**6), (10**6 + 1, 0)])
+def test_dust_keeps_no_slot_of_the_pool(amount, left):
+    desk = Desk(venue_of(coin()), backstop=POOLED)
+    desk.users((10**9, 10**9))
+    desk.send(PoolJoined(ts=desk.now, account=U, amount=2 * 10**6))
+    desk.send(PoolLeft(ts=desk.now, account=U, amount=amount))
+    assert int(desk.state.book.cash[U]) == 10**9 - left
+    effects = desk.send(PoolJoined(ts=desk.now, account=U + 1, amount=10**6))
+    assert bool(desk.of(Rejected, effects)) == bool(left)
+    audit(desk.state)
+
+
+@pytest.mark.parametrize(("route", "most"), [(SALE, LEFT), (BookRoute(), 1 << SHIFT)])
+def test_every_order_of_a_step_has_a_number_of_its_own(route, most):
+    for orders_max in (most, most + 1):
+        limits = replaced(LIMITS, orders_max=orders_max)
+        with pytest.raises(ConfigInvalid) if orders_max > most else nullcontext():
+            stack_of(venue_of(perp(), limits=limits), route=route)

@@ -173,6 +173,10 @@ def on_join(state: State, event: PoolJoined, stack: Stack) -> list[Decision]:
     slot = _slot(state, a)
     if slot == backing.deposit.size:
         return rejected("pool_is_full", f"all {slot} slots are taken")
+    begun = slot < int(backing.counts[DEPOSITORS]) and backing.deposit[slot] > 0
+    least = stack.declaration.backstop.pool.left_min
+    if not begun and amount < least:
+        return rejected("deposit_too_small", f"{amount}, and a first deposit is at least {least}")
     if int(state.book.cash[a]) < amount:
         return rejected("asset_not_borrowable", f"account {a}, {amount} for the pool")
     if refusal := payment_refusal(state, a, amount, stack):
@@ -181,7 +185,10 @@ def on_join(state: State, event: PoolJoined, stack: Stack) -> list[Decision]:
 
 
 def on_leave(state: State, event: PoolLeft, stack: Stack) -> list[Decision]:
-    """Pay out cash, at most what is left of the deposit, and everything it has gained."""
+    """Pay out cash, at most what is left of the deposit, and everything it has gained.
+
+    What would be left below ``left_min`` goes along.
+    """
     if not stack.declaration.backstop.pool.depositors_max:
         return []
     a, amount = event.account, event.amount
@@ -192,7 +199,10 @@ def on_leave(state: State, event: PoolLeft, stack: Stack) -> list[Decision]:
     slot = _slot(state, a)
     if slot >= int(state.backing.counts[DEPOSITORS]) or state.backing.deposit_account[slot] != a:
         return rejected("no_deposit", f"account {a}")
-    paid = min(amount, value_of(state, slot))
+    held = value_of(state, slot)
+    paid = min(amount, held)
+    if held - paid < stack.declaration.backstop.pool.left_min:
+        paid = held  # no dust keeps a slot
     out = [_posted(POOL, a, CASH, paid)] if paid else []
     return [*out, *_touched(state, slot, a, -paid)]
 

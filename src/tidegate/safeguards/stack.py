@@ -41,6 +41,8 @@ from tidegate.safeguards.withdrawals import WithdrawalGate
 
 T = TypeVar("T")
 
+ORDERS_MAX, AUCTIONED_MAX = 2**20, 2**18  # numbers of a step, see `engine.state.SHIFT`
+
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The grid of the cascade profile: buckets of ``width`` ppm on either side of the mark."""
@@ -237,6 +239,7 @@ class Stack:
             caps=declaration.caps.bound(venue),
         )
         declaration.soft.prove(venue)
+        _refuse_many_orders(bound.route, venue)
         if isinstance(bound.route, Sale | SplitRoute):
             bound = msgspec.structs.replace(bound, route=bound.route.scaled(venue))
         facts = declaration.margin.columns(venue)
@@ -283,6 +286,17 @@ class Stack:
     def name(self) -> str:
         """The declaration's name."""
         return self.declaration.name
+
+
+def _refuse_many_orders(route: object, venue: Venue) -> None:
+    """Refuse more orders than one step has numbers for; auctions and what they leave need some."""
+    most = AUCTIONED_MAX if isinstance(route, Sale | SplitRoute) else ORDERS_MAX
+    if venue.limits.orders_max > most:
+        raise ConfigInvalid(
+            where="venue.limits.orders_max",
+            what=f"must be <= {most:_} with this route: order numbers of a step would collide",
+            found=f"{venue.limits.orders_max:_}",
+        )
 
 
 def _refuse_unknown_payers(waterfall: Waterfall, symbols: list[str]) -> None:
