@@ -273,8 +273,8 @@ KNOBS: dict[str, tuple[Any, ...]] = {
     ),
     "soft": (
         {},
-        {"bands": 6, "near": 600_000, "window_ns": 20 * SECOND, "equity_min": 100_000},
-        {"bands": 4, "near": 900_000, "give": 20_000, "depth_share": 500_000},
+        {"bands": 6, "near": 1_500_000, "window_ns": 20 * SECOND, "equity_min": 100_000},
+        {"bands": 4, "near": 2_000_000, "give": 20_000, "depth_share": 500_000},
     ),
     "signals": ({}, {"bounds": (SignalBound(name="spectral_radius", tightest=10_000_000),)}),
 }
@@ -369,6 +369,8 @@ def _idle(used: object, c: int) -> bool:
 
 
 def _take(w: Wide, a: int, b: int, c: int) -> Input:
+    if w.stack.batches is not None and c % 8 > 2:
+        return _bid(w, a, b, c)
     if _idle(w.offer(a) is not None, c):
         return s._crash(w, a, b, c) if c % 2 else s._price(w, a, b, c)
     auction, bidder, lots, limit = _offered(w, a, b, c)
@@ -378,7 +380,7 @@ def _take(w: Wide, a: int, b: int, c: int) -> Input:
 def _bid(w: Wide, a: int, b: int, c: int) -> Input:
     """Bid as the route asks; every eighth time as it does not."""
     if _idle(w.offer(a) is not None and w.stack.batches is not None, c):
-        return _take(w, a, b, c | 1)
+        return s._crash(w, a, b, c) if c % 2 else s._price(w, a, b, c)
     auction, bidder, lots, limit = _offered(w, a, b, c)
     batches = w.stack.batches
     sealed = batches is not None and batches.sealed
@@ -492,10 +494,24 @@ def _pause(w: Wide, a: int, b: int, c: int) -> Input:
 def _bands(w: Wide, a: int, b: int, c: int) -> Input:
     if _idle(bool(w.stack.declaration.soft.bands), c):
         return _borrow(w, a, b, c)
+    laid = w.state.banded.asset
+    if not (laid >= 0).any() and c % 4:
+        return _borrow(w, a, b, c)
+    if c % 4 == 1 and (laid >= 0).any():
+        return _into_bands(w, a, b)
     lots = pick((-1, 1), a) * pick((1_000, 500_000, 60_000_000, *s.WILD[5:8]), b)
-    limit = (2**50 if lots > 0 else 0) if c % 3 else 5_000 * USD
+    limit = (2**50 if lots < 0 else 0) if c % 3 else 5_000 * USD
     instrument = pick((s.ETH, s.ETH, s.ETH, s.BTC, 9, -1), c)
     return BandsTaken(ts=w.now, instrument=instrument, lots=lots, limit=limit)
+
+
+def _into_bands(w: Wide, a: int, b: int) -> Input:
+    """Let the price come to the bands of somebody: a few per cent are all they are wide."""
+    laid = np.flatnonzero(w.state.banded.asset >= 0)
+    top = int(w.state.banded.top[laid[a % laid.size]]) // USD
+    price = max(1, top * pick((1_010, 995, 985, 970, 960, 950, 1_030), b) // 1_000)
+    price = min(price, VENUE.instruments[s.ETH].price_max)
+    return s.PriceObserved(ts=w.now, instrument=s.ETH, source=0, price=price, published=w.now)
 
 
 def _borrow(w: Wide, a: int, b: int, c: int) -> Input:
@@ -565,7 +581,11 @@ def stories(moves_max: int = 100, **fixed: int) -> st.SearchStrategy[Story]:
         Story,
         drawn.filter(lambda c: isinstance(bound(c), Stack)),
         st.lists(_person, min_size=1, max_size=s.PEOPLE).map(tuple),
-        st.lists(_move, min_size=1, max_size=moves_max).map(tuple),
+        # A list of any length is mostly a short one, in which little can meet.
+        st.one_of(
+            st.lists(_move, min_size=1, max_size=moves_max),
+            st.lists(_move, min_size=moves_max // 3, max_size=moves_max),
+        ).map(tuple),
     )
 
 

@@ -48,9 +48,11 @@ from tidegate.domain.events import (
     Traded,
     Withdrawn,
 )
+from tidegate.domain.instrument import CASH
 from tidegate.domain.restraint import ACTIONS, PAUSED_UNTIL
 from tidegate.domain.units import PPM, SECOND, pack, unpack
 from tidegate.engine.deficits import settle
+from tidegate.engine.explain import explain
 from tidegate.engine.following import followed
 from tidegate.engine.governance import judged_facts
 from tidegate.engine.invariants import audit
@@ -244,7 +246,8 @@ def takers(event: Input, effects: list[Decision]) -> set[int]:
             found |= set(unpack(effect.provider).tolist())
         if isinstance(effect, PositionsMoved) and effect.reason == "trade":
             found |= {a for a, _, _ in moves_of(effect)}
-        if isinstance(effect, Posted) and effect.reason in {"stake", "pool", "bond"}:
+        parted = isinstance(effect, Posted) and effect.asset == CASH
+        if parted and effect.reason in {"stake", "pool", "bond"}:
             found |= {effect.debit}
     settled = isinstance(event, Traded) and event.settled
     return set() if settled else {a for a in found if a >= FIRST_USER}
@@ -453,3 +456,20 @@ def test_when_everything_works_again_everybody_is_resolved(story: Story):
     coarse = set(np.flatnonzero(world.state.mark < 100).tolist())
     stuck = [a for a in stuck if not coarse & {i for i, _, _ in held(world, a)}]
     assert not stuck or world.state.rung >= Rung.AUCTION_ONLY, [(a, held(world, a)) for a in stuck]
+
+
+# --------------------------------------------------------------------- explain
+
+
+@some(0.04)
+@given(stories(60))
+def test_every_record_can_be_put_into_words(story: Story):
+    """For every account, at every seventh record; a refused one is told of like any other."""
+    records: list[Record] = []
+    world = Wide(story.stack)
+    for world, event, effects in taken(story):
+        records.append(Record(world.state.seq - 1, event, tuple(effects)))
+    for account in users(world.state):
+        for seq in range(0, len(records), 7):
+            said = explain(records, account, seq, world.stack, world.state.names)
+            assert all(isinstance(line, str) for line in said)

@@ -37,7 +37,7 @@ from tidegate.domain.effects import (
 )
 from tidegate.domain.events import Input, OrdersExpired, OrdersFilled
 from tidegate.domain.instrument import CASH
-from tidegate.domain.units import unpack
+from tidegate.domain.units import is_column, unpack
 from tidegate.ports import Record
 
 
@@ -198,6 +198,8 @@ class Trail:
         """Return the rows of a venue's answer that are about the account's own orders."""
         if not self.orders or not isinstance(event, (OrdersFilled, OrdersExpired)):
             return []
+        if not is_column(event.order):
+            return []  # refused as a whole
         return [n for n, order in enumerate(unpack(event.order).tolist()) if order in self.orders]
 
     def _number(self, record: Record) -> None:
