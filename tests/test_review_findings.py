@@ -24,6 +24,7 @@ from tidegate.domain.effects import (
     AuctionsOpened,
     BidKept,
     BidsCleared,
+    DeficitFound,
     HealthMoved,
     OrdersPlaced,
     ParameterMoved,
@@ -565,3 +566,21 @@ def test_every_order_of_a_step_has_a_number_of_its_own(route, most):
         limits = replaced(LIMITS, orders_max=orders_max)
         with pytest.raises(ConfigInvalid) if orders_max > most else nullcontext():
             stack_of(venue_of(perp(), limits=limits), route=route)
+
+
+@pytest.mark.parametrize(("owed", "taken"), [(50 * 10**6, True), (50 * 10**6 + 1, False)])
+def test_the_fund_is_not_promised_twice_in_one_step(owed, taken):
+    """A bankrupt long lacks 50 of the fund's 100, and somebody who owns nothing owes the rest."""
+    desk = Desk(
+        venue_of(perp()),
+        margin=rules(flat()),
+        backstop=Backstop(offers_max=1, equity_below=PPM, fund_bears=True),
+        waterfall=Waterfall(tranches=(Tranche(name="fund", initial=100 * 10**6),)),
+    )
+    desk.price(10_000)
+    desk.users((10**9, 10**11, -owed), [(0, 0, 1_000, 10_000)])
+    commit(desk, 1, 1_000, 0)
+    effects = desk.price(8_950) + desk.tick(1)
+    assert bool(desk.of(TakenOver, effects)) == taken
+    assert not sum(e.uncovered for e in desk.of(DeficitFound, effects))
+    audit(desk.state)

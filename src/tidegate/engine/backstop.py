@@ -67,6 +67,7 @@ def take_over(
             if health.best[account] < 0:
                 sharing.take(account)
     table = Table(state, view, health, stack, now, Purse.of(state, stack))
+    table.promised = _bare(state)
     if _has_rows(state, loans):
         for account in accounts:
             if health.best[account] < 0:
@@ -82,6 +83,13 @@ def _has_rows(state: State, loans: LoanDesk) -> bool:
     used = [one for one, most in zip(pairs, open_to, strict=True) if most]
     fresh = sum(row_of(state.book, a, i) < 0 for a, i in used)
     return fresh + loans.rows <= state.book.rows_left
+
+
+def _bare(state: State) -> int:
+    """Return what those owe who own nothing any more: the fund pays them first, in this step."""
+    n = state.book.accounts
+    cash, head = state.book.cash[FIRST_USER:n], state.book.head[FIRST_USER:n]
+    return -sum(cash[(cash < 0) & (head < 0)].tolist())
 
 
 def _leave_alone(health: Health, accounts: list[int]) -> None:
