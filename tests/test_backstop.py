@@ -366,15 +366,18 @@ def test_an_unpriced_market_takes_no_commitment_but_its_withdrawal():
     d = Desk(venue_of(perp()), margin=TEN, backstop=DEEP)
     d.users([0, 200_000_000])
     assert codes(commit(d)) == ["instrument_has_no_mark"]
-    assert codes(commit(d, long_max=0, short_max=0)) == []
+    assert codes(commit(d, long_max=0, short_max=0)) == ["nothing_to_reduce"]
 
 
 def test_a_commitment_replaces_the_one_before_and_slots_run_out():
     d = desk(Backstop(offers_max=1, equity_below=666_667))
     commit(d, 1)
+    assert codes(commit(d, 2)) == ["commitments_are_full"]
     (kept,) = d.of(CommitmentKept, commit(d, 1, long_max=0, short_max=0))
     assert kept.slot == 0
-    assert codes(commit(d, 2)) == ["commitments_are_full"]
+    (kept,) = d.of(CommitmentKept, commit(d, 2))
+    assert kept.slot == 0
+    commit(d, 2, long_max=0, short_max=0)
     assert not taken(d.later(1).price(9_700))
 
 

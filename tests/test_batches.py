@@ -141,8 +141,7 @@ def test_without_bids_the_book_gets_it_in_the_end_and_bids_come_first():
     assert desk.of(BidsCleared, cleared(desk, 4))
     desk, _ = opened(BATCH)
     desk.later(20).now += 1
-    desk.tick()
-    assert desk.of(OrdersPlaced, desk.tick(1))
+    assert desk.of(OrdersPlaced, desk.tick())
 
 
 def test_a_user_bids_once_with_margin_for_it():
@@ -151,7 +150,10 @@ def test_a_user_bids_once_with_margin_for_it():
     desk.users((10**6,))
     assert desk.of(BidKept, bid(desk, auction, 500, 9_300, U + 1))
     assert refused(bid(desk, auction, 1, 9_300, U + 1)) == "bid_twice"
+    assert refused(bid(desk, auction, 500, 9_400, poor)) == "below_initial_margin"
+    desk.state.book.cash[poor] += 10**9
     assert desk.of(BidKept, bid(desk, auction, 500, 9_400, poor))
+    desk.state.book.cash[poor] -= 10**9  # what it has is asked again at the clearing
     assert refused(bid(desk, auction, 1, 9_300, U)) == "trade_with_itself"
     effects = cleared(desk)
     assert sorted(got(desk, effects).values()) == [(0, 0), (500, 9_300)]

@@ -207,7 +207,7 @@ def test_a_deficit_belongs_to_the_market_that_an_auction_closed():
 
 
 def test_a_stake_beyond_every_balance_is_refused():
-    desk = desk_of(waterfall=Waterfall(tranches=(Tranche(name="all", initial=0, stakes=True),)))
+    desk = desk_of(waterfall=Waterfall(tranches=(Tranche(name="all", initial=1, stakes=True),)))
     for amount in (LIMIT + 1, 2**64 - 1):
         stake = FundStaked(ts=desk.now, account=U + 1, tranche=0, amount=amount)
         assert codes(desk.send(stake)) == ["amount_exceeds_limit"]

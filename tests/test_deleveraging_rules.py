@@ -578,6 +578,7 @@ def test_a_light_is_the_fifth_of_the_queue_one_ends_in(sizes, shown):
         ({"risk_above": -1}, "risk_above"),
         ({"burden_rate": PPM + 1}, "burden_rate"),
         ({"drawdown_start": 1, "drawdown_stop": 2}, "drawdown_stop"),
+        ({"drawdown_start": 1, "drawdown_stop": 0}, "drawdown_stop"),
         ({"drawdown_start": PPM + 1}, "drawdown_start"),
         ({"drawdown_floor": -1}, "drawdown_floor"),
         ({"betas": {"A": -1}}, "betas"),
@@ -593,7 +594,12 @@ def test_what_cannot_be_followed_is_refused(changes, where):
 @pytest.mark.parametrize("rule", RULES[1:])
 def test_a_rule_is_told_in_plain_language(rule):
     said = Waterfall(
-        deleverage=rule, hedges="spared", close_share=1, haircut=1, drawdown_start=1
+        deleverage=rule,
+        hedges="spared",
+        close_share=1,
+        haircut=1,
+        drawdown_start=1,
+        drawdown_stop=1,
     ).describe()
     assert any("hedges come last" in line for line in said)
     assert len({Waterfall(deleverage=r).describe()[0] for r in RULES[1:]}) == len(RULES) - 1

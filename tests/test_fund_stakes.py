@@ -431,6 +431,6 @@ def test_an_unknown_share_is_refused():
     assert (
         "of A alone; accounts may stake"
         in Waterfall(
-            tranches=(replaced(Tranche(name="x", initial=0), market="A", stakes=True),)
+            tranches=(replaced(Tranche(name="x", initial=1), market="A", stakes=True),)
         ).describe()[0]
     )

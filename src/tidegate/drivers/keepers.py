@@ -233,8 +233,8 @@ class Keepers:
         size = int(book.lots.sum()) if book.lots.size else 0
         due = min(abs(lots), size // RESOLD if keeper.holds else size)
         if due > 0:
-            taken = self.market.outsider(now, i, -due if lots > 0 else due)
-            done, price = int(taken.lots[0]), int(taken.price[0])
+            got, price = self.market.outside(i, -due if lots > 0 else due, now, trade=True)
+            done = abs(got)
             if done:
                 got, sign = done * int(worth_of_lot(self.stack, i, price)), 1 if lots > 0 else -1
                 freed = keeper.spent[i] * done // abs(lots)

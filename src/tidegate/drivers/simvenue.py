@@ -22,7 +22,7 @@ from tidegate.domain.events import (
 )
 from tidegate.domain.units import I64, Nanos, Ticks, pack, unpack
 from tidegate.domain.venue import Venue
-from tidegate.drivers.depth import ASK, BID, SIGN, Taken, Visible, take
+from tidegate.drivers.depth import ASK, BID, SIGN, Visible, take
 from tidegate.drivers.faults import Faults
 from tidegate.drivers.market import MarketMemory, SimMarket
 from tidegate.drivers.market_check import check_markets
@@ -236,13 +236,6 @@ class SimVenue:
         """Return one side of a book as a bidder sees it; empty where there is no market."""
         market = self._markets.get(instrument)
         return market.book(side, now) if market else Visible(*(np.zeros(0, np.int64),) * 2)
-
-    def outsider(self, now: Nanos, instrument: int, lots: int) -> Taken:
-        """Let somebody else trade ``lots`` (signed) at any price, at once: it moves the market."""
-        self._now = max(self._now, now)
-        side = ASK if lots > 0 else BID
-        limit = np.array([2**62 if lots > 0 else 1], np.int64)
-        return self._markets[instrument].execute(side, np.array([abs(lots)]), limit, now)
 
     def impact_ppm(self, instrument: int) -> int:
         """Return by how much our trades displace a price at the latest moment spoken of, signed."""

@@ -392,7 +392,7 @@ def on_take(state: State, event: AuctionTaken, stack: Stack) -> list[Decision]:
         return rejected("amount_must_be_positive", who)
     i = _instrument(state, slot)
     one = offer_of(state, slot, event.ts, int(state.mark[i]), route)
-    if event.bidder == one.account:
+    if state.book.owner[event.bidder] == state.book.owner[one.account]:
         return rejected("trade_with_itself", who)
     if not one.lots:
         return rejected("auction_unknown", who)  # its position is gone

@@ -67,6 +67,7 @@ def take_over(
             if health.best[account] < 0:
                 sharing.take(account)
     table = Table(state, view, health, stack, now, Purse.of(state, stack))
+    table.promised = _bare(state)
     if _has_rows(state, loans):
         for account in accounts:
             if health.best[account] < 0:
@@ -78,9 +79,17 @@ def _has_rows(state: State, loans: LoanDesk) -> bool:
     """Return whether every provider that commits could open its position, beside the pool."""
     b = state.backing
     pairs = zip(b.offer_account.tolist(), b.offer_instrument.tolist(), strict=True)
-    used = list(pairs)[: int(b.counts[OFFERS])]
+    open_to = (b.offer_long + b.offer_short).tolist()
+    used = [one for one, most in zip(pairs, open_to, strict=True) if most]
     fresh = sum(row_of(state.book, a, i) < 0 for a, i in used)
     return fresh + loans.rows <= state.book.rows_left
+
+
+def _bare(state: State) -> int:
+    """Return what those owe who own nothing any more: the fund pays them first, in this step."""
+    n = state.book.accounts
+    cash, head = state.book.cash[FIRST_USER:n], state.book.head[FIRST_USER:n]
+    return -sum(cash[(cash < 0) & (head < 0)].tolist())
 
 
 def _leave_alone(health: Health, accounts: list[int]) -> None:
@@ -149,8 +158,10 @@ class Table:
     free: dict[int, int] = field(default_factory=dict[int, int])
     market: dict[int, int] = field(default_factory=dict[int, int])  # Money taken in this step
     owner: dict[int, int] = field(default_factory=dict[int, int])
-    healthy: dict[int, list[int]] = field(default_factory=dict[int, list[int]])
-    cheapest: dict[int, int] = field(default_factory=dict[int, int])
+    healthy: dict[tuple[int, int], list[int]] = field(
+        default_factory=dict[tuple[int, int], list[int]]
+    )
+    cheapest: dict[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int])
     dry: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
     facts: Facts | None = None  # by which positions are opened now, once asked for
     promised: int = 0  # Money of the fund that bankrupt accounts will need
@@ -220,7 +231,7 @@ class Table:
         want = min(abs(lots), self._guarded(account, i))
         if want <= 0 or (i, side) in self.dry or not self._good(i):
             return []
-        offers = self._offers(account, i, limit)
+        offers = self._offers(account, i, side, limit)
         if not offers:
             return []
         slot = np.array(offers, np.int64)
@@ -232,7 +243,7 @@ class Table:
         crowd = int(open_interest(book, i))
         rooms(self._facts(), i, held, side, most, mark, crowd, free, room)
         if not room.any():
-            if slot.size == len(self._healthy(i)):
+            if slot.size == len(self._healthy(i, side)):
                 self.dry.add((i, side))
             return []
         held *= side
@@ -285,35 +296,41 @@ class Table:
         prices = {i, coin} - {CASH}
         return all(
             self.view.mark[p]
-            and not self.view.closed[p]
+            and self.view.free(p)
             and oracle.admits(Action.DELEVERAGE, int(self.view.quality[p]))
             for p in prices
         )
 
-    def _healthy(self, i: int) -> list[int]:
-        """Return the slots of offers in ``i`` whose providers are healthy and idle in it."""
-        if i not in self.healthy:
+    def _healthy(self, i: int, side: int) -> list[int]:
+        """Return the slots of offers in ``i`` whose providers are healthy and idle in it.
+
+        Who has committed nothing on a side, or nothing any more, is not asked to reduce there.
+        """
+        key = (i, side)
+        if key not in self.healthy:
             backing = self.state.backing
             used = int(backing.counts[OFFERS])
-            self.healthy[i] = [
+            most = (backing.offer_long if side > 0 else backing.offer_short)[:used]
+            here = (backing.offer_instrument[:used] == i) & (most > 0)
+            self.healthy[key] = [
                 slot
-                for slot in np.flatnonzero(backing.offer_instrument[:used] == i).tolist()
+                for slot in np.flatnonzero(here).tolist()
                 if self.health.best[backing.offer_account[slot]] >= 0
                 and not self._flying(int(backing.offer_account[slot]), i)
             ]
-            asked = backing.offer_discount[self.healthy[i]]
-            self.cheapest[i] = int(asked.min(initial=PPM + 1))
-        return self.healthy[i]
+            asked = backing.offer_discount[self.healthy[key]]
+            self.cheapest[key] = int(asked.min(initial=PPM + 1))
+        return self.healthy[key]
 
     def _flying(self, account: int, i: int) -> bool:
         row = row_of(self.state.book, account, i)
         return row >= 0 and bool(self.state.book.in_flight[row])
 
-    def _offers(self, account: int, i: int, limit: int) -> list[int]:
+    def _offers(self, account: int, i: int, side: int, limit: int) -> list[int]:
         """Return the slots of offers that may take from ``account``; none where all ask more."""
         book, backing = self.state.book, self.state.backing
-        owner, healthy = book.owner[account], self._healthy(i)
-        if limit < self.cheapest[i]:
+        owner, healthy = book.owner[account], self._healthy(i, side)
+        if limit < self.cheapest[i, side]:
             return []
         return [k for k in healthy if book.owner[backing.offer_account[k]] != owner]
 
@@ -379,15 +396,19 @@ class Table:
         )
         effects: list[Decision] = [receipt]
         effects += book_trades(self.state, self._trades(columns), "backstop")
-        if fed.any():
-            fund = PostedBatch(
-                counter=FUND,
+        symbols = tuple(one.symbol for one in self.stack.venue.instruments)
+        tranche = np.array(self.stack.declaration.waterfall.fed(symbols), np.int64)[i]
+        effects += [
+            PostedBatch(
+                counter=FUND + k,
                 asset=CASH,
-                account=pack(account[fed > 0]),
-                amount=pack(-fed[fed > 0]),
+                account=pack(account[here]),
+                amount=pack(-fed[here]),
                 reason="penalty",
             )
-            effects.append(fund)
+            for k in np.unique(tranche[fed > 0]).tolist()
+            for here in ((fed > 0) & (tranche == k),)
+        ]
         return [*effects, *self._guards()]
 
     def _trades(self, columns: dict[str, I64]) -> Trades:

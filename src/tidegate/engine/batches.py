@@ -60,7 +60,7 @@ def on_bid(
     if event.bidder != EXTERNAL and not FIRST_USER <= event.bidder < state.book.accounts:
         return rejected("account_unknown", who)
     row = int(state.auctions.row[slot])
-    if event.bidder == int(state.book.account[row]):
+    if state.book.owner[event.bidder] == state.book.owner[state.book.account[row]]:
         return rejected("trade_with_itself", who)
     late = event.ts - int(state.auctions.began[slot]) >= route.window_ns
     if late or _over(state, slot, state.rung, event.ts, stack):
@@ -77,6 +77,11 @@ def on_bid(
         return rejected("amount_exceeds_limit", who)
     if not stack.facts.price_min[i] <= event.limit <= stack.facts.price_max[i]:
         return rejected("price_out_of_range", who)
+    if event.bidder != EXTERNAL:  # or accounts without a cent could take every place for bids
+        one = offer_of(state, slot, event.ts, int(state.mark[i]), route)
+        change = event.lots if one.selling else -event.lots
+        if code := bidder_refusal(state, event.bidder, one, change, event.limit, stack):
+            return rejected(code, who)
     return [
         BidKept(
             bid=state.seq << SHIFT,
@@ -236,8 +241,10 @@ def _match(state: State, one: Offer, slot: I64, hall: _Hall) -> Cleared:
         if bidder == EXTERNAL:
             continue
         change, price = side * int(bids.lots[slot[n]]), int(bids.limit[slot[n]])
-        fresh = row_of(state.book, bidder, i) < 0
-        refused = bidder in hall.buyers or (fresh and hall.rows < 1)
+        row = row_of(state.book, bidder, i)
+        fresh, flies = row < 0, row >= 0 and bool(state.book.in_flight[row])
+        # What is in flight may be sold in this very step, from what the position was before it.
+        refused = bidder in hall.buyers or flies or (fresh and hall.rows < 1)
         refused = refused or bool(
             bidder_refusal(state, bidder, one, change, price, hall.stack, view.mark)
         )

@@ -39,18 +39,13 @@ def on_commitment(state: State, event: CommitmentMade, stack: Stack) -> list[Dec
         return rejected("amount_exceeds_limit", f"commitment of account {a} in instrument {i}")
     if event.discount < 0 or event.slope < 0 or event.discount + event.slope > PPM:
         return rejected("rate_out_of_range", f"{event.discount} and {event.slope} ppm")
-    used = int(backing.counts[OFFERS])
-    slot = next(
-        (
-            k
-            for k in range(used)
-            if backing.offer_account[k] == a and backing.offer_instrument[k] == i
-        ),
-        used,
-    )
+    wants = bool(event.long_max or event.short_max)
+    slot = _offer_slot(state, a, i, wants=wants)
+    if slot < 0:
+        return rejected("nothing_to_reduce", f"no commitment of account {a} in instrument {i}")
     if slot == backing.offer_account.size:
         return rejected("commitments_are_full", f"all {slot} slots are taken")
-    if (event.long_max or event.short_max) and (refusal := _unaffordable(state, event, stack)):
+    if wants and (refusal := _unaffordable(state, event, stack)):
         return refusal
     return [
         CommitmentKept(
@@ -63,6 +58,21 @@ def on_commitment(state: State, event: CommitmentMade, stack: Stack) -> list[Dec
             slope=event.slope,
         )
     ]
+
+
+def _offer_slot(state: State, account: int, i: int, *, wants: bool) -> int:
+    """Return the slot of an account's commitment, or else the first one free; -1: nothing to end.
+
+    A withdrawn commitment leaves its slot to others, and nobody takes one without committing.
+    """
+    b, used = state.backing, int(state.backing.counts[OFFERS])
+    bound = (b.offer_long[:used] > 0) | (b.offer_short[:used] > 0)
+    mine = bound & (b.offer_account[:used] == account) & (b.offer_instrument[:used] == i)
+    if mine.any():
+        return int(np.argmax(mine))
+    if not wants:
+        return -1
+    return used if bound.all() else int(np.argmin(bound))
 
 
 def _unaffordable(state: State, event: CommitmentMade, stack: Stack) -> list[Decision]:

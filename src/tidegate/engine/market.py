@@ -83,6 +83,10 @@ class View:
             pending=pending,
         )
 
+    def free(self, i: int) -> bool:
+        """Return whether neither a pause nor a flag stops what is forced in an instrument."""
+        return not self.closed[i] and not self.shut[i]
+
     def held(self, state: State, effects: list[Decision]) -> "View":
         """Return this view with the bands and pauses of ``effects`` applied, on copies."""
         if not any(isinstance(e, BandMoved | MarketMoved) for e in effects):

@@ -132,7 +132,8 @@ def on_schedule(event: ScheduleObserved, stack: Stack) -> list[Decision]:
     slices = unpack(event.slices)
     most = stack.venue.instruments[i].lots_open_max()
     bad = slices.size > SLICES_MAX or (slices < 0).any() or (slices > most).any()
-    odd = event.side not in {0, 1} or event.interval < 1 or event.regime not in REGIMES[1:]
+    odd = event.side not in {0, 1} or event.regime not in REGIMES[1:]
+    odd = odd or not 1 <= event.interval <= UNLIMITED
     if bad or odd:
         detail = f"{event.model} {event.version} on instrument {i}: {event.regime}"
         return [Rejected(code="schedule_out_of_range", detail=detail)]

@@ -88,19 +88,24 @@ class LoanDesk:
         return self._book(account, paid, [i for i, _, _ in held], lots)
 
     def _collateral(self, account: int) -> list[tuple[int, int, int]]:
-        """Return (asset, units, Money) of a loan's balances; nothing where it is more than that."""
+        """Return (asset, units, Money) of a loan's balances; nothing where it is more than that.
+
+        Nor where one of them has no price that is good enough: it would be left to the borrower,
+        free of debt, while the depositors bear what the others lack.
+        """
         book, facts, oracle = self.state.book, self.state.facts, self.stack.declaration.oracle
         found: list[tuple[int, int, int]] = []
         for row in account_rows(self.state, account):
-            i, lots, mark = int(book.instrument[row]), int(book.lots[row]), 0
+            i, lots = int(book.instrument[row]), int(book.lots[row])
             if facts.kind[i] != Kind.SPOT or lots < 0:
                 return []
+            if not lots:
+                continue
+            mark = int(self.view.mark[i])
             good = oracle.admits(Action.DELEVERAGE, int(self.view.quality[i]))
-            if good and not self.view.closed[i]:
-                mark = int(self.view.mark[i])
-            if lots and mark:
-                size = int(worth(facts, self.view.mark, i, lots, 0, mark))
-                found.append((i, lots, size))
+            if not (mark and good and self.view.free(i)):
+                return []
+            found.append((i, lots, int(worth(facts, self.view.mark, i, lots, 0, mark))))
         return found
 
     def _book(self, account: int, paid: int, asset: list[int], lots: list[int]) -> bool:
@@ -168,6 +173,10 @@ def on_join(state: State, event: PoolJoined, stack: Stack) -> list[Decision]:
     slot = _slot(state, a)
     if slot == backing.deposit.size:
         return rejected("pool_is_full", f"all {slot} slots are taken")
+    begun = slot < int(backing.counts[DEPOSITORS]) and backing.deposit[slot] > 0
+    least = stack.declaration.backstop.pool.left_min
+    if not begun and amount < least:
+        return rejected("deposit_too_small", f"{amount}, and a first deposit is at least {least}")
     if int(state.book.cash[a]) < amount:
         return rejected("asset_not_borrowable", f"account {a}, {amount} for the pool")
     if refusal := payment_refusal(state, a, amount, stack):
@@ -176,7 +185,10 @@ def on_join(state: State, event: PoolJoined, stack: Stack) -> list[Decision]:
 
 
 def on_leave(state: State, event: PoolLeft, stack: Stack) -> list[Decision]:
-    """Pay out cash, at most what is left of the deposit, and everything it has gained."""
+    """Pay out cash, at most what is left of the deposit, and everything it has gained.
+
+    What would be left below ``left_min`` goes along.
+    """
     if not stack.declaration.backstop.pool.depositors_max:
         return []
     a, amount = event.account, event.amount
@@ -187,7 +199,10 @@ def on_leave(state: State, event: PoolLeft, stack: Stack) -> list[Decision]:
     slot = _slot(state, a)
     if slot >= int(state.backing.counts[DEPOSITORS]) or state.backing.deposit_account[slot] != a:
         return rejected("no_deposit", f"account {a}")
-    paid = min(amount, value_of(state, slot))
+    held = value_of(state, slot)
+    paid = min(amount, held)
+    if held - paid < stack.declaration.backstop.pool.left_min:
+        paid = held  # no dust keeps a slot
     out = [_posted(POOL, a, CASH, paid)] if paid else []
     return [*out, *_touched(state, slot, a, -paid)]
 

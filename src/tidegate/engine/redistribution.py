@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tidegate.domain.book import FIRST_USER, Health
+from tidegate.domain.book import FIRST_USER, Health, row_of
 from tidegate.domain.effects import Decision, PostedBatch
 from tidegate.domain.instrument import CASH, Kind
 from tidegate.domain.units import I64, PPM, muldiv_up, pack
@@ -44,7 +44,7 @@ class Sharing:
             return False
         i, lots = int(self.state.book.instrument[row[0]]), int(self.state.book.lots[row[0]])
         good = self.stack.declaration.oracle.admits(Action.DELEVERAGE, int(self.view.quality[i]))
-        good = good and not self.view.closed[i]
+        good = good and self.view.free(i)
         if self.state.facts.kind[i] != Kind.SPOT or lots <= 0 or not good or not self.view.mark[i]:
             return False
         mark = int(self.view.mark[i])
@@ -89,7 +89,9 @@ class Sharing:
         after = np.zeros(3, np.int64)
         owed, gained = self.owed.get(account, 0) + debt, self.gained.get(account, 0) + units
         book, limits = self.state.book, self.stack.venue.limits
-        if owed - int(book.cash[account]) > limits.balance_max:
+        row = row_of(book, account, i)
+        most = self.stack.venue.instruments[i].lots_max
+        if owed - int(book.cash[account]) > limits.balance_max or book.lots[row] + gained > most:
             return False
         assess_account(
             book, self.state.facts, self.view.mark, account, i, gained, 0, -owed, 0, after

@@ -130,7 +130,11 @@ class State:
             signal_at=np.full(slots, -1, np.int64),
             paying=Paying.empty(venue.limits.accounts_max),
             restraint=Restraint.empty(n),
-            pace=Pace.empty(n, venue.limits.accounts_max, venue.limits.positions_max),
+            pace=Pace.empty(
+                n,
+                venue.limits.accounts_max if declaration.slices.active else 0,
+                venue.limits.positions_max if declaration.slices.active else 0,
+            ),
             backing=Backing.empty(
                 accounts=venue.limits.accounts_max,
                 instruments=n,

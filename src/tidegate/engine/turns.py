@@ -25,7 +25,7 @@ from tidegate.safeguards.stack import Stack
 from tidegate.safeguards.waterfall import BURDEN_MIN, Closing, Turn
 
 
-FORCED = ("fill", "netted", "deleveraged", "auctioned", "backstop", "reported")
+FORCED = ("fill", "netted", "deleveraged", "auctioned", "backstop", "bands", "reported")
 
 
 @dataclass(slots=True)

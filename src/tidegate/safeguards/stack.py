@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from math import isqrt
 from pathlib import Path
-from typing import Self, TypeVar, get_args
+from typing import Self, TypeVar, cast, get_args
 
 import msgspec
 import numpy as np
@@ -40,6 +40,8 @@ from tidegate.safeguards.withdrawals import WithdrawalGate
 
 
 T = TypeVar("T")
+
+ORDERS_MAX, AUCTIONED_MAX = 2**20, 2**18  # numbers of a step, see `engine.state.SHIFT`
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -86,6 +88,10 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     governance: Governance = Governance()
     soft: SoftBands = SoftBands()
 
+    def __post_init__(self) -> None:
+        """Refuse numbers beyond the range in which everything is counted."""
+        refuse_beyond("", self)
+
     @property
     def digest(self) -> str:
         """Identity of the declaration: same digest, same behaviour."""
@@ -120,6 +126,21 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             *self.governance.describe(),
             *self.soft.describe(),
         ]
+
+
+def refuse_beyond(where: str, value: object) -> None:
+    """Refuse any number, at any depth, whose size exceeds MONEY_MAX: it could not be a column."""
+    parts: dict[object, object] = {}
+    if isinstance(value, int) and abs(value) > MONEY_MAX:
+        raise ConfigInvalid(where=where, what=f"must be <= {MONEY_MAX:_}", found=f"{value:_}")
+    if isinstance(value, msgspec.Struct):
+        parts |= msgspec.structs.asdict(value)
+    elif isinstance(value, tuple):
+        parts |= dict(enumerate(cast("tuple[object, ...]", value)))
+    elif isinstance(value, dict):
+        parts |= cast("dict[object, object]", value)
+    for name, part in parts.items():
+        refuse_beyond(f"{where}.{name}".removeprefix("."), part)
 
 
 def decode_toml(path: Path, kind: type[T]) -> T:
@@ -201,6 +222,7 @@ class Stack:
                 found=repr(named),
             )
         declaration.bands.refuse_unknown([i.symbol for i in venue.instruments])
+        _refuse_unknown_payers(declaration.waterfall, [i.symbol for i in venue.instruments])
         source_of = tuple(
             (named.index(s) if s in named else -1) if named else n
             for n, s in enumerate(venue.sources)
@@ -217,6 +239,7 @@ class Stack:
             caps=declaration.caps.bound(venue),
         )
         declaration.soft.prove(venue)
+        _refuse_many_orders(bound.route, venue)
         if isinstance(bound.route, Sale | SplitRoute):
             bound = msgspec.structs.replace(bound, route=bound.route.scaled(venue))
         facts = declaration.margin.columns(venue)
@@ -263,6 +286,31 @@ class Stack:
     def name(self) -> str:
         """The declaration's name."""
         return self.declaration.name
+
+
+def _refuse_many_orders(route: object, venue: Venue) -> None:
+    """Refuse more orders than one step has numbers for; auctions and what they leave need some."""
+    most = AUCTIONED_MAX if isinstance(route, Sale | SplitRoute) else ORDERS_MAX
+    if venue.limits.orders_max > most:
+        raise ConfigInvalid(
+            where="venue.limits.orders_max",
+            what=f"must be <= {most:_} with this route: order numbers of a step would collide",
+            found=f"{venue.limits.orders_max:_}",
+        )
+
+
+def _refuse_unknown_payers(waterfall: Waterfall, symbols: list[str]) -> None:
+    """Refuse markets that the venue does not have: their money would never pay anything."""
+    named = {f"tranches.{t.name}.market": t.market for t in waterfall.tranches if t.market}
+    if "*" not in waterfall.betas:
+        named |= {f"betas.{symbol}": symbol for symbol in waterfall.betas}
+    for where, symbol in named.items():
+        if symbol not in symbols:
+            raise ConfigInvalid(
+                where=f"waterfall.{where}",
+                what=f"must be an instrument of the venue, one of {symbols}",
+                found=repr(symbol),
+            )
 
 
 def _throttle(declaration: SafeguardStack, venue: Venue) -> AnyThrottle:

@@ -55,6 +55,13 @@ class Tranche(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
                 what="initial must be >= 0 and attachment below exhaustion",
                 found=f"{self.initial:_}, {self.attachment:_}..{self.exhaustion:_}",
             )
+        if self.stakes and not self.initial:
+            raise ConfigInvalid(
+                where=f"waterfall.tranches.{self.name}.initial",
+                what="must be > 0 where accounts may stake",
+                found="0",
+                hint="else the first to stake owns whatever penalties have come in before it",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +177,11 @@ class Waterfall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             raise ConfigInvalid(
                 where="waterfall.risk_power", what="must be 0, 1 or 2", found=str(self.risk_power)
             )
-        if self.drawdown_stop > self.drawdown_start:
+        if not min(self.drawdown_start, 1) <= self.drawdown_stop <= self.drawdown_start:
             raise ConfigInvalid(
                 where="waterfall.drawdown_stop",
-                what="must not lie above drawdown_start",
-                found=f"{self.drawdown_stop:_} above {self.drawdown_start:_}",
+                what="must lie within 1..drawdown_start: no fall is below 0, it would never stop",
+                found=f"{self.drawdown_stop:_} with {self.drawdown_start:_}",
                 hint="it starts at a large fall and stops at a smaller one",
             )
         for symbol, beta in self.betas.items():
@@ -212,7 +219,7 @@ class Waterfall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         tranches = tuple(
             msgspec.structs.replace(
                 t,
-                initial=Money(venue.scaled(t.initial)),
+                initial=Money(max(venue.scaled(t.initial), int(t.stakes))),
                 attachment=Money(venue.scaled(t.attachment)),
                 exhaustion=Money(max(venue.scaled(t.exhaustion), venue.scaled(t.attachment) + 1)),
             )
