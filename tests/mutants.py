@@ -4,6 +4,7 @@ Each is a file, a text that occurs in it once, and the text it becomes. A line t
 rewritten needs its mutants rewritten: `test_every_mutant_applies` says which.
 """
 
+from mutants_guards import GUARDS
 from mutate import Mutant
 
 
@@ -426,5 +427,5 @@ BY_FILE = {
     "engine/governance.py": GOVERNANCE,
     "engine/room.py": ROOM,
 }
-MUTANTS = [Mutant(file, *pair) for file, pairs in BY_FILE.items() for pair in pairs]
+MUTANTS = [Mutant(file, *pair) for file, pairs in BY_FILE.items() for pair in pairs] + GUARDS
 QUICK = MUTANTS[::12]  # a sample for every run of the tests

@@ -308,7 +308,7 @@ def assert_no_worse(world, number: int, account: int, lots: int, limit: int, sta
     margin = Margin(state)
     later, due = margin.totals(account, marks)
     left = gross(margin, account, marks)
-    later += room
+    later += int(room)  # uncompiled, numpy's own integer would wrap below
     assert later * required >= equity * due
     assert later * size >= equity * left
 

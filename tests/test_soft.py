@@ -323,6 +323,17 @@ def test_nobody_is_spared_with_less_than_the_least_equity(price, spared):
     assert not left if spared else [e.reason for e in left] == ["short"]
 
 
+@pytest.mark.parametrize(("more", "spared"), [(0, True), (1, False)])
+def test_exactly_the_least_equity_is_enough(more, spared):
+    """Four fifths of 15 % of 27,613.70 USD are 3,313.644."""
+    desk = loan(
+        debt=27_613_700_000 - 3_313_644_000 + more, soft=replaced(BANDS, equity_min=800_000)
+    )
+    said(desk, 2_940)
+    left = desk.of(BandsLeft, desk.later(5).price(276_137))
+    assert [e.reason for e in left] == ([] if spared else ["short"])
+
+
 def largest(soft: SoftBands) -> int:
     """Return the largest collateral, in smallest units, that is laid at 3,000 USD."""
     low, high = 1, 10**12

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from desk import Desk, flat, perp, rules, venue_of
-from tidegate.domain.book import FIRST_USER
+from tidegate.domain.book import EXTERNAL, FIRST_USER
 from tidegate.domain.effects import DeficitFound, Posted, Rejected
 from tidegate.domain.errors import ConfigInvalid
 from tidegate.domain.events import Deposited, Withdrawn
@@ -238,6 +238,20 @@ def test_who_paid_for_a_debt_is_repaid_by_the_debtor():
     assert not desk.state.paying.claims
     desk.send(Deposited(ts=desk.now, account=U, amount=7 * USD))
     assert desk.state.book.cash[U] == 12 * USD
+    audit(desk.state)
+
+
+@pytest.mark.parametrize(("dollars", "repaid"), [(30, 0), (31, 1), (69, 39), (70, 40), (80, 40)])
+def test_a_deposit_covers_a_new_debt_before_an_old_claim(dollars, repaid):
+    """The debtor has borrowed 30 again: only what a deposit leaves of cash goes to who paid."""
+    desk = guarded(Waterfall(socialise="equity", claims=True))
+    desk.users([-40 * USD, 100 * USD, 300 * USD])
+    desk.tick(1)
+    desk.state.book.cash[U] -= 30 * USD
+    desk.state.book.cash[EXTERNAL] += 30 * USD
+    desk.send(Deposited(ts=desk.now, account=U, amount=dollars * USD))
+    assert desk.state.book.cash[U] == (dollars - 30 - repaid) * USD
+    assert sum(desk.state.paying.claims.values()) == (40 - repaid) * USD
     audit(desk.state)
 
 
