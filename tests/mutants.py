@@ -5,6 +5,7 @@ rewritten needs its mutants rewritten: `test_every_mutant_applies` says which.
 """
 
 from mutants_guards import GUARDS
+from mutants_rules import RULES
 from mutate import Mutant
 
 
@@ -427,5 +428,6 @@ BY_FILE = {
     "engine/governance.py": GOVERNANCE,
     "engine/room.py": ROOM,
 }
-MUTANTS = [Mutant(file, *pair) for file, pairs in BY_FILE.items() for pair in pairs] + GUARDS
-QUICK = MUTANTS[::12]  # a sample for every run of the tests
+MUTANTS = [Mutant(file, *pair) for file, pairs in BY_FILE.items() for pair in pairs]
+MUTANTS += RULES + GUARDS
+QUICK = MUTANTS[::30]  # a sample for every run of the tests

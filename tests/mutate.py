@@ -25,7 +25,7 @@ PACKAGE = HERE.parent / "src/tidegate"
 TABLES = ("test_boundaries.py", "test_engine_boundaries.py", "test_limits.py")
 # Not run uncompiled, by words in their names:
 LEFT_OUT = (
-    "edge_of_the_range",  # some equalities at the edge of int64 rely on products that wrap, as compiled
+    "edge_of_the_range",  # equalities that rely on products that wrap, as compiled ones do
     "brings_the_bands_there",  # a 128-bit root that wraps alike only when compiled
     "served_first",  # a compiled comparison is a bool, an interpreted one numpy's
     "no_order_makes_its_account_worse",  # whole histories: half a minute

@@ -151,6 +151,14 @@ def test_what_a_slice_could_not_sell_waits_for_the_next_stage():
     assert rows_of(cut[0], "lots") == [(-1_000,)]
 
 
+def test_no_more_is_due_than_is_still_held():
+    """Between two slices of 500 the account sells 300 by itself: 200 are left to sell."""
+    desk = desk_of(Slicing(count=2, horizon_ns=2 * SECOND), seed=b"")
+    assert sold(desk, desk.price(9_150)) == 500
+    assert not desk.of(Rejected, desk.send(desk.trade(0, -300, 9_150)))
+    assert sold(desk, desk.tick(1)) == 200
+
+
 def test_a_throttle_holds_slices_back_and_none_is_lost():
     desk = desk_of(
         Slicing(count=4, horizon_ns=4 * SECOND),
