@@ -318,5 +318,71 @@ BY_FILE = {
             ("if route.spill and rung < Rung.AUCTION_ONLY:", "if route.spill:"),
         ),
     ),
+    "engine/following.py": (
+        ("test_following.py",),
+        (
+            ("np.maximum(rates[start:end], least)", "np.minimum(rates[start:end], least)"),
+            ("stay = charge * rule.maintenance_share // PPM", "stay = charge"),
+        ),
+    ),
+    "engine/deficits.py": (
+        (
+            "test_deleveraging_rules.py",
+            "test_withdrawal_gate.py",
+            "test_fund_stakes.py",
+            "test_never_worse.py",
+        ),
+        (
+            ("fund = 0 if at_once else sum(purse.money)", "fund = sum(purse.money)"),
+            ("        left = left * waterfall.haircut // PPM\n", ""),
+            (
+                "asked = -(-lots * waterfall.close_share // PPM)",
+                "asked = lots * waterfall.close_share // PPM",
+            ),
+            ("deficit=-(-left * asked // lots),", "deficit=left,"),
+            ('== "fund_exhausted" and not handed:', '== "fund_exhausted":'),
+            ("            health.equity[payers] -= shares\n", ""),
+            ("            if waterfall.claims:\n", "            if not waterfall.claims:\n"),
+        ),
+    ),
+    "safeguards/waterfall.py": (
+        ("test_fund_stakes.py", "test_deleveraging_rules.py"),
+        (
+            ('money = held if tranche.market in {"", market} else 0', "money = held"),
+            ("                room = np.maximum(0, most - taken)", "                room = most"),
+            (
+                "due = np.minimum(cap, _at(turn.due, found))",
+                "due = np.minimum(cap, _at(turn.freed, found))",
+            ),
+        ),
+    ),
+    "engine/slicing.py": (
+        ("test_slices.py",),
+        (
+            ("        return max(elapsed, slices.horizon_ns)", "        return elapsed"),
+            ("    fresh = fresh[~np.isin(fresh, opened)]\n", ""),
+            ("usable = (gate[book.instrument[rows[:n]]] == 1) & (", "usable = ("),
+        ),
+    ),
+    "engine/never_worse.py": (
+        ("test_never_worse.py",),
+        (("        shift[plan.row] = plan.netted\n", "        pass\n"),),
+    ),
+    "engine/governance.py": (
+        ("test_governance.py", "test_price_bands.py"),
+        (
+            ("event.ts + (0 if column == FLAG else rules.notice_ns)", "event.ts + rules.notice_ns"),
+            (
+                "        if elapsed < 0:\n            continue\n",
+                "        if elapsed <= 0:\n            continue\n",
+            ),
+            ("state.pending.at[slot] > event.ts:", "state.pending.at[slot] >= event.ts:"),
+            (
+                "and value < getattr(state.facts, column)[row]:",
+                "and value > getattr(state.facts, column)[row]:",
+            ),
+            ("rates[row - 1] > value)", "rates[row - 1] >= value)"),
+        ),
+    ),
 }
 GUARDS = [Mutant(f, *pair, tests) for f, (tests, pairs) in BY_FILE.items() for pair in pairs]

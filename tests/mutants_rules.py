@@ -227,5 +227,95 @@ BY_FILE = {
             ("        while abs(good - bad) > 1:", "        while abs(good - bad) > 2:"),
         ),
     ),
+    "kernels/procyclical.py": (
+        ("test_following.py",),
+        (
+            ("return min(max(charged, calculated), whole)", "return max(charged, calculated)"),
+            ("calculated + muldiv_up(calculated, buffer", "calculated + muldiv(calculated, buffer"),
+            ("return max(calculated, floor)", "return min(calculated, floor)"),
+        ),
+    ),
+    "kernels/groups.py": (
+        ("test_groups.py",),
+        (
+            ("return -(-due * lots // group)", "return due * lots // group"),
+            ("members[owner_of[account]] < 2:", "members[owner_of[account]] < 3:"),
+        ),
+    ),
+    "kernels/close_factor.py": (
+        ("test_lending_kernels.py",),
+        (
+            ("if health <= line or collateral", "if health < line or collateral"),
+            ("collateral < small or debt < small", "collateral < small or debt <= small"),
+            ("collateral_left < least or debt_left", "collateral_left <= least or debt_left"),
+        ),
+    ),
+    "kernels/bonus.py": (
+        ("test_lending_kernels.py",),
+        (
+            (
+                "return min(max(ltv - line, least), most, left)",
+                "return min(max(ltv - line, least), most)",
+            ),
+            ("return bonus - muldiv_up(bonus, fee", "return bonus - muldiv(bonus, fee"),
+            ("    taken = min(held, muldiv(base", "    taken = max(held, muldiv(base"),
+            ("debt * (scale + bonus) < collateral", "debt * (scale + bonus) <= collateral"),
+        ),
+    ),
+    "kernels/lending.py": (
+        ("test_lending_kernels.py",),
+        (
+            (
+                "collateral_left > 0 or owed_value < least",
+                "collateral_left > 0 or owed_value <= least",
+            ),
+            ("    if taken < collateral:\n", "    if taken <= collateral:\n"),
+            ("if owed == 0 or adjusted > owed_value:", "if owed == 0 or adjusted >= owed_value:"),
+        ),
+    ),
+    "kernels/target_health.py": (
+        ("test_lending_kernels.py",),
+        (
+            ("repay * scale // debt > whole_above", "repay * scale // debt >= whole_above"),
+            ("return muldiv_up(debt, unit * (target", "return muldiv(debt, unit * (target"),
+        ),
+    ),
+    "kernels/priority.py": (
+        ("test_priority.py",),
+        (
+            (
+                "ratio_of(abs(lots), there) if there > 0 else N_MAX",
+                "ratio_of(abs(lots), there) if there > 0 else 0",
+            ),
+            ("out[n] = -waiting_shortfall(have", "out[n] = waiting_shortfall(have"),
+            ("    if equity <= -move or move <= 0:", "    if move <= 0:"),
+        ),
+    ),
+    "kernels/rank.py": (
+        ("test_deleveraging_rules.py",),
+        (
+            (
+                "capped_ratio(gain, max(one, wallet), scale, most)",
+                "capped_ratio(gain, wallet, scale, most)",
+            ),
+            ("-(share * scale // leverage) if leverage", "(share * scale // leverage) if leverage"),
+        ),
+    ),
+    "kernels/bands.py": (
+        ("test_bands.py",),
+        (
+            ("    left = window - min(window, elapsed)\n", "    left = window - elapsed\n"),
+            ("    return max(fee, floor)\n", "    return fee\n"),
+            ("a + held_in + net) - b + 1", "a + held_in + net) - b"),
+        ),
+    ),
+    "kernels/bands_loan.py": (
+        ("test_bands.py",),
+        (
+            ("    out[PAID] = max(0, repaid - own)", "    out[PAID] = repaid - own"),
+            ("    repaid = muldiv_up(debt, part, scale)", "    repaid = muldiv(debt, part, scale)"),
+            ("unit) - 1), TRIM - 1, TRIM)", "unit)), TRIM - 1, TRIM)"),
+        ),
+    ),
 }
 RULES = [Mutant(f, *pair, tests) for f, (tests, pairs) in BY_FILE.items() for pair in pairs]

@@ -19,6 +19,7 @@ from tidegate.domain.events import OrdersExpired, OrdersFilled, SeedDrawn
 from tidegate.domain.units import PPM, SECOND, pack, unbounded, unpack
 from tidegate.engine.state import State
 from tidegate.kernels.slices import due_by
+from tidegate.safeguards.oracle import OracleGuard
 from tidegate.safeguards.slices import Slicing
 from tidegate.safeguards.throttle import StaticThrottle
 
@@ -157,6 +158,14 @@ def test_no_more_is_due_than_is_still_held():
     assert sold(desk, desk.price(9_150)) == 500
     assert not desk.of(Rejected, desk.send(desk.trade(0, -300, 9_150)))
     assert sold(desk, desk.tick(1)) == 200
+
+
+def test_a_slice_waits_for_a_price_that_is_good_enough():
+    guard = OracleGuard(age_max_ns=SECOND // 2)
+    desk = desk_of(Slicing(count=2, horizon_ns=2 * SECOND), seed=b"", oracle=guard)
+    assert sold(desk, desk.price(9_150)) == 500
+    assert sold(desk, desk.tick(1)) == 0
+    assert sold(desk, desk.later(0.1).price(9_150)) == 500
 
 
 def test_a_throttle_holds_slices_back_and_none_is_lost():

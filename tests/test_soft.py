@@ -225,6 +225,26 @@ def test_who_cannot_be_carried_is_not_laid(why):
     assert not desk.of(BandsLaid, desk.tick(5))
 
 
+@pytest.mark.parametrize(("more", "laid"), [(0, True), (1, False)])
+def test_whose_bands_would_not_carry_the_debt_is_not_laid(more, laid):
+    """The largest debt that bands laid at the oracle carry after a discount of 15 %."""
+    soft = replaced(BANDS, liquidation_discount=150_000, loan_discount=200_000)
+    oracle, low, high = 3_000 * USD, 0, 30_000 * USD
+    while low < high:
+        middle = (low + high + 1) // 2
+        asked = {"y": soft.parts(10 * ETH), "debt": middle, "top": oracle, "oracle": oracle}
+        low, high = (middle, high) if soft.carries(**asked, unit=ETH) else (low, middle - 1)
+    assert 24_000 * USD < low < 25_500 * USD
+    desk = loan(debt=low + more, price=3_010, soft=replaced(soft, near=400_000))
+    assert bool(desk.of(BandsLaid, said(desk, 3_000))) == laid
+
+
+def test_the_discount_of_liquidation_rounds_up():
+    """Six hundredths of 1,000,001 are 60,000.06."""
+    worth, debt = column(1_000_001, 1_000_000), column(940_000, 940_000)
+    assert BANDS.slack(worth=worth, debt=debt).tolist() == [0, 0]
+
+
 def test_derivatives_are_never_laid():
     desk = Desk(venue_of(perp(), ETHER), margin=MARGIN, soft=BANDS)
     desk.price(10_000)

@@ -283,6 +283,17 @@ def test_a_deficit_of_nobody_is_found_once(rule):
     assert not desk.of(DeficitFound, desk.tick(1))
 
 
+@pytest.mark.parametrize("rule", ["equity", "balances"])
+def test_who_has_paid_one_deficit_has_only_the_rest_for_the_next(rule):
+    desk = guarded(Waterfall(socialise=rule))
+    desk.users([-60 * USD, -60 * USD, 100 * USD])
+    found = desk.of(DeficitFound, desk.tick(1))
+    assert [e.socialised for e in found] == [60 * USD, 40 * USD]
+    assert [e.uncovered for e in found] == [0, 20 * USD]
+    assert desk.state.book.cash[U + 2] == 0
+    audit(desk.state)
+
+
 # Declarations ---------------------------------------------------------------------------------
 
 
