@@ -53,8 +53,8 @@ BY_FILE = {
         (
             ("            if asked < price:\n", "            if asked <= price:\n"),
             (
-                "            if room[k] <= 0 or held[k] >= most[k]:",
-                "            if room[k] <= 0 or held[k] > most[k]:",
+                "lots = min(left, room[best], stair_end(",
+                "lots = min(left, stair_end(",
             ),
             ("        if due - base <= free:", "        if due - base < free:"),
         ),
@@ -139,18 +139,12 @@ BY_FILE = {
     "kernels/bands_book.py": (
         ("test_soft.py",),
         (
-            (
-                "return max(x, muldiv_up(y, muldiv_up(mark, PPM - give",
-                "return min(x, muldiv_up(y, muldiv_up(mark, PPM - give",
-            ),
-            (
-                "return min(x, muldiv(y, muldiv(mark, PPM + give",
-                "return max(x, muldiv(y, muldiv(mark, PPM + give",
-            ),
+            ("muldiv_up(mark, PPM - give, PPM), unit)", "muldiv_up(mark, PPM, PPM), unit)"),
+            ("muldiv(mark, PPM + give, PPM), unit)", "muldiv(mark, PPM + 2 * give, PPM), unit)"),
         ),
     ),
     "kernels/portfolio.py": (
-        ("test_payer_kernels.py", "test_deleveraging_rules.py"),
+        ("test_deleveraging_rules.py",),
         (
             (
                 "elif net == 0 or (net > 0) != (lots > 0):",
@@ -161,7 +155,7 @@ BY_FILE = {
         ),
     ),
     "kernels/insurance.py": (
-        ("test_payer_kernels.py", "test_deleveraging_rules.py"),
+        ("test_deleveraging_rules.py", "test_payer_kernels.py"),
         (
             ("        return fall >= stop\n", "        return fall > stop\n"),
             ("    return fall > start\n", "    return fall >= start\n"),

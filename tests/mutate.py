@@ -140,10 +140,12 @@ def outcome(tests: Sequence[str]) -> int:
     """Run test files in this process, up to the first failure."""
     import numpy as np  # noqa: PLC0415 - only the children need it
     import pytest  # noqa: PLC0415 - ditto
-    from hypothesis import settings  # noqa: PLC0415 - ditto
+    from hypothesis import Phase, settings  # noqa: PLC0415 - ditto
 
     # The same few examples for everybody: what survives today was not noticed by luck yesterday.
-    settings.register_profile(PROFILE, deadline=None, derandomize=True, max_examples=EXAMPLES)
+    # A failure is all that is asked for: it is not made smaller.
+    plain = {"deadline": None, "derandomize": True, "max_examples": EXAMPLES}
+    settings.register_profile(PROFILE, phases=(Phase.explicit, Phase.generate), **plain)
 
     # Uncompiled, int64 warns where it wraps; the hash of a key wraps on purpose.
     np.seterr(over="ignore")

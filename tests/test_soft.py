@@ -584,6 +584,16 @@ def test_no_conversion_gives_up_more_than_it_may(prices, give):
 # --- how it ends ----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("rising", "asked", "found"),
+    [(1, 2_970, 2_971), (1, 2_971, 2_971), (1, 2_972, 2_972),
+     (0, 3_030, 3_030), (0, 3_031, 3_031), (0, 3_032, 3_031)],
+)  # fmt: skip
+def test_what_is_given_up_is_bounded_and_rounds_for_the_account(rising, asked, found):
+    """One percent of 3,001: sold for at least 2,970.99, bought for at most 3,031.01."""
+    assert bands_book.bounded(rising, ETH, asked, 3_001, 10_000, ETH) == found
+
+
 def test_collateral_that_was_touched_is_no_longer_laid():
     desk = loan()
     said(desk, 2_940)
