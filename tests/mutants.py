@@ -4,6 +4,8 @@ Each is a file, a text that occurs in it once, and the text it becomes. A line t
 rewritten needs its mutants rewritten: `test_every_mutant_applies` says which.
 """
 
+from mutants_guards import GUARDS
+from mutants_rules import RULES
 from mutate import Mutant
 
 
@@ -427,4 +429,5 @@ BY_FILE = {
     "engine/room.py": ROOM,
 }
 MUTANTS = [Mutant(file, *pair) for file, pairs in BY_FILE.items() for pair in pairs]
-QUICK = MUTANTS[::12]  # a sample for every run of the tests
+MUTANTS += RULES + GUARDS
+QUICK = MUTANTS[::30]  # a sample for every run of the tests

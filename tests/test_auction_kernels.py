@@ -124,6 +124,13 @@ def test_an_engine_price_moves_one_way_and_stops_at_its_limit(curve, selling):
     assert price[-1] == limit
 
 
+@pytest.mark.parametrize(("base", "cut", "price"), [(100, 99, 99), (101, 99, 100), (102, 99, 101)])
+def test_a_price_between_two_ticks_is_the_upper_one(base, cut, price):
+    """101 less 1 % is 99.99: a bidder pays 100."""
+    asked = (curves.STAIR, base, 1, 1, 1, 0, 1, cut * 10**7)
+    assert curves.auction_price(*asked) == price
+
+
 # Takes -----------------------------------------------------------------------------------------
 
 
@@ -152,6 +159,20 @@ def test_room_and_dust_decide_what_is_put_up(debt, space, part):
     assert auction.put_up(debt, 10, 1_100_000, space, 201, PPM) == part
 
 
+@pytest.mark.parametrize(("space", "part"), [(880, 80), (879, 79), (220, 20), (219, auction.DUSTY)])
+def test_a_part_and_a_rest_of_exactly_dust_are_none(space, part):
+    """Dust is 200, which twenty units are worth: both what goes and what stays may be that much."""
+    assert auction.put_up(100, 10, 1_100_000, space, 200, PPM) == part
+
+
+@pytest.mark.parametrize(
+    ("limit", "out", "own_limit", "own_out", "room"),
+    [(100, 40, 50, 30, 20), (70, 50, 90, 30, 20), (100, 101, 50, 0, 0), (100, 0, 50, 51, 0)],
+)
+def test_both_limits_hold_at_once(limit, out, own_limit, own_out, room):
+    assert auction.room(limit, out, own_limit, own_out) == room
+
+
 @given(st.integers(1, 10**6), st.integers(1, 10**4), st.integers(-1, 10**9), st.integers(0, 10**6))
 def test_what_is_put_up_exceeds_the_room_by_less_than_dust(debt, rate, space, dust):
     """Outstanding auctions never exceed the budget by a dust and its penalty or more."""
@@ -161,6 +182,22 @@ def test_what_is_put_up_exceeds_the_room_by_less_than_dust(debt, rate, space, du
         return
     over = auction.owed(part, rate, chop, PPM) - max(space, 0)
     assert over <= 0 or over < auction.owed(1, max(dust, 1), chop, PPM) + rate
+
+
+@pytest.mark.parametrize(
+    ("due", "wanted", "dust", "part"),
+    [
+        (100, 10, 0, 10),
+        (99, 10, 0, 9),  # no lot for less than its price
+        (100, 5, 50, 5),  # leaves exactly dust
+        (100, 5, 51, 4),
+        (100, 5, 99, 0),
+        (100, 5, 100, auction.ALL_OR_NOTHING),  # all of it is dust already
+    ],
+)
+def test_a_take_ends_at_what_is_due_and_leaves_no_dust(due, wanted, dust, part):
+    """Ten lots at a price of ten."""
+    assert auction.taken(10, due, 10, wanted, dust) == part
 
 
 @given(
@@ -230,6 +267,11 @@ orders = st.lists(st.tuples(st.integers(95, 105), st.integers(1, 50)), max_size=
 def test_the_clearing_price_is_the_best_of_all(bids, asks, reference):
     sides = [column(*(row[n] for row in side)) for side in (bids, asks) for n in range(2)]
     assert uniform.clearing_price(*sides, reference, -1) == naive_clearing(bids, asks, reference)
+
+
+def test_of_two_equal_prices_the_lower_one_clears():
+    """A bid at 101 meets an offer at 99: both prices are one from the reference."""
+    assert uniform.clearing_price(column(101), column(7), column(99), column(7), 100, -1) == 99
 
 
 @given(orders, st.integers(1, 200), st.integers(95, 105))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.desk import Desk, U, column, flat, perp, rules, venue_of
+from tests.desk import Desk, U, coin, column, flat, perp, rules, venue_of
 from tests.sales import FUNDED, LOT, SALE, desk_of, opened, price_now, refused, take
 
 from tidegate.domain.book import EXTERNAL, FUND
@@ -21,6 +21,7 @@ from tidegate.domain.effects import (
 from tidegate.domain.errors import ConfigInvalid
 from tidegate.domain.events import AuctionTaken, Deposited, OrdersExpired, OrdersFilled
 from tidegate.domain.units import PPM, SECOND, pack, unpack
+from tidegate.domain.venue import Limits
 from tidegate.engine.auctions import offers
 from tidegate.engine.explain import explain
 from tidegate.engine.invariants import audit
@@ -29,6 +30,7 @@ from tidegate.engine.step import apply, decide
 from tidegate.ports import Record
 from tidegate.safeguards.auctions import AuctionRoute, FixedSpreadRoute
 from tidegate.safeguards.breaker import LadderBreaker, Step
+from tidegate.safeguards.oracle import OracleGuard
 from tidegate.safeguards.planner import StagedPlanner
 from tidegate.safeguards.routes import BookRoute
 from tidegate.safeguards.stack import SafeguardStack
@@ -87,6 +89,47 @@ def test_one_market_cannot_use_up_the_whole_budget():
     assert unpack(one.lots).tolist() == [-500]
 
 
+def two_of(route=SALE, *, orders_max: int = 32) -> Desk:
+    """Return a desk on which two accounts of 1,000 lots can no longer at 9,400."""
+    limits = Limits(accounts_max=48, positions_max=96, orders_max=orders_max, balance_max=2**50)
+    margin = rules(flat(penalty=10_000))
+    desk = Desk(venue_of(perp(), limits=limits), route=route, waterfall=FUNDED, margin=margin)
+    desk.price(10_000)
+    desk.users((10**9, 10**9), [(0, 0, 1_000, 10_000), (1, 0, 1_000, 10_000)])
+    return desk
+
+
+def offered(desk: Desk, effects) -> list[int]:
+    return [n for one in desk.of(AuctionsOpened, effects) for n in unpack(one.lots).tolist()]
+
+
+def test_two_closes_of_one_step_share_the_budget():
+    desk = two_of(msgspec.structs.replace(SALE, in_flight_max=1_500 * 9_400 * LOT * 101 // 100))
+    assert offered(desk, desk.price(9_400)) == [-1_000, -500]
+
+
+def test_no_more_is_offered_than_there_are_slots():
+    desk = two_of(orders_max=1)
+    assert offered(desk, desk.price(9_400)) == [-1_000]
+    audit(desk.state)
+
+
+@pytest.mark.parametrize(
+    ("selling", "band", "price_max", "limit"),
+    [
+        (True, 0, 10**6, 9_500),
+        (True, 49_900, 10**6, 9_501),  # the breaker's band is narrower
+        (True, 50_100, 10**6, 9_500),
+        (False, 0, 10**6, 10_500),
+        (False, 49_900, 10**6, 10_499),
+        (False, 0, 10_499, 10_499),
+    ],
+)
+def test_the_worst_price_is_the_floor_and_within_the_band(selling, band, price_max, limit):
+    asked = {"mark": 10_000, "selling": selling, "band": band, "price_max": price_max}
+    assert AuctionRoute(floor=50_000).limit(**asked) == limit
+
+
 # Taking ----------------------------------------------------------------------------------------
 
 
@@ -128,6 +171,32 @@ def test_a_bidder_needs_margin_and_takes_no_more_than_is_there():
     (less,) = desk.of(AuctionsReduced, take(desk, auction, 10**7, bidder=U + 1))
     assert unpack(less.lots).tolist() == [-1_000]
     assert not desk.state.book.in_flight.any()
+
+
+@pytest.mark.parametrize(("held", "code"), [(0, ""), (1, "amount_exceeds_limit")])
+def test_a_bidder_may_hold_as_much_as_anybody(held, code):
+    """A thousand lots are the most that anybody may hold in this venue."""
+    venue = venue_of(perp(lots_max=1_000))
+    desk = Desk(venue, route=SALE, waterfall=FUNDED, margin=rules(flat()))
+    desk.price(10_000)
+    desk.users((10**9, 10**11), [(0, 0, 1_000, 10_000), (1, 0, held, 10_000)])
+    (one,) = desk.of(AuctionsOpened, desk.price(9_400))
+    effects = take(desk, one.first, 1_000, bidder=U + 1)
+    assert [e.code for e in desk.of(Rejected, effects)] == [code] * bool(code)
+
+
+@pytest.mark.parametrize(("cash", "code"), [(0, ""), (-1, "asset_not_borrowable")])
+def test_an_auction_lends_no_cash_for_a_spot_asset(cash, code):
+    """A loan's collateral is taken by a user with exactly its price, or one Money less of it."""
+    margin = rules(flat(debt_initial=100_000, debt_maintenance=50_000))
+    desk = Desk(venue_of(coin()), route=SALE, waterfall=FUNDED, margin=margin)
+    desk.price(10_000)
+    desk.users((-(10**7) * 9, 9_588 * 10_000 + cash), [(0, 0, 100, 0)])
+    (one,) = desk.of(AuctionsOpened, desk.price(9_400))
+    lots = -unpack(one.lots)[0]
+    assert lots == 100
+    effects = take(desk, one.first, 100, bidder=U + 1)
+    assert [e.code for e in desk.of(Rejected, effects)] == [code] * bool(code)
 
 
 @pytest.mark.parametrize(
@@ -209,6 +278,15 @@ def test_a_mark_that_left_prices_anew_at_once(mark, again):
     desk, _ = opened(msgspec.structs.replace(SALE, drift=10_000))
     found = desk.of(AuctionsReset, desk.later(1).price(mark))
     assert [f.reason for f in found] == ["drift"] * again
+
+
+def test_while_the_price_is_not_good_enough_nothing_is_touched():
+    """A stale mark neither prices anew nor sends to the book; the next good one does."""
+    desk, _ = opened(oracle=OracleGuard(age_max_ns=30 * SECOND))
+    effects = desk.tick(41)
+    assert not desk.of(AuctionsReset, effects)
+    assert not desk.of(OrdersPlaced, effects)
+    assert desk.of(OrdersPlaced, desk.later(1).price(9_400))
 
 
 def test_an_account_that_recovers_is_let_go():
@@ -304,6 +382,23 @@ def test_the_incentive_never_exceeds_its_share_of_the_penalty(incentive, share, 
     assert all((e.debit, e.credit) == (FUND, U + 1) for e in earned)
 
 
+@pytest.mark.parametrize("held", [1, 10**7])
+def test_the_incentive_never_overdraws_the_fund(held):
+    """The fund has paid deficits since the first take: what it holds now is the most it pays."""
+    route = msgspec.structs.replace(SALE, incentive=10**12, incentive_share=500_000)
+    desk, auction = opened(route)
+    take(desk, auction, 999)
+    last = 9_400 * LOT // 100  # the penalty of the last lot, which the fund gets first
+    cash = desk.state.book.cash
+    gone = cash[FUND] + last - held
+    cash[FUND] -= gone
+    cash[EXTERNAL] += gone
+    effects = take(desk, auction, 1, bidder=U + 1)
+    (earned,) = [e for e in desk.of(Posted, effects) if e.reason == "incentive"]
+    assert earned.amount == held
+    assert desk.state.book.cash[FUND] == 0
+
+
 @given(st.integers(0, 10**12), st.integers(0, PPM - 1), st.integers(1, 1_000))
 def test_taking_ones_own_auction_with_another_account_never_pays(incentive, share, part):
     """Whoever owns both accounts loses the penalty and earns less than it, whatever is set."""
@@ -327,6 +422,14 @@ def test_a_storefront_sells_at_todays_mark_less_its_discount():
     assert not desk.of(Rejected, take(desk, auction, 10, limit=9_163))
     desk.later(1).price(9_110)  # less 2 % lies below the limit: the limit follows
     assert price_now(desk) == 9_110 - 182
+
+
+@pytest.mark.parametrize(("mark", "again"), [(9_112, False), (9_111, True)])
+def test_a_storefront_is_priced_anew_below_its_limit_and_not_at_it(mark, again):
+    """The limit of 9,400 less 5 % is 8,930, which is 9,112 less 2 %."""
+    desk, _ = opened(FixedSpreadRoute(discount=20_000, floor=50_000, life_ns=60 * SECOND))
+    found = desk.of(AuctionsReset, desk.later(1).price(mark))
+    assert [f.reason for f in found] == ["drift"] * again
 
 
 # Purchases, snapshots, bad input ---------------------------------------------------------------

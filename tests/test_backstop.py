@@ -202,6 +202,22 @@ def test_a_provider_stays_at_or_above_initial_margin(cash, lots):
     assert free_margin(d.state, d.state.mark, U + 1, d.state.facts) >= 0
 
 
+def test_what_a_provider_took_from_one_it_has_no_margin_for_from_the_next():
+    """Equity of 150 lots' initial margin, and two accounts with a hundred lots each."""
+    d = Desk(venue_of(perp()), margin=TEN, backstop=DEEP)
+    accounts = [60_000_000, 60_000_000, 200_000_000]
+    d.users(accounts, [(0, 0, 100, 10_000), (1, 0, 100, 10_000)])
+    d.price(10_000)
+    commit(d, 2, long_max=200, short_max=0)
+    away = 200_000_000 - 150 * 970_000
+    d.send(Withdrawn(ts=d.now, account=U + 2, amount=away))
+    fills = taken(d.later(1).price(9_700))
+    assert [f[0] for f in fills] == [0, 1]
+    assert 148 <= -sum(f[2] for f in fills) <= 150
+    assert free_margin(d.state, d.state.mark, U + 2) >= 0
+    audit(d.state)
+
+
 def _withdraw(d: Desk, amount: int):
     return Withdrawn(ts=d.now, account=U + 1, amount=amount)
 
@@ -296,6 +312,20 @@ def test_a_bankrupt_account_is_taken_over_while_the_fund_can_pay(policy, held, f
     if fills:
         (deficit,) = d.of(DeficitFound, d.later(1).tick())
         assert (deficit.amount, deficit.uncovered) == (19_300_000, 0)
+    audit(d.state)
+
+
+@pytest.mark.parametrize(("held", "fills"), [(38_600_000, 2), (38_599_999, 1)])
+def test_the_fund_is_promised_to_one_bankrupt_after_the_other(held, fills):
+    """Two accounts need 19,300,000 each, and the step asks the fund for both."""
+    fund = Waterfall(tranches=(Tranche(name="fund", initial=held),))
+    d = Desk(venue_of(perp()), margin=TEN, backstop=BEARS, waterfall=fund)
+    d.users([60_000_000, 60_000_000, 10**9], [(0, 0, 100, 10_000), (1, 0, 100, 10_000)])
+    d.price(10_000)
+    commit(d, 2, long_max=200)
+    assert len(taken(d.later(1).price(9_300))) == fills
+    d.later(1).tick()
+    assert d.state.book.cash[FUND] == held - fills * 19_300_000
     audit(d.state)
 
 

@@ -118,6 +118,7 @@ def limited(last, price, elapsed, old_fee=0):
         (900_000, 60, 900_000, 135_500),  # half of the window
         (900_000, 119, 900_000, 2_258),
         (900_000, 120, 900_000, 0),  # over
+        (900_000, 121, 900_000, 0),
         (100_000, 120, 100_000, 0),  # and then nothing is limited
         (100_000, 119, 800_000, 4_066),
     ],
@@ -176,6 +177,11 @@ def test_a_band_holding_both_trades_between_its_ends(x, y, thousandths):
     # The size of a band is a whole number: with few units its price has few digits.
     size = y + x * UNIT // PRICE
     assert low - low * 2 // size - 5 <= here <= high + high * 2 // size + 5
+
+
+@pytest.mark.parametrize(("carried", "most"), [(20_000, 19_997), (10_001, 9_999), (1, 0), (0, 0)])
+def test_the_largest_loan_is_one_and_a_ten_thousandth_short(carried, most):
+    assert bands_loan.most_debt(carried, UNIT, UNIT) == most
 
 
 # --- trades across bands --------------------------------------------------------------------------
@@ -252,6 +258,29 @@ def test_asking_for_an_amount_gets_it_and_paying_its_price_gets_no_more(wanted, 
     assert got == wanted
     *_, again, _ = traded(1, 1, paid, x, y, 0, oracle)
     assert again <= wanted + 1
+
+
+@pytest.mark.parametrize("rising", [0, 1])
+def test_without_a_fee_rounding_alone_never_costs_the_bands(rising):
+    """(f + x)(g + y) of the band that trades does not fall, whatever small amount goes in."""
+    x, y = laid(600 * UNIT)
+    x[0], y[0] = 120_000 * PPM, 60 * UNIT
+    full = bands.full_at(int(x[0]), int(y[0]), PRICE, PRICE, AMP, UNIT)
+    f = bands.f_of(full, PRICE, PRICE, AMP, UNIT)
+    g = bands.g_of(full, PRICE, PRICE, AMP)
+    for amount in range(3_000, 120_000, 977):
+        new_x, new_y, paid, got, active = traded(rising, 1, amount, x, y, 0, PRICE, fee=0)
+        assert (paid, active) in {(amount, 0), (0, 0)}
+        assert got >= 0
+        before = (f + int(x[0])) * (g + int(y[0]))
+        assert (f + int(new_x[0])) * (g + int(new_y[0])) >= before
+
+
+@pytest.mark.parametrize(("fee", "charged"), [(0, 0), (1, 1), (3_000, 3_000)])
+def test_at_its_edge_a_band_charges_the_least_fee(fee, charged):
+    assert bands.band_fee(PRICE, PRICE, AMP, fee, PPM) == charged
+    far = bands.band_fee(PRICE * 9 // 10, PRICE, AMP, fee, PPM)
+    assert far > 3_000  # a quarter of the distance
 
 
 def test_everything_can_be_bought_and_no_more():

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.desk import U, column
-from tests.sales import LOT, desk_of, opened, refused, take
+from tests.desk import Desk, U, column, flat, perp, rules, venue_of
+from tests.sales import FUNDED, LOT, desk_of, opened, refused, take
 
 from tidegate.domain.book import EXTERNAL, FUND, TREASURY
 from tidegate.domain.commitments import bid_payload, commitment, nonce_of, seed_of
@@ -160,6 +160,26 @@ def test_a_user_bids_once_with_margin_for_it():
     both = desk.of(PositionsMoved, effects)
     assert [m.reason for m in both] == ["auctioned", "trade"]
     assert unpack(both[1].account)[0] == U + 1
+
+
+def test_a_user_takes_part_in_one_batch_of_a_step():
+    """Margin for either of two batches is not margin for both: the second bid gets nothing."""
+    desk = Desk(venue_of(perp()), route=BATCH, waterfall=FUNDED, margin=rules(flat()))
+    desk.price(10_000)
+    accounts = [(0, 0, 1_000, 10_000), (1, 0, 1_000, 10_000)]
+    desk.users((10**9, 10**9, 10**9), accounts)
+    desk.price(9_400)
+    for one in offers(desk.state, desk.now, desk.stack):
+        assert desk.of(BidKept, bid(desk, one.auction, 1_000, 9_300, U + 2))
+    answers = got(desk, cleared(desk))
+    assert sorted(lots for lots, _ in answers.values()) == [0, 1_000]
+
+
+@pytest.mark.parametrize(("limit", "lots"), [(8_930, 100), (8_929, 0)])
+def test_a_bid_at_the_reserve_counts(limit, lots):
+    desk, auction = opened(BATCH)
+    bid(desk, auction, 100, limit)
+    assert [n for n, _ in got(desk, cleared(desk)).values()] == [lots]
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,24 @@ def test_open_interest_may_reach_its_cap_and_be_passed_on():
     assert not codes(desk.send(desk.trade(1, -100, 100, i=1)))  # the other side has its own
 
 
+def test_a_side_beyond_its_cap_does_not_close_the_other():
+    desk = lender(PERP=Cap(open_interest_max=10_000_000))
+    assert not codes(desk.send(desk.trade(1, -100, 100, i=1)))
+    desk.price(101, i=1)  # a hundred lots short are now worth more than the cap
+    assert not codes(desk.send(desk.trade(2, 99, 101, i=1)))
+    assert codes(desk.send(desk.trade(2, 1, 101, i=1))) == ["open_interest_cap_reached"]
+
+
+@table(("most", "code"), [(34, []), (33, ["debt_cap_reached"])])
+def test_a_broken_worth_counts_as_more(most, code):
+    """A unit is a third of a Money at 100: a hundred of them come to 33.3, which is above 33."""
+    venue = venue_of(coin(units=3_000_000), perp())
+    desk = Desk(venue, margin=LENDING, caps=Caps(markets={"COIN": Cap(debt_max=most)}))
+    desk.users([0, 10**10], [(0, 0, 100_000, 0)])
+    desk.price(100)
+    assert codes(borrow(desk, 100)) == code
+
+
 def test_a_turn_counts_only_what_it_opens():
     desk = lender(PERP=Cap(open_interest_max=10_000_000))
     desk.send(desk.trade(1, 50, 100, i=1))

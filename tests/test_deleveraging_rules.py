@@ -452,6 +452,49 @@ def test_both_legs_of_a_hedge_are_closed_in_one_step():
     assert desks == {"spared": spared, "paired": paired}
 
 
+def test_a_hedge_whose_other_leg_is_gone_is_none():
+    """Nobody else is short of A: the hedged account loses its short, and its long of B is bare."""
+    desk = deleveraging(perp("A"), perp("B"), hedges="spared", rule="pro_rata")
+    desk.users(
+        [USD, USD, 20 * USD, 90 * USD, 90 * USD],
+        [
+            (0, 0, 100, 10_400),
+            (1, 1, -100, 9_600),
+            (1, 0, 1, 10_000),
+            (2, 0, -60, 11_000),
+            (2, 1, 60, 9_000),
+            (3, 0, -41, 10_600),
+            (4, 1, 90, 9_400),
+        ],
+    )
+    desk.price(10_000, i=1)
+    receipts = desk.of(Deleveraged, desk.price(10_000))
+    given = [dict(rows_of(r, "account", "lots")) for r in receipts]
+    assert given == [{U + 2: 60, U + 3: 41}, {U + 2: -40, U + 4: -60}]
+
+
+def test_no_more_of_a_pair_is_freed_than_its_other_leg_can_go():
+    """Thirty of B are to be closed, so thirty of the sixty hedged lots of A are."""
+    desk = deleveraging(perp("A"), perp("B"), hedges="paired")
+    desk.users(
+        [USD, USD, 20 * USD, 90 * USD, 90 * USD],
+        [
+            (0, 0, 100, 10_400),
+            (1, 1, -30, 9_600),
+            (1, 0, 1, 10_000),
+            (2, 0, -60, 11_000),
+            (2, 1, 60, 9_000),
+            (3, 0, -101, 10_600),
+            (4, 1, 100, 9_400),
+        ],
+    )
+    desk.price(10_000, i=1)
+    receipts = desk.of(Deleveraged, desk.price(10_000))
+    given = [dict(rows_of(r, "account", "lots")) for r in receipts]
+    assert given == [{U + 2: 30, U + 3: 71}, {U + 2: -30}]
+    audit(desk.state)
+
+
 # Severity -------------------------------------------------------------------------------------
 
 
@@ -537,6 +580,16 @@ def test_a_fall_of_the_fund_starts_early_deleveraging(debt, floor, active):
         desk.state.book.cash[FUND] += 60 * USD
         desk.state.book.cash[0] -= 60 * USD
         assert [e.active for e in desk.of(EarlyMoved, desk.tick(1))] == [0]
+
+
+@pytest.mark.parametrize(("later", "active"), [(0, True), (1, False)])
+def test_a_peak_counts_for_its_window(later, active):
+    """A nanosecond later the fall is measured from what the fund has now: there is none."""
+    desk = falling_fund()
+    desk.users([-301 * USD, USD, 90 * USD, 500 * USD], [(1, 0, 100, 10_400), (2, 0, -100, 10_900)])
+    assert desk.of(DeficitFound, desk.tick(1))
+    desk.now = desk.state.fund_peak_at + desk.stack.declaration.waterfall.drawdown_window_ns + later
+    assert bool(desk.of(EarlyMoved, desk.price(10_000))) == active
 
 
 # Closing prices -------------------------------------------------------------------------------

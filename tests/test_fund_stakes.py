@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from desk import Desk, column, flat, health_of, perp, replaced, rows_of, rules, venue_of
+from desk import Desk, coin, column, flat, health_of, perp, replaced, rows_of, rules, venue_of
 from tidegate.domain.book import FIRST_USER, FUND
 from tidegate.domain.effects import DeficitFound, Deleveraged, OrdersPlaced, Posted, Rejected
 from tidegate.domain.errors import ConfigInvalid
@@ -14,6 +14,7 @@ from tidegate.domain.units import PPM, SECOND, unbounded
 from tidegate.engine.invariants import audit
 from tidegate.engine.state import State
 from tidegate.kernels import insurance, stake
+from tidegate.safeguards.margin import MarginModel, Requirement, Tier
 from tidegate.safeguards.planner import StagedPlanner
 from tidegate.safeguards.waterfall import Tranche, Waterfall
 
@@ -167,6 +168,21 @@ def test_what_cannot_be_staked_is_refused(send, code):
     fresh = staked()
     fresh.state.seq += 1
     assert before != desk.state.digest() == fresh.state.digest()
+
+
+@pytest.mark.parametrize(("dollars", "code"), [(10, []), (11, ["below_initial_margin"])])
+def test_nobody_stakes_what_it_would_have_to_borrow(dollars, code):
+    """Coins worth 100 USD would carry a loan; but the fund is not staked on credit."""
+    margin = MarginModel(
+        instruments={"*": Requirement(tiers=(Tier(initial=0, maintenance=0),))},
+        cash_debt_initial=100_000,
+        cash_debt_maintenance=50_000,
+    )
+    fund = Waterfall(tranches=(Tranche(name="fund", initial=100 * USD, stakes=True),))
+    desk = Desk(venue_of(coin()), margin=margin, waterfall=fund)
+    desk.users([10 * USD], [(0, 0, 1_000, 0)])
+    desk.price(1_000)
+    assert codes(stakes(desk, 0, dollars)) == code
 
 
 def test_a_tranche_without_stakes_takes_none():

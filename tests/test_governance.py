@@ -158,6 +158,26 @@ def test_one_change_of_a_cell_at_a_time_and_it_can_be_withdrawn_before_it_begins
     assert codes(propose(d, 70_000, 20)) == []
 
 
+@pytest.mark.parametrize(("later", "kind"), [(-1, ParameterSettled), (0, Rejected)])
+def test_what_has_begun_can_no_longer_be_withdrawn(later, kind):
+    d = desk(notice_ns=10 * SECOND)
+    propose(d, 60_000, 10)
+    d.now += 10 * SECOND + later
+    (answer,) = change(d, 50_000)
+    assert isinstance(answer, kind)
+
+
+def test_a_flag_needs_no_notice():
+    """Whoever has to stop something has no ten seconds; a date in the past is none for a flag."""
+    d = desk(notice_ns=10 * SECOND)
+    assert [type(e) for e in change(d, 1, "pause.open.PERP")] == [ParameterMoved]
+    assert codes(d.ask(d.trade(0, 1, 1_000))) == ["action_paused"]
+    assert [type(e) for e in propose(d, 0, 5, "pause.open.PERP")] == [ParameterScheduled]
+    assert codes(propose(d, 1, -1, "pause.close.PERP")) == ["notice_too_short"]
+    d.tick(5)
+    assert "action_paused" not in codes(d.ask(d.trade(0, 1, 1_000)))
+
+
 @pytest.mark.parametrize(
     ("value", "code"), [(55_000, ""), (55_001, "parameter_step_too_large"), (44_999, "")]
 )
@@ -186,6 +206,7 @@ def test_slots_run_out_with_a_code():
         ("maintenance.PERP.0", 100_000, ""),  # on the line: initial is 100_000 as well
         ("maintenance.PERP.0", 100_001, "tiers_must_rise"),
         ("maintenance.PERP.1", 49_999, "tiers_must_rise"),
+        ("maintenance.PERP.1", 50_000, ""),  # as much as the tier below it
         ("maintenance.PERP.1", 200_000, ""),
         ("maintenance.PERP.1", 200_001, "tiers_must_rise"),
         ("initial.PERP.0", 49_999, "tiers_must_rise"),

@@ -117,6 +117,8 @@ def test_a_repayment_ends_at_its_loan_to_value(debt, collateral, target, fee):
         (81, 100, 800_000, 250_000, 81),  # T (1 + f) = 1: cannot be reached
         (80_000, 100_000, 710_000, 0, 31_034),
         (98_000, 100_000, 710_000, 0, 98_000),  # 93,103: above nine tenths
+        (1_000, 1_100, 500_000, 0, 900),  # nine tenths and no more
+        (1_000, 1_099, 500_000, 0, 1_000),
     ],
 )
 def test_the_ends_of_a_target(debt, collateral, target, fee, repay):

@@ -191,6 +191,17 @@ def test_accounts_with_contracts_or_owed_assets_are_no_loans():
     audit(d.state)
 
 
+@pytest.mark.parametrize(("owed", "taken"), [(0, True), (1, False)])
+def test_who_owes_an_asset_besides_is_no_loan(owed, taken):
+    d = Desk(venue_of(coin(), coin("OTHER")), margin=LENDING, backstop=POOLED)
+    d.users([-60 * USD, 500 * USD], [(0, 0, 1_000, 0), (0, 1, -owed, 0)])
+    d.price(1_000)
+    d.price(1_000, i=1)
+    join(d, 1, 400 * USD)
+    assert bool(repaid(d, d.later(1).price(700))) == taken
+    audit(d.state)
+
+
 def test_collateral_goes_in_proportion_from_all_balances():
     d = desk()
     join(d, 1, 400 * USD)

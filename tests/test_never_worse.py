@@ -308,9 +308,24 @@ def assert_no_worse(world, number: int, account: int, lots: int, limit: int, sta
     margin = Margin(state)
     later, due = margin.totals(account, marks)
     left = gross(margin, account, marks)
-    later += room
+    later += int(room)  # uncompiled, numpy's own integer would wrap below
     assert later * required >= equity * due
     assert later * size >= equity * left
+
+
+def test_what_was_met_at_the_mark_counts_before_the_limit():
+    """Four of ten lots meet a short: 40,000 of equity are 6.67 ticks of the six that are left."""
+    desk = Desk(
+        ONE,
+        margin=TEN,
+        waterfall=FUND,
+        planner=StagedPlanner(netting=True),
+        never_worse=LIMITS,
+        route=BookRoute(),
+    )
+    desk.users([140_000, 41_000], [(0, 0, 10, 100), (1, 0, -4, 80)])
+    effects = desk.price(90)
+    assert placed(desk, effects)[1:] == (-6, 84)
 
 
 def test_the_invariant_notices_a_limit_that_is_too_low():

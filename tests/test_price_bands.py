@@ -188,6 +188,17 @@ def test_or_at_the_limit_that_was_hit():
     assert phase(d) == LIMIT  # 9,000 lies below 9,025: one limit at a time
 
 
+@pytest.mark.parametrize(
+    ("price", "middle"), [(9_500, 9_500), (9_000, 9_500), (10_500, 10_500), (11_000, 10_500)]
+)
+def test_the_limit_is_one_of_both_ends(price, middle):
+    d = banded(recentre="limit")
+    d.later(1).price(price)
+    d.tick(15)
+    d.tick(300)
+    assert d.state.restraint.reference[0] == middle
+
+
 def test_the_reference_follows_the_mean_only_so_often_and_so_far():
     d = banded()
     for _ in range(29):
@@ -356,6 +367,16 @@ def test_market_wide_levels(price, level):
     assert codes(d.send(withdrawn(d, 0))) == refused
     d.tick(900)
     assert codes(d.send(d.trade(0, 1, 10_000, i=1))) == (["market_paused"] if level == 3 else [])
+
+
+def test_a_market_wide_pause_ends_at_its_moment():
+    """Nobody has looked since: who asks at the very end may open again."""
+    d = levels()
+    d.later(1).price(9_300)
+    d.now += 900 * SECOND - 1
+    assert codes(d.ask(d.trade(0, 1, 10_000, i=1))) == ["market_paused"]
+    d.now += 1
+    assert codes(d.ask(d.trade(0, 1, 10_000, i=1))) == []
 
 
 def test_each_level_counts_once_until_the_window_ends():

@@ -130,9 +130,10 @@ def test_a_schedule_never_beats_the_throttle_nor_the_floor():
     desk = crowd(throttle=StaticThrottle(lots={"PERP": 50}, window_ns=100 * SECOND))
     say(desk, 1_000)
     assert sold(desk, desk.price(9_150)) == 50
-    floor = crowd(rate=msgspec.structs.replace(RATE, floor=70 * 9_150_000))
-    say(floor, 0, 0, 0)
-    assert sold(floor, floor.price(9_150)) == 70
+    for more, lots in ((0, 70), (1, 71)):
+        floor = crowd(rate=msgspec.structs.replace(RATE, floor=70 * 9_150_000 + more))
+        say(floor, 0, 0, 0)
+        assert sold(floor, floor.price(9_150)) == lots
 
 
 def test_an_infeasible_debt_goes_to_others():

@@ -19,6 +19,7 @@ from tidegate.domain.events import OrdersExpired, OrdersFilled, SeedDrawn
 from tidegate.domain.units import PPM, SECOND, pack, unbounded, unpack
 from tidegate.engine.state import State
 from tidegate.kernels.slices import due_by
+from tidegate.safeguards.oracle import OracleGuard
 from tidegate.safeguards.slices import Slicing
 from tidegate.safeguards.throttle import StaticThrottle
 
@@ -149,6 +150,22 @@ def test_what_a_slice_could_not_sell_waits_for_the_next_stage():
     assert sold(desk, desk.tick(1), fill=False) == 500
     cut = desk.of(StageCut, desk.tick(1))
     assert rows_of(cut[0], "lots") == [(-1_000,)]
+
+
+def test_no_more_is_due_than_is_still_held():
+    """Between two slices of 500 the account sells 300 by itself: 200 are left to sell."""
+    desk = desk_of(Slicing(count=2, horizon_ns=2 * SECOND), seed=b"")
+    assert sold(desk, desk.price(9_150)) == 500
+    assert not desk.of(Rejected, desk.send(desk.trade(0, -300, 9_150)))
+    assert sold(desk, desk.tick(1)) == 200
+
+
+def test_a_slice_waits_for_a_price_that_is_good_enough():
+    guard = OracleGuard(age_max_ns=SECOND // 2)
+    desk = desk_of(Slicing(count=2, horizon_ns=2 * SECOND), seed=b"", oracle=guard)
+    assert sold(desk, desk.price(9_150)) == 500
+    assert sold(desk, desk.tick(1)) == 0
+    assert sold(desk, desk.later(0.1).price(9_150)) == 500
 
 
 def test_a_throttle_holds_slices_back_and_none_is_lost():

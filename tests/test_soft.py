@@ -225,6 +225,26 @@ def test_who_cannot_be_carried_is_not_laid(why):
     assert not desk.of(BandsLaid, desk.tick(5))
 
 
+@pytest.mark.parametrize(("more", "laid"), [(0, True), (1, False)])
+def test_whose_bands_would_not_carry_the_debt_is_not_laid(more, laid):
+    """The largest debt that bands laid at the oracle carry after a discount of 15 %."""
+    soft = replaced(BANDS, liquidation_discount=150_000, loan_discount=200_000)
+    oracle, low, high = 3_000 * USD, 0, 30_000 * USD
+    while low < high:
+        middle = (low + high + 1) // 2
+        asked = {"y": soft.parts(10 * ETH), "debt": middle, "top": oracle, "oracle": oracle}
+        low, high = (middle, high) if soft.carries(**asked, unit=ETH) else (low, middle - 1)
+    assert 24_000 * USD < low < 25_500 * USD
+    desk = loan(debt=low + more, price=3_010, soft=replaced(soft, near=400_000))
+    assert bool(desk.of(BandsLaid, said(desk, 3_000))) == laid
+
+
+def test_the_discount_of_liquidation_rounds_up():
+    """Six hundredths of 1,000,001 are 60,000.06."""
+    worth, debt = column(1_000_001, 1_000_000), column(940_000, 940_000)
+    assert BANDS.slack(worth=worth, debt=debt).tolist() == [0, 0]
+
+
 def test_derivatives_are_never_laid():
     desk = Desk(venue_of(perp(), ETHER), margin=MARGIN, soft=BANDS)
     desk.price(10_000)
@@ -321,6 +341,17 @@ def test_nobody_is_spared_with_less_than_the_least_equity(price, spared):
     said(desk, 2_940)
     left = desk.of(BandsLeft, desk.later(5).price(price))
     assert not left if spared else [e.reason for e in left] == ["short"]
+
+
+@pytest.mark.parametrize(("more", "spared"), [(0, True), (1, False)])
+def test_exactly_the_least_equity_is_enough(more, spared):
+    """Four fifths of 15 % of 27,613.70 USD are 3,313.644."""
+    desk = loan(
+        debt=27_613_700_000 - 3_313_644_000 + more, soft=replaced(BANDS, equity_min=800_000)
+    )
+    said(desk, 2_940)
+    left = desk.of(BandsLeft, desk.later(5).price(276_137))
+    assert [e.reason for e in left] == ([] if spared else ["short"])
 
 
 def largest(soft: SoftBands) -> int:
@@ -551,6 +582,16 @@ def test_no_conversion_gives_up_more_than_it_may(prices, give):
 
 
 # --- how it ends ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rising", "asked", "found"),
+    [(1, 2_970, 2_971), (1, 2_971, 2_971), (1, 2_972, 2_972),
+     (0, 3_030, 3_030), (0, 3_031, 3_031), (0, 3_032, 3_031)],
+)  # fmt: skip
+def test_what_is_given_up_is_bounded_and_rounds_for_the_account(rising, asked, found):
+    """One percent of 3,001: sold for at least 2,970.99, bought for at most 3,031.01."""
+    assert bands_book.bounded(rising, ETH, asked, 3_001, 10_000, ETH) == found
 
 
 def test_collateral_that_was_touched_is_no_longer_laid():

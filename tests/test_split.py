@@ -54,6 +54,7 @@ def parts(desk: Desk, effects) -> tuple[int, int]:
         ({"book_share": PPM, "book_reach": 10_000}, 300, 700),
         ({"book_share": 200_000, "book_reach": 10_000}, 200, 800),
         ({"book_max": 7 * 9_400 * LOT}, 7, 993),
+        ({"book_max": 600 * 9_400 * LOT}, 500, 500),
         ({"book_max": 7 * 9_400 * LOT - 1}, 6, 994),
         ({"book_share": PPM, "book_reach": 100_000}, 1_000, 0),
     ],
@@ -109,6 +110,23 @@ def test_the_auction_rung_offers_everything():
     ladder = LadderBreaker(steps=(Step(rung="auction_only", distressed=1),))
     desk = desk_of(split(spill=True), breaker=ladder)
     assert parts(desk, desk.price(9_400)) == (0, 1_000)
+
+
+def test_on_the_auction_rung_nothing_spills():
+    ladder = LadderBreaker(steps=(Step(rung="auction_only", distressed=1),))
+    sale = msgspec.structs.replace(SALE, in_flight_max=300 * 9_400 * LOT * 101 // 100)
+    desk = desk_of(split(sale=sale, spill=True), breaker=ladder)
+    assert parts(desk, desk.price(9_400)) == (0, 300)
+
+
+def test_two_closes_share_what_the_book_holds():
+    """Three hundred lots rest within 1 %: the second close finds none of them left."""
+    route = split(book_share=PPM, book_reach=10_000)
+    desk = Desk(venue_of(perp()), route=route, margin=rules(flat()), waterfall=FUNDED)
+    desk.price(10_000)
+    desk.users((10**9, 10**9), [(0, 0, 1_000, 10_000), (1, 0, 1_000, 10_000)])
+    desk.depth(BIDS)
+    assert parts(desk, desk.price(9_400)) == (300, 1_700)
 
 
 @pytest.mark.parametrize(

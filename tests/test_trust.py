@@ -17,8 +17,10 @@ from tidegate.domain.effects import (
 )
 from tidegate.domain.errors import ConfigInvalid
 from tidegate.domain.events import Withdrawn
+from tidegate.domain.instrument import CASH
 from tidegate.domain.restraint import FINE
 from tidegate.domain.units import PPM, SECOND
+from tidegate.engine.stable import initial_marks
 from tidegate.safeguards.breaker import Alarms, LadderBreaker, Rung, Step
 from tidegate.safeguards.oracle import Action, OracleGuard, Quality, StablePrice
 from tidegate.safeguards.planner import StagedPlanner
@@ -214,6 +216,16 @@ def test_a_debt_counts_at_the_higher_of_both():
     for coins, refused in ((848, []), (849, ["below_initial_margin"])):
         event = Withdrawn(ts=d.now, account=U + 1, amount=coins * 100, asset=1)
         assert codes(d.ask(event)) == refused
+
+
+@pytest.mark.parametrize(("part", "owed", "held"), [(0, 9_820, 9_820), (1, 9_821, 9_820)])
+def test_a_stable_price_between_two_ticks_counts_against_the_account(part, owed, held):
+    d = collateral()
+    d.send(Withdrawn(ts=d.now, account=U + 1, amount=100, asset=1))
+    for user, stable, mark in ((1, owed, 5_000), (0, held, 20_000)):
+        d.state.restraint.stable[1, 0] = 9_820 * FINE + part
+        d.state.market.mark[1] = mark
+        assert initial_marks(d.state, U + user, CASH, 0, d.stack)[1] == stable
 
 
 def test_liquidation_uses_the_mark():

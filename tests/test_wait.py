@@ -94,6 +94,18 @@ def test_a_position_never_gains_from_a_worse_price(i, lots, price, capacity, ris
     assert lots * worse * tick - due(worse) <= lots * price * tick - due(price)
 
 
+@pytest.mark.parametrize(("risk", "cost"), [(PPM, 0), (PPM, 1), (1, 3), (0, 10**9)])
+def test_the_wait_asks_no_more_than_what_is_free(risk, cost):
+    """Seven lots at 10,001, one a window; the free part of their notional is a broken number."""
+    size, free = int(notional(FACTS, 1, 7, 10_001)), int(wait.free_rate(FACTS, 1, 7))
+    assert size * free % PPM
+    most = size * free // PPM
+    bound = margin(1, 7, 10_001, 1, risk, cost) == most
+    assert margin(1, 7, 10_001, 1, risk, cost) <= most
+    assert bound == (risk == PPM or cost > most // 6)
+    assert margin(1, 7, 10_001, 1, PPM, most // 6) == most
+
+
 @given(st.integers(1, 10**5), st.integers(1, 10**5), st.integers(1, 10**6), st.integers(0, PPM))
 def test_splitting_a_position_never_asks_more(one, other, capacity, risk):
     """Half a position waits half as long: that is what it is charged for."""

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from desk import Desk, flat, perp, rules, venue_of
-from tidegate.domain.book import FIRST_USER
+from tidegate.domain.book import EXTERNAL, FIRST_USER
 from tidegate.domain.effects import DeficitFound, Posted, Rejected
 from tidegate.domain.errors import ConfigInvalid
 from tidegate.domain.events import Deposited, Withdrawn
@@ -241,6 +241,20 @@ def test_who_paid_for_a_debt_is_repaid_by_the_debtor():
     audit(desk.state)
 
 
+@pytest.mark.parametrize(("dollars", "repaid"), [(30, 0), (31, 1), (69, 39), (70, 40), (80, 40)])
+def test_a_deposit_covers_a_new_debt_before_an_old_claim(dollars, repaid):
+    """The debtor has borrowed 30 again: only what a deposit leaves of cash goes to who paid."""
+    desk = guarded(Waterfall(socialise="equity", claims=True))
+    desk.users([-40 * USD, 100 * USD, 300 * USD])
+    desk.tick(1)
+    desk.state.book.cash[U] -= 30 * USD
+    desk.state.book.cash[EXTERNAL] += 30 * USD
+    desk.send(Deposited(ts=desk.now, account=U, amount=dollars * USD))
+    assert desk.state.book.cash[U] == (dollars - 30 - repaid) * USD
+    assert sum(desk.state.paying.claims.values()) == (40 - repaid) * USD
+    audit(desk.state)
+
+
 @MANY
 @given(
     st.lists(st.integers(0, 10**9), min_size=1, max_size=5),
@@ -267,6 +281,17 @@ def test_a_deficit_of_nobody_is_found_once(rule):
     desk.users([-40 * USD, 100 * USD])
     assert [e.socialised for e in desk.of(DeficitFound, desk.tick(1))] == [40 * USD]
     assert not desk.of(DeficitFound, desk.tick(1))
+
+
+@pytest.mark.parametrize("rule", ["equity", "balances"])
+def test_who_has_paid_one_deficit_has_only_the_rest_for_the_next(rule):
+    desk = guarded(Waterfall(socialise=rule))
+    desk.users([-60 * USD, -60 * USD, 100 * USD])
+    found = desk.of(DeficitFound, desk.tick(1))
+    assert [e.socialised for e in found] == [60 * USD, 40 * USD]
+    assert [e.uncovered for e in found] == [0, 20 * USD]
+    assert desk.state.book.cash[U + 2] == 0
+    audit(desk.state)
 
 
 # Declarations ---------------------------------------------------------------------------------
