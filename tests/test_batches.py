@@ -141,8 +141,7 @@ def test_without_bids_the_book_gets_it_in_the_end_and_bids_come_first():
     assert desk.of(BidsCleared, cleared(desk, 4))
     desk, _ = opened(BATCH)
     desk.later(20).now += 1
-    desk.tick()
-    assert desk.of(OrdersPlaced, desk.tick(1))
+    assert desk.of(OrdersPlaced, desk.tick())
 
 
 def test_a_user_bids_once_with_margin_for_it():

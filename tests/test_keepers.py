@@ -171,7 +171,7 @@ def desk_of_keepers(route=ROUTES["auction"]):
 def offer(price: int, lots: int = -500, **changes) -> Offer:
     facts = {"auction": 77, "account": U, "instrument": 0, "base": 10_000, "limit": 9_500}
     facts |= {"elapsed": 0, "stale": ""} | changes
-    return Offer(lots=lots, price=price, **facts)
+    return Offer(lots=lots, whole=lots, price=price, **facts)
 
 
 def bids_of(some: Keepers) -> list:

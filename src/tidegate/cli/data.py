@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 from textwrap import fill
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -63,7 +63,7 @@ def make(
     def tell(done: int, of: int) -> None:
         words(f"step {done} of {of}")
 
-    common = {"accounts": accounts, "seed": seed, "on_progress": tell}
+    common: dict[str, Any] = {"accounts": accounts, "seed": seed, "on_progress": tell}
     if kind == "crash":
         synthetic(out, scenario=scenario or "october", providers=providers, **common)
     elif providers:
