@@ -1,9 +1,9 @@
-"""The boundary tables are tested themselves: they must notice every wrong of mutants.py."""
+"""The boundary tests are tested themselves: they must notice every wrong of mutants.py."""
 
 import pytest
 
 from mutants import MUTANTS, QUICK
-from mutate import FOREVER, Mutant, survivors
+from mutate import FOREVER, HERE, LEFT_OUT, Mutant, survivors
 
 
 SPREAD = 37  # neighbours in the list sit in one file; this strides over files
@@ -19,6 +19,15 @@ def test_every_mutant_applies():
             moved.append(f"{mutant}: {problem}")
     assert not moved, "bring tests/mutants.py up to date:\n" + "\n".join(moved)
     assert len(set(MUTANTS)) == len(MUTANTS) >= 200
+
+
+def test_what_is_named_exists():
+    """A test that was renamed is no longer left out, and one that is gone notices nothing."""
+    names = {name for mutant in MUTANTS for name in mutant.tests}
+    assert not [name for name in names if not (HERE / name).exists()]
+    files = [p.read_text(encoding="utf-8").splitlines() for p in HERE.glob("test_*.py")]
+    tests = [line for lines in files for line in lines if line.startswith("def test_")]
+    assert not [word for word in LEFT_OUT if not any(word in test for test in tests)]
 
 
 def test_a_sample_of_mutants_is_noticed():
