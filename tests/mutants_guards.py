@@ -59,8 +59,8 @@ BY_FILE = {
             ),
             ("spot and (after < 0 or int(state.book.cash[bidder]) < paid)", "spot and after < 0"),
             (
-                "    amount = min(int(route.paid(before + collected)), fund)",
-                "    amount = int(route.paid(before + collected))",
+                "min(int(route.paid(before + collected)), int(state.book.cash[fund]) + collected)",
+                "int(route.paid(before + collected))",
             ),
         ),
     ),
@@ -74,16 +74,16 @@ BY_FILE = {
     "engine/batches.py": (
         ("test_batches.py",),
         (
-            ("began[slot]) >= route.window_ns:", "began[slot]) > route.window_ns:"),
+            ("began[slot]) >= route.window_ns", "began[slot]) > route.window_ns"),
             (
                 "if not route.window_ns <= elapsed < route.closes_ns:",
                 "if not route.window_ns <= elapsed <= route.closes_ns:",
             ),
-            ("if bidder in buyers or bidder_refusal(", "if bidder_refusal("),
+            ("refused = bidder in hall.buyers or flies", "refused = flies"),
             ("elapsed >= route.clears_ns(", "elapsed > route.clears_ns("),
             (
-                "(bids.limit[slot] - one.limit) * side >= 0",
-                "(bids.limit[slot] - one.limit) * side > 0",
+                "(bids.limit[slot] - worst) * side >= 0",
+                "(bids.limit[slot] - worst) * side > 0",
             ),
         ),
     ),
@@ -123,7 +123,7 @@ BY_FILE = {
                 "    if int(state.book.cash[a]) < amount:\n",
                 "    if int(state.book.cash[a]) <= amount:\n",
             ),
-            ("paid = min(amount, value_of(state, slot))", "paid = amount"),
+            ("paid = min(amount, held)", "paid = amount"),
         ),
     ),
     "engine/redistribution.py": (
@@ -247,7 +247,7 @@ BY_FILE = {
                 "if event.shares < 0 or event.shares > held:",
                 "if event.shares < 0 or event.shares >= held:",
             ),
-            ("if why or event.amount > state.book.cash[a]:", "if why:"),
+            ("if event.amount > state.book.cash[a]:", "if event.amount > 2 * state.book.cash[a]:"),
             ("peak = Money(max(0, state.fund_peak - value))", "peak = Money(state.fund_peak)"),
         ),
     ),
@@ -312,8 +312,8 @@ BY_FILE = {
         (
             ("        free[i, side] -= part\n", ""),
             (
-                "_on_book(state, view, plan, stack) if rung < Rung.AUCTION_ONLY",
-                "_on_book(state, view, plan, stack) if rung <= Rung.AUCTION_ONLY",
+                "_on_book(state, view, plan, spare, stack) if rung < Rung.AUCTION_ONLY",
+                "_on_book(state, view, plan, spare, stack) if rung <= Rung.AUCTION_ONLY",
             ),
             ("if route.spill and rung < Rung.AUCTION_ONLY:", "if route.spill:"),
         ),

@@ -9,6 +9,7 @@ from tidegate.domain.units import SECOND, unpack
 from tidegate.engine.auctions import offers
 from tidegate.engine.invariants import audit
 from tidegate.safeguards.auctions import AuctionRoute
+from tidegate.safeguards.never_worse import NeverWorse
 from tidegate.safeguards.waterfall import Tranche, Waterfall
 
 
@@ -27,7 +28,8 @@ FUNDED = Waterfall(tranches=(Tranche(name="fund", initial=10**9),))
 def desk_of(route=SALE, **policies) -> Desk:
     """Return a desk on which one account holds 1,000 lots long and can no longer at 9,400."""
     policies = {"waterfall": FUNDED, "margin": rules(flat(penalty=10_000))} | policies
-    desk = Desk(venue_of(perp()), route=route, **policies)
+    free = {"never_worse": NeverWorse(mode="off")}  # these tables are about the route's own limits
+    desk = Desk(venue_of(perp()), route=route, **(free | policies))
     desk.price(10_000)
     desk.users((10**9, 10**11, 10**11), [(0, 0, 1_000, 10_000)])
     return desk

@@ -440,7 +440,7 @@ def test_a_short_is_bought_back_from_below():
     desk.price(10_000)
     desk.users((10**9,), [(0, 0, -1_000, 10_000)])
     (one,) = desk.of(AuctionsOpened, desk.price(10_600))
-    assert unpack(one.limit).tolist() == [10_600 + 530]
+    assert unpack(one.limit).tolist() == [11_000]  # beyond it more than its equity would be gone
     first = price_now(desk)
     assert first == 10_392  # the mark over 1.02
     rising = [price_now(desk.later(1)) for _ in range(9)]

@@ -214,7 +214,7 @@ def test_what_a_provider_took_from_one_it_has_no_margin_for_from_the_next():
     fills = taken(d.later(1).price(9_700))
     assert [f[0] for f in fills] == [0, 1]
     assert 148 <= -sum(f[2] for f in fills) <= 150
-    assert free_margin(d.state, d.state.mark, U + 2) >= 0
+    assert free_margin(d.state, d.state.mark, U + 2, d.state.facts) >= 0
     audit(d.state)
 
 

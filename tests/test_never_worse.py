@@ -126,7 +126,8 @@ def test_a_limit_that_helps_is_left_alone():
 
 
 def test_without_the_rule_nothing_is_said():
-    effects = trader(planner=StagedPlanner(close_fraction=500_000)).price(90)
+    off = NeverWorse(mode="off")
+    effects = trader(planner=StagedPlanner(close_fraction=500_000), never_worse=off).price(90)
     assert not [e for e in effects if isinstance(e, LimitsHeld)]
 
 
@@ -232,7 +233,7 @@ def test_nobody_is_handed_to_a_waterfall_that_takes_nobody():
     with pytest.raises(ConfigInvalid, match="waterfall that deleverages"):
         trader(never_worse=NeverWorse(mode="limits", insolvent="deleverage"))
     with pytest.raises(ConfigInvalid, match="needs mode"):
-        NeverWorse(insolvent="deleverage")
+        NeverWorse(mode="off", insolvent="deleverage")
     with pytest.raises(ConfigInvalid, match=r"never_worse\.mode"):
         NeverWorse(mode="sometimes")
 
@@ -396,7 +397,9 @@ def test_a_stack_file_selects_it(tmp_path):
     loaded = SafeguardStack.load(path)
     assert loaded.never_worse == LIMITS
     assert any("never worse" in line for line in loaded.describe())
-    assert not NeverWorse().describe()
+    assert NeverWorse() == LIMITS, "a stack that wants a fixed bonus says so"
+    (said,) = NeverWorse(mode="off").describe()
+    assert "off" in said
 
 
 def test_coins_are_booked_as_they_will_be():
