@@ -101,9 +101,8 @@ def test_a_repayment_ends_at_its_loan_to_value(debt, collateral, target, fee):
     if 0 < repay < debt:
         left = collateral - Fraction(repay * (PPM + fee), PPM)
         assert debt < collateral
-        # Rounded down, so still above by what one unit of repayment moves.
-        assert (debt - repay) * PPM >= target * left - 2 * PPM
-        assert (debt - repay - 1) * PPM <= target * (left - 2) + 2 * PPM + target
+        # Rounded down: still above, by what one unit of repayment moves and a ppm of all of it.
+        assert 0 <= (debt - repay) * PPM - target * left < PPM + repay
 
 
 @table(
