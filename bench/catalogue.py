@@ -168,7 +168,7 @@ HOW_MUCH = (
         variants={
             "off": {},
             "limits": {"never_worse": {"mode": "limits"}},
-            "limits, the insolvent deleveraged": {
+            "limits, the insolvent handed over": {
                 "never_worse": {"mode": "limits", "insolvent": "deleverage"}
             },
         },
@@ -244,7 +244,10 @@ WHO_PAYS = (
         title="Who is deleveraged",
         question="A queue hits few and hard, pro rata many and softly. Winners pay first here.",
         variants={
-            "nobody": {"waterfall": {"deleverage": "none"}},
+            "nobody": {
+                "waterfall": {"deleverage": "none"},
+                "never_worse": {"insolvent": "order"},
+            },
             **{
                 label: {"waterfall": {"fund_pays_first": False, **rule}}
                 for label, rule in (

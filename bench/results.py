@@ -20,6 +20,7 @@ from tidegate.drivers.synthetic import make
 from tidegate.drivers.verdict import Verdict
 from tidegate.safeguards.breaker import LadderBreaker
 from tidegate.safeguards.margin import MarginModel
+from tidegate.safeguards.never_worse import NeverWorse
 from tidegate.safeguards.routes import BookRoute
 from tidegate.safeguards.signals import SignalGate
 from tidegate.safeguards.stack import SafeguardStack, Stack
@@ -114,9 +115,21 @@ def ablations(guarded: SafeguardStack) -> list[tuple[str, SafeguardStack]]:
         ),
         (
             "without deleveraging",
-            change(guarded, waterfall=change(waterfall, deleverage="none")),
+            change(
+                guarded,
+                waterfall=change(waterfall, deleverage="none"),
+                never_worse=change(guarded.never_worse, insolvent="order"),
+            ),
         ),
         ("without signals", change(guarded, signals=SignalGate())),
+        (
+            "the insolvent sold",
+            change(guarded, never_worse=change(guarded.never_worse, insolvent="order")),
+        ),
+        (
+            "without never worse",
+            change(guarded, never_worse=NeverWorse(mode="off")),
+        ),
     ]
 
 

@@ -18,6 +18,7 @@ from tidegate.drivers.replay import Replay
 from tidegate.drivers.synthetic import make
 from tidegate.safeguards.breaker import LadderBreaker
 from tidegate.safeguards.margin import MarginModel
+from tidegate.safeguards.never_worse import NeverWorse
 from tidegate.safeguards.oracle import OracleGuard
 from tidegate.safeguards.routes import BookRoute
 from tidegate.safeguards.stack import SafeguardStack, Stack
@@ -72,6 +73,9 @@ def each_step(**fields: object) -> Callable[[SafeguardStack], SafeguardStack]:
     )
 
 
+SOLD = NeverWorse()  # the insolvent are sold: where nobody is deleveraged, nobody takes them over
+
+
 def without_penalty(stack: SafeguardStack) -> SafeguardStack:
     rules = {k: change(r, penalty=0) for k, r in stack.margin.instruments.items()}
     return change(stack, margin=MarginModel(instruments=rules))
@@ -84,19 +88,33 @@ NEUTRAL: dict[str, Callable[[SafeguardStack], SafeguardStack]] = {
     "penalty": without_penalty,
     "breaker": lambda s: change(s, breaker=LadderBreaker()),
     "reserved lane": lambda s: change(s, breaker=change(s.breaker, reserved=0)),
-    "bands": each_step(band=0),
     "target sizing": planner(target=0),
     "netting": planner(netting=False),
     "throttle": planner(depth_share=0),
     "interval": planner(interval_ns=20 * SECOND),  # orders in flight already space the stages
     "priority": planner(priority="largest"),
     "route": lambda s: change(s, route=BookRoute()),
-    "waterfall": lambda s: change(s, waterfall=Waterfall()),
-    "deleveraging": waterfall(deleverage="none"),
+    "waterfall": lambda s: change(s, waterfall=Waterfall(), never_worse=SOLD),
+    "deleveraging": lambda s: change(waterfall(deleverage="none")(s), never_worse=SOLD),
     "sharing rule": waterfall(deleverage="queue"),
     "fund pays first": waterfall(fund_pays_first=False),
-    "fund at risk": waterfall(deleverage_when="bankrupt"),
+    "never worse": lambda s: change(s, never_worse=NeverWorse(mode="off")),
+    "handing over": lambda s: change(s, never_worse=SOLD),
 }
+
+
+# What another safeguard of the stack covers in this crash counts where that one is off.
+COVERED: dict[str, tuple[NeverWorse, Callable[[SafeguardStack], SafeguardStack]]] = {
+    "bands": (NeverWorse(mode="off"), each_step(band=0)),
+    "fund at risk": (SOLD, waterfall(deleverage_when="bankrupt")),
+}
+
+
+@pytest.mark.parametrize("name", COVERED)
+def test_what_is_covered_by_another_counts_without_it(name, crash, guarded):
+    rule, neutral = COVERED[name]
+    alone = change(guarded, never_worse=rule)
+    assert digest_of(crash, neutral(alone)) != digest_of(crash, alone)
 
 
 @pytest.mark.parametrize("name", NEUTRAL)
