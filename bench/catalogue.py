@@ -126,6 +126,7 @@ HOW_MUCH = (
         question="What do longs and shorts that must both be closed save the book?",
         variants={"sold separately": {"planner": {"netting": False}}, "netted": {}},
         scenario="v_shape",
+        caution="Hardly ever are a long and a short due at the same moment in this weather.",
     ),
     Experiment(
         name="penalty",
@@ -271,10 +272,19 @@ WHO_PAYS = (
         title="Deleveraging early, by the fund's drawdown",
         question="Some venues begin at 30 % and stop at 25 %.",
         variants={
-            "when the fund is spent": {},
-            "from 30 %": {"waterfall": {"drawdown_start": 300_000, "drawdown_stop": 250_000}},
+            "when the fund is spent": {"never_worse": {"insolvent": "order"}},
+            "from 30 %": {
+                "never_worse": {"insolvent": "order"},
+                "waterfall": {"drawdown_start": 300_000, "drawdown_stop": 250_000},
+            },
+            "from 3 %": {
+                "never_worse": {"insolvent": "order"},
+                "waterfall": {"drawdown_start": 30_000, "drawdown_stop": 25_000},
+            },
         },
         depth=0.25,
+        caution="The fund loses 7 % here, so a threshold of 30 % never acts; 3 % shows the rule. "
+        "The insolvent are not handed over here, else the rule would find nobody left to take.",
     ),
 )
 
@@ -284,6 +294,8 @@ WHAT_STOPS = (
         title="The graded breaker",
         question="Does asking more of new positions help those who hold old ones?",
         variants={"no breaker": {"breaker": {"steps": []}}, "graded": {}},
+        caution="No account of this recording asks to open anything, so the breaker has nobody to "
+        "refuse: the row says what it does not cost, not what it saves.",
     ),
     Experiment(
         name="halt",
@@ -356,7 +368,8 @@ WHAT_STOPS = (
                 "margin": {"volatility": {"cover": 3_000_000, "maintenance_share": 500_000}}
             },
         },
-        caution="Asked of those who hold positions already, it is the procyclical harm itself.",
+        caution="Asked of those who hold positions already, it sells more of them into the fall, "
+        "which is the procyclical harm; here the earlier sales also lost less.",
     ),
 )
 
