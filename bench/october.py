@@ -116,13 +116,14 @@ def main() -> None:
     """Convert, replay the range, and write the page and the report."""
     tables = {"positions": Path(sys.argv[1]) / "hl_20251010_positions_SOL.parquet"}
     folder = HERE / "out/october"
-    base = convert_october(tables, out=folder / "base", say=print)
+    base = convert_october(tables, out=folder / "october-2025", say=print)
     session = Session(base)
     rows = [truth(base), *(line("as assumed", base, session, s) for s in ("bare", "guarded"))]
     write_report(
         session,
         PAGES / "october-2025.html",
-        "tidegate replay out/october/base --stack bare --stack guarded --report october-2025.html",
+        "tidegate replay out/october/october-2025 --stack bare --stack guarded "
+        "--report october-2025.html",
     )
     for knob, values in RANGE.items():
         for value in values:
