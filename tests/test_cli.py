@@ -15,6 +15,7 @@ import pytest
 from handmade import BEGIN, write_crash
 from tidegate.cli import runs
 from tidegate.cli.main import COMMANDS, app, run
+from tidegate.cli.say import identity
 from tidegate.domain.errors import ReplayDiverged
 from tidegate.domain.units import SECOND
 
@@ -353,6 +354,17 @@ def test_stack_list_names_what_is_shipped(call):
         ("[planner]\nclose_fraction = 0\n", "planner.close_fraction"),
         ('[breaker]\nhysteresis = "a lot"\n', "breaker.hysteresis"),
         ("[planner\n", "must be valid TOML"),
+        ("[planner]\nclose_fraction = 0.5\n", "whole ppm (500_000 is half)"),
+        ('[planner]\ninterval_ns = "1s"\n', "1_000_000_000 is a second"),
+        ('[route]\nkind = "book"\ncurve = "stair"\n', "a key of another table"),
+        ('[route]\nkind = "dutch"\n', "must be one of ['auction', 'batch', 'book'"),
+        (
+            '[route]\nkind = "split"\n[route.sale]\nkind = "dutch"\n',
+            "one of ['auction', 'batch', 'fix",
+        ),
+        ('[never_worse]\ninsolvent = "deleverage"\n', "needs a waterfall that deleverages"),
+        ("[wait]\nrisk = 500\n", "needs throttle.lots"),
+        ('[throttle]\nkind = "fund"\nslow = 1\nfast = 2\n', "needs a fund to follow"),
     ],
 )
 def test_a_bad_stack_is_refused_with_file_and_key(call, tmp_path, text, words):
@@ -365,9 +377,30 @@ def test_a_bad_stack_is_refused_with_file_and_key(call, tmp_path, text, words):
     assert "Traceback" not in err
 
 
+def test_what_does_not_fit_a_venue_is_said_with_the_stack(call, crash, tmp_path):
+    text = "[bands.instruments.NOSUCH]\nwidth = 100_000\n"
+    file = stack_file(tmp_path, "elsewhere", text)
+    code, _, err = call("stack", "check", file, "--venue", crash)
+    assert code == 2
+    assert err.startswith("error: elsewhere.toml: bands")
+
+
+def test_only_an_empty_cache_is_said_to_compile(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))  # numba makes the folder when imported
+    identity(recording="x")
+    assert "compiling the kernels" in capsys.readouterr().err
+    (tmp_path / "kernels").mkdir()
+    (tmp_path / "kernels" / "step.nbi").touch()
+    identity(recording="x")
+    assert "compiling" not in capsys.readouterr().err
+
+
 def test_an_unknown_stack_is_refused_with_the_nearest_name(call):
     code, _, err = call("stack", "check", "gaurded")
     assert code == 2
+    assert "hint: did you mean guarded?" in err
+    code, _, err = call("stack", "check", "elsewhere/guarded.toml")
+    assert code == 2  # not the shipped one in place of a file that is missing
     assert "hint: did you mean guarded?" in err
 
 

@@ -202,7 +202,7 @@ def test_what_does_not_fit_the_venue_is_refused():
     with pytest.raises(ConfigInvalid, match="instruments of the venue"):
         Stack.bind(SafeguardStack(name="x", throttle=StaticThrottle(lots={"NO": 1})), venue)
     with pytest.raises(ConfigInvalid, match="needs a fund"):
-        Stack.bind(SafeguardStack(name="x", throttle=FundThrottle(slow=1, fast=2)), venue)
+        SafeguardStack(name="x", throttle=FundThrottle(slow=1, fast=2))
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,8 @@ def test_what_does_not_fit_the_venue_is_refused():
     ],
 )
 def test_policies_can_be_read_back(throttle):
-    kind = SafeguardStack(name="x", throttle=throttle)
+    fund = Waterfall(tranches=(Tranche(name="fund", initial=0),))
+    kind = SafeguardStack(name="x", throttle=throttle, waterfall=fund)
     again = msgspec.json.decode(msgspec.json.encode(kind), type=SafeguardStack)
     assert plainly(again) == plainly(kind)
     assert all(line.startswith("throttle: ") for line in throttle.describe())

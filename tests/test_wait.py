@@ -17,7 +17,7 @@ from tidegate.kernels import wait
 from tidegate.kernels.margin import MAINTENANCE, requirement
 from tidegate.kernels.value import notional
 from tidegate.safeguards.margin import Requirement, Tier
-from tidegate.safeguards.stack import SafeguardStack, Stack
+from tidegate.safeguards.stack import SafeguardStack
 from tidegate.safeguards.throttle import StaticThrottle, WindowThrottle
 from tidegate.safeguards.wait import WaitMargin
 
@@ -188,10 +188,7 @@ def test_prices_of_waiting_are_checked(wrong):
 
 
 def test_only_a_wait_in_lots_can_be_priced():
-    amount = SafeguardStack(
-        name="x", throttle=StaticThrottle(amount=10**9), wait=WaitMargin(risk=1)
-    )
     with pytest.raises(ConfigInvalid, match=r"throttle\.lots"):
-        Stack.bind(amount, venue_of(perp()))
+        SafeguardStack(name="x", throttle=StaticThrottle(amount=10**9), wait=WaitMargin(risk=1))
     assert WaitMargin().describe() == ["wait: not priced into margin"]
     assert len(WaitMargin(risk=1, cost=1).describe()) == 2

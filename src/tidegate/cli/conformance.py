@@ -24,7 +24,7 @@ def conformance(folder: Path, prefix: str, *, as_json: bool) -> int:
     from tidegate.conformance.suite import run, vectors_in  # noqa: PLC0415 - loads every kernel
 
     vectors = [v for _, v in vectors_in(folder) if v["rule"].startswith(prefix)]
-    with progress("vectors", len(vectors)) as tick:
+    with progress("conformance", len(vectors), "vectors") as tick:
         outcome = run(vectors, tick)
     if as_json:
         report = {

@@ -75,13 +75,12 @@ def _asked(where: str, end: int) -> tuple[str, int]:
 
 
 def _from_recording(folder: Path, account: str, seq: int, stack: str | None) -> list[str]:
-    from tidegate.cli.stacks import load_stack  # noqa: PLC0415 - numpy, numba
+    from tidegate.cli.stacks import bind_stack  # noqa: PLC0415 - numpy, numba
     from tidegate.domain.errors import ConfigInvalid  # noqa: PLC0415 - beside its use
     from tidegate.drivers.recording import load  # noqa: PLC0415 - pyarrow
     from tidegate.drivers.replay import replay  # noqa: PLC0415 - numba
     from tidegate.engine.explain import told  # noqa: PLC0415 - numpy
     from tidegate.engine.trail import Trail  # noqa: PLC0415 - numpy
-    from tidegate.safeguards.stack import Stack  # noqa: PLC0415 - numba
 
     loaded = load(folder)
     if stack is None:
@@ -91,7 +90,7 @@ def _from_recording(folder: Path, account: str, seq: int, stack: str | None) -> 
             found="nothing",
             hint="for example --stack guarded",
         )
-    bound = Stack.bind(load_stack(stack), loaded.venue)
+    bound = bind_stack(stack, loaded.venue)
     row = _row(account, loaded.names)
     identity(recording=f"{folder.name} {loaded.digest}", stack=f"{bound.name} {bound.digest}")
     trail = Trail(row)

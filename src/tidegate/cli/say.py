@@ -33,13 +33,13 @@ def identity(**facts: str) -> None:
     said = [f"{name.replace('_', ' ')} {value}" for name, value in facts.items()]
     words(", ".join([f"tidegate {__version__}", *said]))
     cache = Path(os.environ.get("NUMBA_CACHE_DIR", ""))
-    if not cache.is_dir():
+    if not any(cache.rglob("*.nbi")):  # the folder itself is there as soon as numba is imported
         words("compiling the kernels; only the first run does that, and it takes about a minute")
 
 
 @contextmanager
-def progress(label: str, total: int) -> Generator[Tick]:
-    """Show how far one run is; the yielded function is told how many events are done.
+def progress(label: str, total: int, of: str = "events") -> Generator[Tick]:
+    """Show how far one run is; the yielded function is told how many (of what) are done.
 
     A bar on a terminal; otherwise a line every few seconds, so that a log stays readable.
     """
@@ -47,7 +47,7 @@ def progress(label: str, total: int) -> Generator[Tick]:
         with _bar(label, total) as tick:
             yield tick
     else:
-        with _lines(label, total) as tick:
+        with _lines(label, total, of) as tick:
             yield tick
 
 
@@ -83,7 +83,7 @@ def _bar(label: str, total: int) -> Generator[Tick]:
 
 
 @contextmanager
-def _lines(label: str, total: int) -> Generator[Tick]:
+def _lines(label: str, total: int, of: str) -> Generator[Tick]:
     begun = said = time.monotonic()
 
     def tick(done: int) -> None:
@@ -92,7 +92,7 @@ def _lines(label: str, total: int) -> Generator[Tick]:
         if now - said >= LINE_EVERY:
             said = now
             share = 100 * done / total if total else 100
-            words(f"{label}: {share:.0f} % of {total:,} events, {now - begun:.0f} s")
+            words(f"{label}: {share:.0f} % of {total:,} {of}, {now - begun:.0f} s")
 
     yield tick
-    words(f"{label}: {total:,} events in {time.monotonic() - begun:.1f} s")
+    words(f"{label}: {total:,} {of} in {time.monotonic() - begun:.1f} s")

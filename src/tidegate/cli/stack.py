@@ -34,11 +34,10 @@ def check(file: str, venue: Path | None, *, as_json: bool) -> None:
 
     The reading is generated from the parameters that will decide, never from comments.
     """
-    from tidegate.cli.stacks import load_stack, load_venue_file  # noqa: PLC0415 - numpy, numba
-    from tidegate.safeguards.stack import Stack  # noqa: PLC0415 - ditto
+    from tidegate.cli.stacks import bind_stack, load_stack, load_venue_file  # noqa: PLC0415 - numpy, numba
 
     declared = load_stack(file)
-    bound = Stack.bind(declared, load_venue_file(venue)) if venue else None
+    bound = bind_stack(file, load_venue_file(venue)) if venue else None
     reading = declared.describe()
     if as_json:
         said = {
@@ -69,7 +68,7 @@ def check(file: str, venue: Path | None, *, as_json: bool) -> None:
             f"(together digest {bound.digest})"
         )
     else:
-        click.echo("valid; add --venue to prove that it fits a venue's instruments")
+        click.echo("valid by itself; add --venue to prove that it fits a venue and its instruments")
 
 
 @stack.command(name="list")

@@ -24,9 +24,9 @@ def load_stack(wanted: str) -> SafeguardStack:
     path = Path(wanted)
     if path.exists():
         return SafeguardStack.load(path)
-    name, known = path.name.removesuffix(".toml"), shipped()
+    name, known = wanted.removesuffix(".toml"), shipped()  # a path is never taken for a name
     if name not in known:
-        close = get_close_matches(name, known, n=1)
+        close = get_close_matches(path.stem, known, n=1)
         raise ConfigInvalid(
             where="--stack",
             what=f"must be a file or one of {', '.join(known)}",
@@ -37,9 +37,20 @@ def load_stack(wanted: str) -> SafeguardStack:
         return SafeguardStack.load(file)
 
 
+def bind_stack(wanted: str, venue: Venue) -> Stack:
+    """Read a stack and bind it; what does not fit the venue is said with the stack's name."""
+    declared = load_stack(wanted)
+    try:
+        return Stack.bind(declared, venue)
+    except ConfigInvalid as e:
+        raise ConfigInvalid(
+            where=f"{Path(wanted).name}: {e.where}", what=e.what, found=e.found, hint=e.hint
+        ) from e
+
+
 def bind_stacks(wanted: Sequence[str], venue: Venue) -> list[Stack]:
     """Return the stacks bound to ``venue``; their names must differ, for tables key by them."""
-    stacks = [Stack.bind(load_stack(each), venue) for each in wanted]
+    stacks = [bind_stack(each, venue) for each in wanted]
     names = [stack.name for stack in stacks]
     for name in names:
         if names.count(name) > 1:

@@ -85,7 +85,9 @@ def make(
         )
     if scenario not in SCENARIOS:
         raise ConfigInvalid(
-            where="scenario", what=f"must be one of {sorted(SCENARIOS)}", found=repr(scenario)
+            where="scenario",
+            what=f"must be one of {', '.join(sorted(SCENARIOS))}",
+            found=repr(scenario),
         )
     told = on_progress or _nobody
     streams, story = Streams(seed, 0), SCENARIOS[scenario]

@@ -88,7 +88,9 @@ def make_loans(
         )
     if scenario not in PATHS:
         raise ConfigInvalid(
-            where="scenario", what=f"must be one of {sorted(PATHS)}", found=repr(scenario)
+            where="scenario",
+            what=f"must be one of {', '.join(sorted(PATHS))}",
+            found=repr(scenario),
         )
     told = on_progress or _nobody
     streams, story = Streams(seed, 0), PATHS[scenario]

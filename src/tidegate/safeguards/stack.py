@@ -89,8 +89,10 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     soft: SoftBands = SoftBands()
 
     def __post_init__(self) -> None:
-        """Refuse numbers beyond the range in which everything is counted."""
+        """Refuse numbers out of the range in which all is counted, and tables that need others."""
         refuse_beyond("", self)
+        self.never_worse.fit(self.waterfall.deleverage)
+        _refuse_without_need(self)
 
     @property
     def digest(self) -> str:
@@ -128,6 +130,25 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         ]
 
 
+def _refuse_without_need(declaration: SafeguardStack) -> None:
+    """Refuse tables that need another one, whatever the venue is."""
+    throttle = declaration.throttle
+    if isinstance(throttle, FundThrottle) and not declaration.waterfall.tranches:
+        raise ConfigInvalid(
+            where="throttle.kind",
+            what='"fund" needs a fund to follow',
+            found="no waterfall.tranches",
+            hint="declare a tranche, or take another kind of throttle",
+        )
+    if declaration.wait.active and not getattr(throttle, "lots", {}):
+        raise ConfigInvalid(
+            where="wait",
+            what="needs throttle.lots: only a wait in fixed lots can be priced beforehand",
+            found=f"a throttle of kind {throttle.__struct_config__.tag!r} without lots",
+            hint="an amount of Money is another number of lots at each price",
+        )
+
+
 def refuse_beyond(where: str, value: object) -> None:
     """Refuse any number, at any depth, whose size exceeds MONEY_MAX: it could not be a column."""
     parts: dict[object, object] = {}
@@ -163,23 +184,55 @@ def decode_toml(path: Path, kind: type[T]) -> T:
             ) from e
         what, _, where = str(e).partition(" - at ")
         where = where.strip("`$.") or "top level"
-        said, found, hint = _explained(what)
+        said, found, hint = _explained(what, where, kind)
         raise ConfigInvalid(where=f"{path.name}: {where}", what=said, found=found, hint=hint) from e
     except (msgspec.DecodeError, UnicodeDecodeError) as e:
         raise ConfigInvalid(where=path.name, what="must be valid TOML", found=str(e)) from e
 
 
-def _explained(what: str) -> tuple[str, str, str | None]:
+def _explained(what: str, where: str, kind: type) -> tuple[str, str, str | None]:
     """Return what a decoder's complaint expects, what it found, and a hint for a near miss."""
     unknown = re.fullmatch(r"Object contains unknown field `(.+)`", what)
     if unknown:
         key = unknown[1]
         near = get_close_matches(key, sorted(_keys(SafeguardStack, set())), n=1)
-        return "has no key of that name", repr(key), f"did you mean {near[0]}?" if near else None
+        hint = f"did you mean {near[0]}?" if near else None
+        if near == [key]:
+            hint = "it is a key of another table, or of another kind of this one"
+        return "has no key of that name", repr(key), hint
     expected = re.fullmatch(r"Expected `(.+)`, got `(.+)`", what)
     if expected:
-        return f"must be {expected[1]}", expected[2], None
+        return f"must be {expected[1]}", expected[2], _unit(where, *expected.groups())
+    invalid = re.fullmatch(r"Invalid value (.+)", what)
+    kinds = _kinds(where, kind) if invalid else []
+    if invalid and kinds:
+        return f"must be one of {kinds}", invalid[1], None
     return what, "as written", None
+
+
+def _unit(where: str, expected: str, got: str) -> str | None:
+    """Return in which unit a whole number is written, for who wrote a fraction or a text."""
+    if expected != "int" or got not in {"float", "str"}:
+        return None
+    if where.endswith("_ns"):
+        return "it is a number of nanoseconds: 1_000_000_000 is a second"
+    return "rates and shares are whole ppm (500_000 is half), Money whole millionths"
+
+
+def _kinds(where: str, kind: type) -> list[str]:
+    """Return the kinds that the table around the key ``where`` may be of."""
+    kinds: list[type[msgspec.Struct]] = _structs(kind)
+    for part in re.sub(r"\[.*?\]", "", where).split(".")[:-1]:
+        fields = [f for each in kinds for f in msgspec.structs.fields(each) if f.name == part]
+        kinds = [found for f in fields for found in _structs(f.type)]
+    return sorted({tag for k in kinds if isinstance(tag := k.__struct_config__.tag, str)})
+
+
+def _structs(kind: object) -> list[type[msgspec.Struct]]:
+    """Return every kind of table that an annotation allows."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return [kind]
+    return [found for part in get_args(kind) for found in _structs(part)]
 
 
 def _keys(kind: type[msgspec.Struct], seen: set[type[msgspec.Struct]]) -> set[str]:
@@ -227,7 +280,6 @@ class Stack:
             (named.index(s) if s in named else -1) if named else n
             for n, s in enumerate(venue.sources)
         )
-        declaration.never_worse.fit(declaration.waterfall.deleverage)
         bound = msgspec.structs.replace(
             declaration,
             planner=declaration.planner.scaled(venue),
@@ -323,20 +375,6 @@ def _throttle(declaration: SafeguardStack, venue: Venue) -> AnyThrottle:
             where="throttle.lots",
             what=f"must name instruments of the venue, {symbols}",
             found=repr(unknown),
-        )
-    if isinstance(throttle, FundThrottle) and not declaration.waterfall.tranches:
-        raise ConfigInvalid(
-            where="throttle.kind",
-            what='"fund" needs a fund to follow',
-            found="no waterfall.tranches",
-            hint="declare a tranche, or take another kind of throttle",
-        )
-    if declaration.wait.active and not getattr(throttle, "lots", {}):
-        raise ConfigInvalid(
-            where="wait",
-            what="needs throttle.lots: only a wait in fixed lots can be priced beforehand",
-            found=f"a throttle of kind {throttle.__struct_config__.tag!r} without lots",
-            hint="an amount of Money is another number of lots at each price",
         )
     return throttle.scaled(venue)
 
