@@ -445,6 +445,8 @@ def test_an_unknown_share_is_refused():
         Waterfall(socialise="luck")
     with pytest.raises(ConfigInvalid, match="unstake_ns"):
         Tranche(name="x", initial=0, unstake_ns=-1)
+    with pytest.raises(ConfigInvalid, match="of different names"):
+        Waterfall(tranches=(Tranche(name="x", initial=0), Tranche(name="x", initial=1)))
     assert (
         "of A alone; accounts may stake"
         in Waterfall(

@@ -95,7 +95,7 @@ NEUTRAL: dict[str, Callable[[SafeguardStack], SafeguardStack]] = {
     "priority": planner(priority="largest"),
     "route": lambda s: change(s, route=BookRoute()),
     "waterfall": lambda s: change(s, waterfall=Waterfall(), never_worse=SOLD),
-    "deleveraging": lambda s: change(waterfall(deleverage="none")(s), never_worse=SOLD),
+    "deleveraging": lambda s: waterfall(deleverage="none")(change(s, never_worse=SOLD)),
     "sharing rule": waterfall(deleverage="queue"),
     "fund pays first": waterfall(fund_pays_first=False),
     "never worse": lambda s: change(s, never_worse=NeverWorse(mode="off")),

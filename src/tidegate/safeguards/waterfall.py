@@ -151,11 +151,12 @@ class Waterfall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                     found=f"{getattr(self, name):_}",
                 )
         self._prove_rules()
-        if len(self.tranches) > TRANCHES_MAX:
+        names = [t.name for t in self.tranches]
+        if len(names) > TRANCHES_MAX or len(set(names)) < len(names):
             raise ConfigInvalid(
                 where="waterfall.tranches",
-                what=f"at most {TRANCHES_MAX}",
-                found=str(len(self.tranches)),
+                what=f"at most {TRANCHES_MAX}, of different names: stakers know them by these",
+                found=str(names),
             )
         for lower, upper in zip(self.tranches, self.tranches[1:], strict=False):
             if upper.attachment < lower.attachment:
