@@ -113,16 +113,7 @@ def _instrument(state: State, slot: int) -> int:
 def fit(state: State, view: View, plan: Plan, stack: Stack) -> Plan | None:
     """Return the plan with what the budget on open auctions and the free slots allow."""
     ordered, late = fitted(state, view, plan.row, plan.ordered, stack)
-    keep = (ordered != 0) | (plan.netted != 0)
-    if not keep.any():
-        return None
-    return Plan(
-        row=plan.row[keep],
-        netted=plan.netted[keep],
-        ordered=ordered[keep],
-        share=plan.share[keep],
-        waiting=plan.waiting + late,
-    )
+    return plan.carried(ordered, late)
 
 
 def fitted(state: State, view: View, row: I64, asked: I64, stack: Stack) -> tuple[I64, int]:

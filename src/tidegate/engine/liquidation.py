@@ -141,16 +141,7 @@ def _within_slots(plan: Plan, spare: int) -> Plan | None:
         return plan
     ordered = plan.ordered.copy()
     ordered[late] = 0
-    keep = (ordered != 0) | (plan.netted != 0)
-    if not keep.any():
-        return None
-    return Plan(
-        row=plan.row[keep],
-        netted=plan.netted[keep],
-        ordered=ordered[keep],
-        share=plan.share[keep],
-        waiting=plan.waiting + int(late.size),
-    )
+    return plan.carried(ordered, int(late.size))
 
 
 def _ordered_lots(state: State, plan: Plan, instruments: int) -> list[I64]:

@@ -35,17 +35,8 @@ def divide(
         refused[late] = 0
         book = book + refused
     ordered = book + offered
-    keep = (ordered != 0) | (plan.netted != 0)
-    if not keep.any():
-        return None, book
-    fits = Plan(
-        row=plan.row[keep],
-        netted=plan.netted[keep],
-        ordered=ordered[keep],
-        share=plan.share[keep],
-        waiting=plan.waiting + waiting,
-    )
-    return fits, book[keep]
+    fits = plan.carried(ordered, waiting)
+    return fits, book if fits is None else book[plan.closing(ordered)]
 
 
 def _on_book(state: State, view: View, plan: Plan, slots: int, stack: Stack) -> I64:

@@ -1,6 +1,7 @@
 """Puts what a trail remembers into words: orders, plans, rungs, marks, in the venue's decimals."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -166,26 +167,21 @@ class Teller:
         return said + [line(label, text) for label, text in spoken]
 
     def _orders(self, effect: OrdersPlaced, account: int, standing: Standing) -> list[str]:
-        said: list[str] = []
-        instrument, lots, limit = (
-            unpack(c) for c in (effect.instrument, effect.lots, effect.limit)
-        )
-        for n in np.flatnonzero(unpack(effect.account) == account).tolist():
-            i, asked = int(instrument[n]), int(lots[n])
-            verb, side = ("sell", "or more") if asked < 0 else ("buy", "or less")
-            mark = _mark(standing, i)
-            worth = f", worth {self.worth(i, asked, mark)} at the mark" if mark else ""
-            said.append(
-                line(
-                    "order",
-                    f"{effect.first + n}: {verb} {self.size(i, asked)} by the {effect.route} "
-                    f"route at {self.price(i, int(limit[n]))} {side}{worth}",
-                )
-            )
-        return said
+        return [
+            line("order", f"{id_}: {verb} {size} by the {effect.route} route at {rest}")
+            for id_, verb, size, rest in self._asked(effect, account, standing)
+        ]
 
     def _offered(self, effect: AuctionsOpened, account: int, standing: Standing) -> list[str]:
-        said: list[str] = []
+        return [
+            line("auction", f"{id_}: bidders may make the account {verb} {size} at {rest}")
+            for id_, verb, size, rest in self._asked(effect, account, standing)
+        ]
+
+    def _asked(
+        self, effect: OrdersPlaced | AuctionsOpened, account: int, standing: Standing
+    ) -> Iterator[tuple[int, str, str, str]]:
+        """Yield id, verb, size, and limit with worth, of what an account is to sell or buy."""
         instrument, lots, limit = (
             unpack(c) for c in (effect.instrument, effect.lots, effect.limit)
         )
@@ -194,14 +190,8 @@ class Teller:
             verb, side = ("sell", "or more") if asked < 0 else ("buy", "or less")
             mark = _mark(standing, i)
             worth = f", worth {self.worth(i, asked, mark)} at the mark" if mark else ""
-            said.append(
-                line(
-                    "auction",
-                    f"{effect.first + n}: bidders may make the account {verb} "
-                    f"{self.size(i, asked)} at {self.price(i, int(limit[n]))} {side}{worth}",
-                )
-            )
-        return said
+            rest = f"{self.price(i, int(limit[n]))} {side}{worth}"
+            yield effect.first + n, verb, self.size(i, asked), rest
 
     def _moved(self, effect: PositionsMoved, account: int) -> list[str]:
         here = unpack(effect.account) == account

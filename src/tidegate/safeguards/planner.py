@@ -1,11 +1,12 @@
 """How much to liquidate now: stages, netting, and a throttle that follows executable depth."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple, Self
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from tidegate.domain.book import Book, Health
 from tidegate.domain.errors import ConfigInvalid, refuse_negative
@@ -43,6 +44,24 @@ class Plan:
     ordered: I64  # [n] signed lots for the venue
     share: I64  # [n] ppm of the account this stage closes
     waiting: int  # rows that wanted more than the budget gave
+
+    def closing(self, ordered: I64) -> NDArray[np.bool_]:
+        """Return which rows close anything if ``ordered`` is what the routes carry."""
+        return (ordered != 0) | (self.netted != 0)
+
+    def carried(self, ordered: I64, late: int) -> Self | None:
+        """Return the plan with what the routes carry, ``late`` more rows waiting; None: nothing."""
+        keep = self.closing(ordered)
+        if not keep.any():
+            return None
+        return replace(
+            self,
+            row=self.row[keep],
+            netted=self.netted[keep],
+            ordered=ordered[keep],
+            share=self.share[keep],
+            waiting=self.waiting + late,
+        )
 
 
 class StagedPlanner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
