@@ -123,7 +123,7 @@ BY_FILE = {
                 "    if int(state.book.cash[a]) < amount:\n",
                 "    if int(state.book.cash[a]) <= amount:\n",
             ),
-            ("paid = min(amount, held)", "paid = amount"),
+            ("dust = held - amount < ", "dust = held - amount <= "),
         ),
     ),
     "engine/redistribution.py": (

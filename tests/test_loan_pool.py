@@ -122,7 +122,16 @@ def test_a_second_deposit_pays_the_gains_of_the_first():
     assert gains_of(d.state, 0) == [0, 0, 0]
 
 
-@pytest.mark.parametrize(("amount", "paid"), [(1, 1), (400 * USD, 400 * USD), (10**15, 400 * USD)])
+@pytest.mark.parametrize(
+    ("amount", "paid"),
+    [
+        (1, 1),
+        (399 * USD, 399 * USD),  # what is left is just no dust
+        (399 * USD + 1, 400 * USD),
+        (400 * USD, 400 * USD),
+        (10**15, 400 * USD),
+    ],
+)
 def test_leaving_pays_at_most_what_is_left(amount, paid):
     d = desk(owed=0)
     join(d, 1, 400 * USD)

@@ -200,9 +200,8 @@ def on_leave(state: State, event: PoolLeft, stack: Stack) -> list[Decision]:
     if slot >= int(state.backing.counts[DEPOSITORS]) or state.backing.deposit_account[slot] != a:
         return rejected("no_deposit", f"account {a}")
     held = value_of(state, slot)
-    paid = min(amount, held)
-    if held - paid < stack.declaration.backstop.pool.left_min:
-        paid = held  # no dust keeps a slot
+    dust = held - amount < stack.declaration.backstop.pool.left_min  # which keeps no slot
+    paid = held if dust else amount
     out = [_posted(POOL, a, CASH, paid)] if paid else []
     return [*out, *_touched(state, slot, a, -paid)]
 
