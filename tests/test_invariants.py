@@ -2,7 +2,7 @@
 
 import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -38,7 +38,7 @@ from strategies import (
     recorded,
     unfold,
 )
-from tidegate.domain.book import EXTERNAL, FIRST_USER, FUND, Health
+from tidegate.domain.book import EXTERNAL, FIRST_USER, FUND, POOL, Health
 from tidegate.domain.effects import (
     Decision,
     DeficitFound,
@@ -97,6 +97,38 @@ def taken(history: History) -> Iterator[tuple[World, Input, list[Decision]]]:
         yield world, event, effects
 
 
+def sound(state: State, ledger: Ledger, stack: Stack) -> None:
+    """Assert INV-1 to INV-6 and INV-8 to INV-10, and that the ledger kept outside agrees."""
+    facts, m = stack.facts, state.market
+    audit(state)
+    assert ledger.differs(state) == ""
+    assert ledger.sums(facts.kind.tolist(), facts.coin.tolist()) == ""
+    assert (state.book.cash[FUND : POOL + 1] >= 0).all(), "INV-6"
+    priced = m.mark > 0
+    assert (m.low[priced] > 0).all(), "INV-4"
+    assert ((m.low <= m.mark) & (m.mark <= m.high))[priced].all(), "INV-4"
+    assert Rung.NORMAL <= state.rung <= Rung.HALT, "INV-5"
+
+
+def answered(
+    turns: Iterable[tuple[World, Input]],
+) -> Iterator[tuple[World, Input, list[Decision]]]:
+    """Yield what is decided about each event that has room: asking changed nothing, twice."""
+    for world, event in turns:
+        before = world.state.digest()
+        try:
+            first = decide(world.state, event, world.stack)
+        except CapacityExceeded:
+            assert world.state.digest() == before
+            with pytest.raises(CapacityExceeded):
+                decide(world.state, event, world.stack)
+            continue
+        assert world.state.digest() == before
+        assert decide(world.state, event, world.stack) == first
+        yield world, event, first
+        apply(world.state, event, first)
+
+
 # ---------------------------------------------------------------- conservation
 
 
@@ -105,18 +137,9 @@ def taken(history: History) -> Iterator[tuple[World, Input, list[Decision]]]:
 def test_nothing_is_made_or_lost(history: History):
     """INV-1, INV-2, INV-3, INV-8, INV-9, INV-10 after every event, audited and kept twice."""
     ledger = Ledger.of(State.genesis(history.stack))
-    facts = history.stack.facts
     for world, _, effects in taken(history):
         ledger.take(effects)
-        audit(world.state)
-        assert ledger.differs(world.state) == ""
-        assert ledger.sums(facts.kind.tolist(), facts.coin.tolist()) == ""
-        assert (world.state.book.cash[FUND : FUND + 8] >= 0).all(), "INV-6"
-        m = world.state.market
-        priced = m.mark > 0
-        assert (m.low[priced] > 0).all(), "INV-4"
-        assert ((m.low <= m.mark) & (m.mark <= m.high))[priced].all(), "INV-4"
-        assert Rung.NORMAL <= world.state.rung <= Rung.HALT, "INV-5"
+        sound(world.state, ledger, history.stack)
 
 
 @some(0.6)
@@ -148,18 +171,8 @@ def _books(effect: Decision) -> bool:
 @given(histories())
 def test_decide_only_reads(history: History):
     """The digest stays, the second answer is the first, and every input may be asked."""
-    for world, event in unfold(history):
-        before = world.state.digest()
-        try:
-            first = decide(world.state, event, world.stack)
-        except CapacityExceeded:
-            assert world.state.digest() == before
-            with pytest.raises(CapacityExceeded):
-                decide(world.state, event, world.stack)
-            continue
-        assert world.state.digest() == before
-        assert decide(world.state, event, world.stack) == first
-        apply(world.state, event, first)
+    for _ in answered(unfold(history)):
+        pass
 
 
 def everything(state: State) -> dict[str, object]:
