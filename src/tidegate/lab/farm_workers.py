@@ -92,7 +92,7 @@ class _Worker:
 
 
 class Here:
-    """This process, with the face of a `Crew`; what it would have sent is not counted."""
+    """The process we are in, with the face of a `Crew`; what it would have sent is not counted."""
 
     sent = received = 0
 

@@ -1,7 +1,7 @@
 """Which module measures what: an explicit table, imported only as far as it is asked for."""
 
 import importlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from typing import Final, NamedTuple, cast
@@ -57,8 +57,8 @@ def parts(only: Sequence[str]) -> list[Part]:
     return [Part(tuple(names), f"{__package__}.{module}") for module, names in asked.items()]
 
 
-def measured(part: Part, scale: float) -> Iterator[Result]:
-    """Run one module and yield what it found of what was asked, how busy the machine was included.
+def measured(part: Part, scale: float) -> list[Result]:
+    """Run one module and return what it found of what was asked, how busy the machine was included.
 
     ``scale`` multiplies the sizes; targets hold at 1 only. A module measures all its names, because
     they share a book.
@@ -68,10 +68,11 @@ def measured(part: Part, scale: float) -> Iterator[Result]:
     with Load() as load:
         results = measure(scale)
     assert [r.name for r in results] == list(module.NAMES), f"{part.module} names other results"
-    for result in results:
-        if result.name in part.names:
-            said = f"{result.conditions}; {load.words}" if load.words else result.conditions
-            yield msgspec.structs.replace(result, conditions=said)
+    return [
+        msgspec.structs.replace(r, conditions=f"{r.conditions}; {load.words}")
+        for r in results
+        if r.name in part.names
+    ]
 
 
 def use_threads(threads: int | None) -> int:

@@ -17,6 +17,30 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     also: dict[str, float] = {}  # further figures, the unit in the name: "p99_ms", "cold_seconds"
 
 
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run of benchmarks was measured on, and at which size."""
+
+    processor: str
+    cores: int
+    threads: int  # that a kernel may use
+    scale: float  # what all sizes were multiplied by
+    memory_gib: float
+    system: str
+    python: str
+    versions: dict[str, str]
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What `tidegate bench --json` prints."""
+
+    results: list[Result]
+    machine: Machine
+
+    def encoded(self) -> bytes:
+        """Return it as JSON."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=1)
+
+
 def found(
     name: str,
     seconds: float,

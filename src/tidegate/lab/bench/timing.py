@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
-import msgspec
+from tidegate.lab.bench.result import Machine
 
 
 RUNS_MIN: Final = 5
@@ -127,19 +127,7 @@ def _ticks() -> tuple[float, float] | None:
     return None
 
 
-class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """What the figures were measured on."""
-
-    processor: str
-    cores: int
-    threads: int  # that a kernel may use
-    memory_gib: float
-    system: str
-    python: str
-    versions: dict[str, str]
-
-
-def machine(threads: int) -> Machine:
+def machine(threads: int, scale: float) -> Machine:
     """Return this machine; ``threads`` is what kernels were allowed."""
     versions: dict[str, str] = {}
     for package in NAMED:
@@ -150,6 +138,7 @@ def machine(threads: int) -> Machine:
         processor=_processor(),
         cores=os.cpu_count() or 1,
         threads=threads,
+        scale=scale,
         memory_gib=round(pages / 2**30, 1),
         system=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
