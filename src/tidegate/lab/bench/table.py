@@ -23,12 +23,20 @@ def figures(value: float) -> str:
     return f"{value:,.{digits}f}"
 
 
+def compared(result: Result) -> str:
+    """Return the yardstick that the ratio is taken to; empty where there is none."""
+    ratio = result.ratio
+    if ratio is None:
+        return ""
+    return min(result.yardsticks, key=lambda n: abs(result.yardsticks[n] / result.seconds - ratio))
+
+
 def rows(results: Sequence[Result], scale: float) -> list[tuple[str, ...]]:
     """Return the cells of the table below `HEAD`; targets are for full size and need it."""
     out: list[tuple[str, ...]] = []
     for r in results:
         target = TARGETS.get(r.name)
-        best = min(r.yardsticks, key=lambda name: r.yardsticks[name], default="")
+        best = compared(r)
         met = "" if target is None or scale != 1 else "yes" if target.met(r) else "NO"
         out.append(
             (
