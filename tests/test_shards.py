@@ -105,14 +105,14 @@ def test_any_number_of_shards_and_workers_gives_one_answer(venue, tmp_path):
                 required = whole(state.book, stack.facts, margin, mark, low, high).required
                 assert (said.required == required[said.account]).all()
                 assert (said.equity - said.required <= said.best).all()
-            marks = 4 * shards * 3 * mark.nbytes
+            marks = 4 * workers * 3 * mark.nbytes
             assert (book.sent > marks) if workers > 1 else (book.sent == book.received == 0)
 
 
 def test_a_shard_that_cannot_be_read_is_named(tmp_path, venue):
     state, _ = venue
     with pytest.raises(ConfigInvalid, match="shard 3"):
-        answer(Question(str(tmp_path), "no such book", 3, state.mark, state.mark, state.mark))
+        answer(Question(str(tmp_path), "no such book", (3,), state.mark, state.mark, state.mark))
 
 
 def test_a_dask_cluster_gives_the_same_answers(venue, tmp_path):

@@ -103,6 +103,7 @@ class Here:
     """The process we are in, with the face of a `Crew`; what it would have sent is not counted."""
 
     sent = received = 0
+    size = 1
 
     def __enter__(self) -> Self:
         """Return it; there is nothing to begin."""
@@ -157,6 +158,11 @@ class Crew:
         """End every worker."""
         for worker in self._workers:
             worker.end()
+
+    @property
+    def size(self) -> int:
+        """How many workers there are."""
+        return len(self._workers)
 
     @property
     def processes(self) -> tuple[int | None, ...]:

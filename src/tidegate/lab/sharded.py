@@ -7,6 +7,7 @@ answers is no part of the answer: a worker that dies is replaced, and its succes
 
 import hashlib
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -23,11 +24,11 @@ from tidegate.lab.shards import Assess, Prepare, Shard, Totals, cut, joined, tot
 
 
 class Question(NamedTuple):
-    """One shard and one moment's prices."""
+    """Some shards and one moment's prices."""
 
     folder: str
     digest: str
-    number: int
+    numbers: tuple[int, ...]
     mark: I64  # [instruments]
     low: I64
     high: I64
@@ -53,29 +54,44 @@ _resident = _Resident("", {})
 
 
 def answer(question: Question) -> Answer:
-    """Assess one shard; a worker's task. Loads the shard when it meets it for the first time."""
-    rows, assess = _loaded(question)
+    """Assess some shards; a worker's task. A shard is loaded when it is met for the first time."""
+    return joined_answers([_answer(question, number) for number in question.numbers])
+
+
+def _answer(question: Question, number: int) -> Answer:
+    rows, assess = _loaded(question.folder, question.digest, number)
     health = assess(question.mark, question.low, question.high)
     found = FIRST_USER + np.flatnonzero(health.best[FIRST_USER:] < 0)
     columns = (health.equity[found], health.required[found], health.best[found])
     return Answer(totals(health), rows[found], *columns)
 
 
-def _loaded(question: Question) -> tuple[I64, Assess]:
+def joined_answers(answers: Sequence[Answer]) -> Answer:
+    """Return one answer for all: totals added, accounts in the order of the whole book."""
+    account = np.concatenate([a.account for a in answers])
+    order = np.argsort(account)
+    equity, required, best = (
+        np.concatenate([getattr(a, name) for a in answers])[order]
+        for name in ("equity", "required", "best")
+    )
+    return Answer(joined(a.totals for a in answers), account[order], equity, required, best)
+
+
+def _loaded(folder: str, digest: str, number: int) -> tuple[I64, Assess]:
     global _resident  # noqa: PLW0603 - a worker's memory between two questions
-    if _resident.digest != question.digest:
-        _resident = _Resident(question.digest, {})
-    if question.number not in _resident.shards:
-        kept = farm.Keep(Path(question.folder), question.digest).get(question.number)
+    if _resident.digest != digest:
+        _resident = _Resident(digest, {})
+    if number not in _resident.shards:
+        kept = farm.Keep(Path(folder), digest).get(number)
         if kept is None:
             raise ConfigInvalid(
-                where=question.folder,
-                what=f"every worker must be able to read shard {question.number}",
+                where=folder,
+                what=f"every worker must be able to read shard {number}",
                 found="nothing, or a damaged file",
             )
         shard, prepare = kept
-        _resident.shards[question.number] = (shard.rows, prepare(shard.book, shard.facts))
-    return _resident.shards[question.number]
+        _resident.shards[number] = (shard.rows, prepare(shard.book, shard.facts))
+    return _resident.shards[number]
 
 
 class ShardedBook:
@@ -96,7 +112,7 @@ class ShardedBook:
 
         ``prepare`` must pickle: a function at the top of a module, or a frozen object of one.
         """
-        self.shards, self._folder = shards, folder
+        self._folder = folder
         parts = cut(book, facts, shards)
         self.digest = _digest(parts, prepare)
         keep = farm.Keep(folder, self.digest)
@@ -104,6 +120,9 @@ class ShardedBook:
             if keep.get(n) is None:
                 keep.put(n, (part, prepare))
         self._crew: Any = farm.hands(workers, cluster)
+        groups = self._crew.size
+        numbers = [tuple(range(k, shards, groups)) for k in range(min(groups, shards))]
+        self._groups = numbers  # one message for all shards of a worker
 
     def __enter__(self) -> Self:
         """Return the book."""
@@ -132,18 +151,13 @@ class ShardedBook:
     def assess(self, *, mark: I64, low: I64, high: I64) -> Answer:
         """Return what the whole book comes to at these prices."""
         questions = [
-            Question(str(self._folder), self.digest, n, mark, low, high) for n in range(self.shards)
+            Question(str(self._folder), self.digest, numbers, mark, low, high)
+            for numbers in self._groups
         ]
         found: dict[int, Answer] = {}
-        self._crew.run(answer, questions, range(self.shards), found.__setitem__, pinned=True)
-        answers = [found[n] for n in range(self.shards)]
-        account = np.concatenate([a.account for a in answers])
-        order = np.argsort(account)
-        equity, required, best = (
-            np.concatenate([getattr(a, name) for a in answers])[order]
-            for name in ("equity", "required", "best")
-        )
-        return Answer(joined(a.totals for a in answers), account[order], equity, required, best)
+        which = range(len(questions))
+        self._crew.run(answer, questions, which, found.__setitem__, pinned=True)
+        return joined_answers([found[n] for n in which])
 
 
 def _digest(parts: list[Shard], prepare: Prepare) -> str:
