@@ -6,6 +6,7 @@ does both. Every figure of the page is in FILE; none is typed.
 
 import sys
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib as mpl
 import msgspec
@@ -23,6 +24,7 @@ HERE = Path(__file__).parent.parent
 OURS, INK, RULE = "#0c8599", "#7d8590", "#8c959f55"  # readable on white and on dark
 WIDE, LETTER = 560, 4.2  # points: the axis, and a letter of a label
 HEIGHTS = (7, -13, 17, -23)  # points above the line where a label may stand, the nearest first
+WIDTH = 100  # of the page's source
 HEAD = ("", "ours", "work/s", "best yardstick", "ratio", "target", "met")
 
 
@@ -93,9 +95,12 @@ def page(report: Report) -> str:
         "answers were checked equal before anything was timed. The ratio is taken to the fastest",
         "comparable yardstick; what answers less, or less exactly, is only shown.",
         "",
-        f"Machine: {m.processor}, {m.cores} cores, {m.memory_gib:g} GiB, {m.system}; kernels may",
-        f"use {m.threads} threads. Python {m.python}, {versions}. How busy others kept the machine",
-        "is said with each figure: ratios within one run hold, absolute figures drift.",
+        fill(
+            f"Machine: {m.processor}, {m.cores} cores, {m.memory_gib:g} GiB, {m.system}; kernels "
+            f"may use {m.threads} threads. Python {m.python}, {versions}. How busy others kept the "
+            "machine is said with each figure: ratios within one run hold, absolute figures drift.",
+            width=WIDTH,
+        ),
         "",
     ]
     if scale != 1:
@@ -113,7 +118,8 @@ def page(report: Report) -> str:
     if absent:
         lines += ["", f"Not measured in this run: {', '.join(absent)}."]
     for result in report.results:
-        lines += ["", f"## {result.name}", "", f"{result.conditions}."]
+        said = f"{result.conditions[:1].upper()}{result.conditions[1:]}."
+        lines += ["", f"## {result.name}", "", fill(said, width=WIDTH)]
         lines += details(result)
     return "\n".join([*lines, ""])
 
@@ -130,7 +136,7 @@ def details(result: Result) -> list[str]:
     if result.also:
         out += ["", "| further | |", "|---|---:|"]
         out += [
-            f"| {name.replace('_', ' ')} | {value:,.6g} |" for name, value in result.also.items()
+            f"| {name.replace('_', ' ')} | {value:,.4g} |" for name, value in result.also.items()
         ]
     return out
 

@@ -5,6 +5,8 @@ scale-out.md for its terms and for what it leaves out.
 """
 
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -15,7 +17,7 @@ from tidegate.lab.bench.result import Result, found
 from tidegate.lab.bench.timing import repeated, timed
 from tidegate.lab.bench.world import HELD, world
 from tidegate.lab.sharded import Answer, ShardedBook
-from tidegate.lab.shards import Plain, totals
+from tidegate.lab.shards import Plain, cut, totals
 from tidegate.safeguards.stack import Stack
 
 
@@ -23,6 +25,8 @@ NAMES = ("scale",)
 SHARDS: Final = 8
 TINY: Final = 64  # accounts: a tick over so few is all message
 MODELLED: Final = (4, 8, 16, 64)  # workers
+LARGE: Final = 100_000_000  # accounts
+MODELLED_LARGE: Final = (16, 64, 256)
 CALLS: Final = 3
 RUNS: Final = 11
 
@@ -86,13 +90,18 @@ def measure(scale: float) -> list[Result]:
         "weak_efficiency": weak.seconds / two.seconds,
         "bytes_out_a_price": two.sent,
         "bytes_back_a_price": two.received,
+        "bytes_an_account": _resident_bytes(*whole) / accounts,
         "account_ns": 1e9 * model.account,
+        "account_cpu_ns": 1e9 * _cpu_seconds(lambda: _uncut(*whole)) / accounts,
         "crowding": model.crowding,
         "message_us": 1e6 * model.message,
         "workers_at_most": model.workers_max(accounts),
     }
     for workers in MODELLED:
         also[f"modelled_{workers}_workers_ms"] = 1e3 * model.seconds(accounts, workers)
+    for workers in MODELLED_LARGE:
+        seconds = model.seconds(LARGE, workers)
+        also[f"modelled_100m_accounts_{workers}_workers_ms"] = 1e3 * seconds
     said = f"{accounts:,} accounts, {HELD * accounts:,} positions, {SHARDS} shards, 2 worker"
     said += " processes, every account assessed by the plain sweep; work is an account"
     yardsticks = {"uncut, one process": uncut, "sharded, one process": one.seconds}
@@ -113,16 +122,33 @@ def _uncut(state: State, stack: Stack) -> Answer:
     )
 
 
+def _cpu_seconds(work: Callable[[], object]) -> float:
+    """Return the least processor time of several runs: it hardly knows who else is at work."""
+    taken: list[float] = []
+    for _ in range(RUNS):
+        begun = time.process_time()
+        work()
+        taken.append(time.process_time() - begun)
+    return min(taken)
+
+
+def _resident_bytes(state: State, stack: Stack) -> int:
+    """Return the memory of all shards of a book together, as workers hold them."""
+    parts = cut(state.book, stack.facts, SHARDS)
+    return sum(column.nbytes for part in parts for column in (part.rows, *part.book))
+
+
 def _taken(venue: tuple[State, Stack], folder: Path, *, workers: int) -> Taken:
     """Return what a price takes once the workers have loaded their shards, and its bytes."""
     state, stack = venue
     layout = Plain(stack.declaration.margin)
+    mark, low, high = (state.mark.copy() for _ in range(3))  # one column would be sent once
     with ShardedBook(
         state.book, stack.facts, layout, shards=SHARDS, folder=folder, workers=workers
     ) as book:
 
         def one() -> Answer:
-            return book.assess(mark=state.mark, low=state.mark, high=state.mark)
+            return book.assess(mark=mark, low=low, high=high)
 
         said, wanted = one(), _uncut(*venue)
         same = said.totals == wanted.totals and all(map(np.array_equal, said[1:], wanted[1:]))
