@@ -1,7 +1,6 @@
 """Stopwatches: the median of several runs, and how much of the machine somebody else had."""
 
 import gc
-import importlib
 import os
 import platform
 import resource
@@ -13,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 from tidegate.lab.bench.result import Machine
 
@@ -75,12 +74,13 @@ def repeated(work: Callable[[], object], *, times: int, runs: int = RUNS_MIN) ->
     return Timing(t.median / times, t.fastest / times, t.slowest / times, runs)
 
 
-def yardstick(package: str) -> Any:  # noqa: ANN401 - a module, whatever it holds
-    """Return a yardstick's package, or None where it is not installed: then it is left out.
+def installed(package: str) -> bool:
+    """Return whether a yardstick's package is here; a benchmark leaves out what is not.
 
-    Yardsticks are no dependencies of ours: nobody who runs the engine needs them.
+    Yardsticks are no dependencies of ours: they are imported by `importlib.import_module`, after
+    this was asked.
     """
-    return importlib.import_module(package) if find_spec(package) else None
+    return find_spec(package) is not None
 
 
 class Load:
