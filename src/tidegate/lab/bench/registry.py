@@ -27,6 +27,7 @@ BENCHES: Final[dict[str, str]] = {
     "first_run": "first_run",
     "step_100k": "step",
     "replay": "replay",
+    "spread": "spread",
     "scale": "scale",
 }
 
