@@ -152,8 +152,9 @@ def test_a_target_is_met_or_not(name, seconds, yardsticks, met):
 
 def test_durations_and_figures_have_three_digits():
     found = [duration(s) for s in (2.0, 0.0123, 45.6e-6, 7.8e-9, 1e-10)]
-    assert found == ["2.00 s", "12.3 ms", "45.6 us", "7.80 ns", "0.10 ns"]
+    assert found == ["2.00 s", "12.3 ms", "45.6 us", "7.80 ns", "0.1 ns"]
     assert [figures(v) for v in (9.994, 9.996, 99.96, 1234.5)] == ["9.99", "10.0", "100", "1,234"]
+    assert [figures(v) for v in (0.0, 0.00123456, 0.99, 0.9996)] == ["0", "0.00123", "0.99", "1.00"]
 
 
 def test_the_table_shows_the_target_and_whether_it_is_met():

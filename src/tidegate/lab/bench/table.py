@@ -18,7 +18,9 @@ def duration(seconds: float) -> str:
 
 
 def figures(value: float) -> str:
-    """Return a number with three figures: 1.23, 12.3, 123, 1,230."""
+    """Return a number with three figures: 0.00123, 1.23, 12.3, 123, 1,234."""
+    if abs(value) < 0.9995:
+        return f"{value:.3g}"
     digits = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
     return f"{value:,.{digits}f}"
 
