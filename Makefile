@@ -66,7 +66,7 @@ bless: .dev
 	@$(PYTEST) -q -m golden --bless
 	@git status --short tests/golden || true
 
-# The table, and docs/results/benchmarks.md from the same figures; a quarter of an hour, alone on the machine.
+# The table, and docs/results/benchmarks.md from the same figures: leave the machine alone meanwhile.
 bench: .dev
 	@.venv/bin/tidegate bench --out out/bench.json
 	@$(PY) bench/benchmarks.py out/bench.json

@@ -4,12 +4,15 @@ import gc
 import importlib
 import importlib.util
 import json
+import os
 import time
 from pathlib import Path
 
 import msgspec
+import numba
 import pytest
 
+from tidegate.cli.bench import POOLS
 from tidegate.cli.main import run
 from tidegate.domain.errors import ConfigInvalid
 from tidegate.lab.bench import registry, targets, timing
@@ -224,6 +227,20 @@ def test_what_is_done_is_kept_when_a_benchmark_ends_badly(measured, capsys, erro
     assert run(["bench", "--json"]) == code
     told = json.loads(capsys.readouterr().out)
     assert [r["name"] for r in told["results"]] == kept
+
+
+def test_threads_reach_every_pool(measured, monkeypatch, capsys):
+    assert not measured
+    for pool in POOLS:
+        monkeypatch.setenv(pool, "2")  # and so put back afterwards
+    before = numba.get_num_threads()
+    try:
+        assert run(["bench", "--json", "--threads", "1"]) == 0
+        assert numba.get_num_threads() == 1
+    finally:
+        numba.set_num_threads(before)
+    assert json.loads(capsys.readouterr().out)["machine"]["threads"] == 1
+    assert {os.environ[pool] for pool in POOLS} == {"1"}
 
 
 def test_what_is_missing_is_left_out_and_said(monkeypatch, capsys):
