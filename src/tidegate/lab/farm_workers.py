@@ -6,6 +6,7 @@ import signal
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import TracebackType
@@ -26,7 +27,6 @@ _Answer = tuple[bool, Any]  # whether it went well; the result, or the error
 
 def _serve(pipe: Connection, threads: int) -> None:
     """Compute what arrives until nobody is at the other end; a worker's whole life."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's to answer
     numba.set_num_threads(threads)
     while True:
         try:
@@ -69,7 +69,13 @@ class _Worker:
         self.process: BaseProcess = context.Process(
             target=_serve, args=(theirs, threads), daemon=True
         )
-        self.process.start()
+        resource_tracker.ensure_running()  # it unblocks interrupts once it has begun
+        # An interrupt is ours to answer: a worker never sees one, from its first moment on.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         self.busy = -1  # the chunk it computes; -1 for none
 
