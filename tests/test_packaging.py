@@ -75,7 +75,10 @@ def test_a_lock_covers_what_the_package_needs(lock: Path):
 
 
 def test_every_import_is_declared():
-    """What arrives only because somebody else needs it may leave with the next version."""
+    """What arrives only because somebody else needs it may leave with the next version.
+
+    A benchmark asks for its yardsticks by `import_module` and does without them: none is needed.
+    """
     declared = {re.match(r"[a-z0-9._-]+", d).group() for d in PROJECT["project"]["dependencies"]}
     imported: set[str] = set()
     for path in (ROOT / "src").rglob("*.py"):
@@ -88,7 +91,7 @@ def test_every_import_is_declared():
                 case ast.Call(
                     func=ast.Name(id="import_module") | ast.Attribute(attr="import_module"),
                     args=[ast.Constant(value=str(module))],
-                ):
+                ) if "lab/bench" not in path.as_posix():
                     imported.add(module.split(".")[0])
     foreign = imported - set(sys.stdlib_module_names) - {"tidegate"}
     assert {name.replace("_", "-") for name in foreign} == declared
