@@ -96,7 +96,7 @@ class PackedBook:
         self, facts: Facts, *, mark: I64, low: I64, high: I64, share: Share = alone
     ) -> I64:
         """Return the book rows of all liquidatable accounts, ascending; `Health.liquidatable`."""
-        low, high = _ends(mark, low, high)
+        low, high = ends(mark, low, high)
         c, net, owed = self._at_best(facts, low, high)
 
         def work(first: int, last: int) -> I64:
@@ -104,7 +104,7 @@ class PackedBook:
             return out[: liquidatable_in(self.packed, c, net, owed, first, last, out)]
 
         members = np.concatenate(share(work, self.packed.members))
-        spared = self._unpriced(facts, mark)
+        spared = unpriced(self.packed, facts, mark)
         if spared is not None:
             members = members[~spared[members]]
         return np.sort(self.packed.account[members].astype(np.int64))
@@ -113,7 +113,7 @@ class PackedBook:
         self, facts: Facts, *, mark: I64, low: I64, high: I64, share: Share = alone
     ) -> Assessed:
         """Return the health of every account; its columns are valid until the next call."""
-        low, high = _ends(mark, low, high)
+        low, high = ends(mark, low, high)
         assert self.fits(facts), "pack the book again: a size premium or the rate on debt changed"
         net, owed = self.packed.net, self.packed.owed
         if self.packed.odd_start.size:
@@ -123,10 +123,10 @@ class PackedBook:
         equity, required, below = self.scratch
         best = None
         if (low != high).any():
-            ends = np.empty_like(equity), np.empty_like(equity), below
-            self._sweep(*self._at_best(facts, low, high), share, ends)
-            best = ends[0] - ends[1]
-        spared = self._unpriced(facts, mark)
+            there = np.empty_like(equity), np.empty_like(equity), below
+            self._sweep(*self._at_best(facts, low, high), share, there)
+            best = there[0] - there[1]
+        spared = unpriced(self.packed, facts, mark)
         if spared is not None:
             best = equity - required if best is None else best
             best[spared], equity[spared], below[spared] = UNKNOWN, 0, False
@@ -155,17 +155,17 @@ class PackedBook:
 
         share(work, self.packed.members)
 
-    def _unpriced(self, facts: Facts, mark: I64) -> NDArray[np.bool_] | None:
-        """Return who cannot be judged for want of a price; None where every price is known."""
-        packed = self.packed
-        if mark.all() or not (packed.held[mark == 0].any() or packed.odd_start.size):
-            return None
-        spared = np.zeros(packed.members, np.bool_)
-        mark_unpriced(packed, facts, mark, spared)
-        return spared
+
+def unpriced(packed: Packed, facts: Facts, mark: I64) -> NDArray[np.bool_] | None:
+    """Return who cannot be judged for want of a price; None where every price is known."""
+    if mark.all() or not (packed.held[mark == 0].any() or packed.odd_start.size):
+        return None
+    spared = np.zeros(packed.members, np.bool_)
+    mark_unpriced(packed, facts, mark, spared)
+    return spared
 
 
-def _ends(mark: I64, low: I64, high: I64) -> tuple[I64, I64]:
+def ends(mark: I64, low: I64, high: I64) -> tuple[I64, I64]:
     """Return the ends of the believed intervals; the mark where there is no doubt."""
     doubt = low != high
     return np.where(doubt, low, mark), np.where(doubt, high, mark)

@@ -103,21 +103,12 @@ def coefficients(packed: Packed, facts: Facts, long: I64, short: I64) -> Coeffic
 
 
 @kernel
-def plain_due(c: Coefficients, i: int, size: int) -> int:
+def plain_due(start: I64, floor: I64, rate: I64, cum: I64, i: int, size: int) -> int:
     """Return the maintenance of a plain position of notional ``size``, rounded up."""
-    tier = tier_at(c.start[i], c.start[i + 1], c.floor, size)
+    tier = tier_at(start[i], start[i + 1], floor, size)
     if size < PPM_DIRECT:
-        return -(-size * c.rate[tier] // PPM) - c.cum[tier]
-    return due_in_tier(size, c.rate[tier], c.cum[tier], PPM)
-
-
-@kernel
-def group_of(packed: Packed, member: int) -> int:
-    """Return the group of a member."""
-    g = 0
-    while g + 1 < packed.group.shape[0] and member >= packed.group[g + 1, FIRST]:
-        g += 1
-    return g
+        return -(-size * rate[tier] // PPM) - cum[tier]
+    return due_in_tier(size, rate[tier], cum[tier], PPM)
 
 
 @kernel
@@ -128,7 +119,7 @@ def slack_in(packed: Packed, c: Coefficients, net: I64, owed: I64, g: int, membe
     for _ in range(packed.group[g, HELD]):
         k = np.int64(packed.slot[cell])
         gain = np.int64(packed.lots[cell]) * c.value[k]
-        slack += gain - plain_due(c, k >> 1, abs(gain))
+        slack += gain - plain_due(c.start, c.floor, c.rate, c.cum, k >> 1, abs(gain))
         cell += packed.group[g, COUNT]
     return slack
 
@@ -215,7 +206,7 @@ def add_exact(
                 i = np.int64(slot[m]) >> 1
                 gain = np.int64(lots[m]) * c.value[slot[m]]
                 own[m] += gain
-                due[m] += plain_due(c, i, abs(gain))
+                due[m] += plain_due(c.start, c.floor, c.rate, c.cum, i, abs(gain))
 
 
 @kernel
