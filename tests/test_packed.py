@@ -72,7 +72,8 @@ TIERS = tuple(
 )
 
 
-def crowd(seed: int, accounts: int, instruments: int = 5, unit: int = 1_000, most: int = 10**5):
+def crowd(seed: int, accounts: int, instruments: int = 5, unit: int = 1_000, most: int = 10**5,
+          price: int = 100):  # fmt: skip
     """Return (venue, book, facts, mark) of many accounts with up to four positions each."""
     rng = np.random.default_rng(seed)
     venue = venue_of(
@@ -86,12 +87,12 @@ def crowd(seed: int, accounts: int, instruments: int = 5, unit: int = 1_000, mos
     for user in range(accounts):
         for i in rng.permutation(instruments)[: rng.integers(0, 5)].tolist():
             lots = int(np.exp(rng.uniform(0, np.log(most)))) * int(rng.choice([-1, 1]))
-            held.append((user, i, lots, lots * unit * 100))
+            held.append((user, i, lots, lots * unit * price))
     gross = np.zeros(accounts)
     for user, _, _, cost in held:
         gross[user] += abs(cost)
     cash = (gross * np.exp(rng.normal(-3, 1, accounts))).astype(np.int64)
-    return venue, book_of(venue, cash.tolist(), held), facts, np.full(instruments, 100)
+    return venue, book_of(venue, cash.tolist(), held), facts, np.full(instruments, price)
 
 
 def judged(book, facts, mark):

@@ -42,8 +42,8 @@ def test_every_tick_of_every_history_is_the_full_sweeps(history, reach, loose_ma
 def test_small_moves_look_at_few_accounts_and_large_ones_at_all():
     """A path with jumps, deposits, trades and new rates over one book."""
     rng = np.random.default_rng(7)
-    _, book, facts, mark = crowd(11, 2_000, unit=10)
-    mark, n = mark * 10, book.accounts
+    _, book, facts, mark = crowd(11, 2_000, unit=10, price=5_000)
+    n = book.accounts
     index = SafeDistance(book, loose_max=300)
     seen = []
     for t in range(120):

@@ -43,15 +43,16 @@ class Index:
     loose: Loose
     place: I64  # [accounts_max] row among the near ones where >= 0; else see above
     out: I64  # room for rows found
+    always: int  # near ones whom even no move passes: below the line, or without a distance
 
 
 @dataclass(slots=True)
 class SafeDistance:
     """Tells who is liquidatable after each tick by looking at those who can be.
 
-    ``reach`` bounds the moves for which distances hold (1e-9). Beyond it, and when more accounts
-    have been looked at since the anchor than there are, it anchors anew: one full sweep.
-    ``loose_max`` accounts may change before the book is packed again.
+    ``reach`` bounds the moves for which distances hold (1e-9). Beyond it, and once it has looked as
+    often at accounts that were safe at the anchor as there are accounts, it anchors anew: one full
+    sweep. ``loose_max`` accounts may change before the book is packed again.
     """
 
     book: Book
@@ -68,24 +69,46 @@ class SafeDistance:
 
     def tick(self, facts: Facts, *, mark: I64, low: I64, high: I64, share: Share = alone) -> I64:
         """Return the book rows of all liquidatable accounts at these prices, ascending."""
-        low, high = ends(mark, low, high)
         index = self.index
         if index is None or not index.packed.fits(facts):
             packed = PackedBook.load(self.book, facts, mark=mark, group_tiers=self.group_tiers)
-            loose = Loose(
-                np.zeros(self.loose_max, np.int32),
-                np.zeros(self.loose_max, np.int64),
-                np.zeros(1, np.int64),
-            )
-            place = np.full(self.book.cash.size, NOWHERE, np.int64)
-            self.packs += 1
-            return self._anchor(packed, loose, place, facts, mark, low, high, share)
-        move = market_move(index.anchor, facts, low, high)
+            return self.start(packed, facts, mark=mark, low=low, high=high, share=share)
+        here = ends(mark, low, high)
+        move = market_move(index.anchor, facts, *here)
         if move > self.reach or self.looked > index.packed.packed.members:
-            index.place[index.near.account] = np.minimum(index.place[index.near.account], NOWHERE)
-            kept = index.packed, index.loose, index.place
-            return self._anchor(*kept, facts, mark, low, high, share)
-        return self._look(index, facts, mark, low, high, move)
+            return self.anchor_here(facts, mark=mark, low=low, high=high, share=share)
+        return self._look(index, facts, mark, *here, move)
+
+    def start(
+        self,
+        packed: PackedBook,
+        facts: Facts,
+        *,
+        mark: I64,
+        low: I64,
+        high: I64,
+        share: Share = alone,
+    ) -> I64:
+        """Take a book that was just packed, anchor here, and return who is liquidatable."""
+        loose = Loose(
+            np.zeros(self.loose_max, np.int32),
+            np.zeros(self.loose_max, np.int64),
+            np.zeros(1, np.int64),
+        )
+        place = np.full(self.book.cash.size, NOWHERE, np.int64)
+        self.packs += 1
+        return self._anchor(packed, loose, place, facts, mark, *ends(mark, low, high), share)
+
+    def anchor_here(
+        self, facts: Facts, *, mark: I64, low: I64, high: I64, share: Share = alone
+    ) -> I64:
+        """Measure all distances from these prices on, and return who is liquidatable."""
+        index = self.index
+        assert index is not None, "nothing is packed yet: the first tick does that"
+        near = index.near.account
+        index.place[near] = np.minimum(index.place[near], NOWHERE)
+        kept = index.packed, index.loose, index.place
+        return self._anchor(*kept, facts, mark, *ends(mark, low, high), share)
 
     def upsert(self, facts: Facts, accounts: I64) -> None:
         """Take note that these book rows hold something else than before."""
@@ -135,7 +158,7 @@ class SafeDistance:
             move,
             index.out,
         )
-        self.looked += self.checked
+        self.looked += self.checked - index.always
         return np.sort(index.out[:found])
 
     def _weigh(self, index: Index, facts: Facts, loose: I64) -> None:
@@ -181,8 +204,9 @@ class SafeDistance:
         )
         near = _near(packed, distance, self.reach)
         place[near.account] = np.arange(near.account.size)
+        always = int(np.searchsorted(near.distance, 0))
         room = np.empty(near.account.size + self.loose_max, np.int64)
-        index = self.index = Index(book, anchor, mark.copy(), near, loose, place, room)
+        index = self.index = Index(book, anchor, mark.copy(), near, loose, place, room, always)
         self._weigh(index, facts, np.arange(int(loose.used[0])))
         self.anchors, self.looked = self.anchors + 1, 0
         return self._look(index, facts, mark, low, high, 0)
