@@ -11,6 +11,7 @@ from test_packed import crowd, judged
 from tidegate.domain.book import EXTERNAL, move
 from tidegate.domain.errors import CapacityExceeded
 from tidegate.domain.units import PPB, PPM
+from tidegate.engine import safe_distance as engine
 from tidegate.engine.following import followed
 from tidegate.engine.governance import judged_facts
 from tidegate.engine.safe_distance import SafeDistance
@@ -67,6 +68,7 @@ def test_small_moves_look_at_few_accounts_and_large_ones_at_all():
         seen.append(index.checked)
     assert index.packs == 2  # at first, and once 300 accounts had changed
     assert index.anchors < 15
+    assert index.swept
     assert np.median(seen) < 0.25 * (n - U)
 
 
@@ -170,4 +172,21 @@ def test_a_new_price_and_a_lost_one_are_measured_anew():
         full = MarginModel().assess(book, facts, mark=mark, low=mark, high=mark).liquidatable
         found = index.tick(facts, mark=mark, low=mark, high=mark)
         assert found.tolist() == full.tolist() == ([U] if mark.all() else [])
-    assert index.anchors == 4
+    assert index.swept == 3
+    assert index.anchors == 1
+
+
+def test_a_jump_is_swept_and_only_then_measured_anew(monkeypatch):
+    """The first ticks beyond reach are plain sweeps, the loose ones with them."""
+    monkeypatch.setattr(engine, "SWEEPS", 2)
+    _, book, facts, mark = crowd(12, 300, unit=10, price=5_000)
+    index = SafeDistance(book)
+    index.tick(facts, mark=mark, low=mark, high=mark)
+    book.cash[U : U + 20] = -(10**12)
+    index.upsert(facts, np.arange(U, U + 20))
+    there, seen = mark * 2, []
+    for _ in range(5):
+        full = judged(book, facts, there).liquidatable
+        assert index.tick(facts, mark=there, low=there, high=there).tolist() == full.tolist()
+        seen.append((index.swept, index.anchors))
+    assert seen == [(1, 1), (2, 1), (0, 2), (0, 2), (0, 2)]

@@ -29,6 +29,7 @@ from tidegate.kernels.safe_distance import (
 )
 
 
+SWEEPS = 16  # ticks beyond reach before it anchors: about as dear together as measuring everybody
 NOWHERE, LOOSE = -1, -2  # `Index.place`: neither near nor loose; LOOSE - n is loose account n
 
 
@@ -50,9 +51,9 @@ class Index:
 class SafeDistance:
     """Tells who is liquidatable after each tick by looking at those who can be.
 
-    ``reach`` bounds the moves for which distances hold (1e-9). Beyond it, and once it has looked as
-    often at accounts that were safe at the anchor as there are accounts, it anchors anew: one full
-    sweep. ``loose_max`` accounts may change before the book is packed again.
+    ``reach`` bounds the moves for which distances hold (1e-9). Beyond it a tick is a full sweep;
+    after some of those, and once it has looked as often at accounts that were safe at the anchor as
+    there are accounts, it anchors anew. ``loose_max`` accounts may change before it packs again.
     """
 
     book: Book
@@ -65,7 +66,8 @@ class SafeDistance:
     )
     anchors: int = 0
     checked: int = 0
-    looked: int = 0  # since the anchor
+    looked: int = 0  # since the anchor, at accounts that were safe there
+    swept: int = 0  # since the anchor, ticks beyond its reach
 
     def tick(self, facts: Facts, *, mark: I64, low: I64, high: I64, share: Share = alone) -> I64:
         """Return the book rows of all liquidatable accounts at these prices, ascending."""
@@ -75,9 +77,11 @@ class SafeDistance:
             return self.start(packed, facts, mark=mark, low=low, high=high, share=share)
         here = ends(mark, low, high)
         move = market_move(index.anchor, facts, *here)
-        if move > self.reach or self.looked > index.packed.packed.members:
+        if move <= self.reach and self.looked <= index.packed.packed.members:
+            return self._look(index, facts, mark, *here, move)
+        if self.swept >= SWEEPS or move <= self.reach:
             return self.anchor_here(facts, mark=mark, low=low, high=high, share=share)
-        return self._look(index, facts, mark, *here, move)
+        return self._sweep(index, facts, mark, low, high, share)
 
     def start(
         self,
@@ -161,6 +165,27 @@ class SafeDistance:
         self.looked += self.checked - index.always
         return np.sort(index.out[:found])
 
+    def _sweep(
+        self, index: Index, facts: Facts, mark: I64, low: I64, high: I64, share: Share
+    ) -> I64:
+        """Return the liquidatable ones by a full sweep: what was packed, and the loose ones."""
+        rows = index.packed.liquidatable(facts, mark=mark, low=low, high=high, share=share)
+        rows = rows[index.place[rows] > LOOSE]
+        nobody = index.near._replace(distance=index.near.distance[:0])
+        loose, _ = check_near(
+            nobody,
+            index.loose,
+            index.packed.packed,
+            self.book,
+            facts,
+            mark,
+            *ends(mark, low, high),
+            FAR + 1,
+            index.out,
+        )
+        self.checked, self.swept = index.packed.packed.members, self.swept + 1
+        return np.sort(np.concatenate([rows, index.out[:loose]]))
+
     def _weigh(self, index: Index, facts: Facts, loose: I64) -> None:
         """Work out the distances of these loose accounts from the anchor."""
         out = np.zeros(3, np.int64)
@@ -208,7 +233,7 @@ class SafeDistance:
         room = np.empty(near.account.size + self.loose_max, np.int64)
         index = self.index = Index(book, anchor, mark.copy(), near, loose, place, room, always)
         self._weigh(index, facts, np.arange(int(loose.used[0])))
-        self.anchors, self.looked = self.anchors + 1, 0
+        self.anchors, self.looked, self.swept = self.anchors + 1, 0, 0
         return self._look(index, facts, mark, low, high, 0)
 
 

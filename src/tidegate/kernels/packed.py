@@ -146,39 +146,6 @@ def add_bounds(
 
 
 @kernel
-def liquidatable_in(
-    packed: Packed, c: Coefficients, net: I64, owed: I64, first: int, last: int, out: I64
-) -> int:
-    """Write the members ``first``..``last`` - 1 whose net margin is below zero; return how many.
-
-    A first sum bounds the net margin from below, a whole Money a lot rounded against the account:
-    who is safe by it needs no exact sum, and that is nearly everybody.
-    """
-    found = 0
-    block = np.empty(BLOCK, np.int64)
-    for g in range(packed.group.shape[0]):
-        head, count, held = packed.group[g, FIRST], packed.group[g, COUNT], packed.group[g, HELD]
-        begin, end = max(first, head), min(last, head + count)
-        flat = packed.group[g, FLAT] and c.flat
-        if not flat and not c.near:
-            for member in range(begin, end):
-                if slack_in(packed, c, net, owed, g, member) < 0:
-                    out[found] = member
-                    found += 1
-            continue
-        for at in range(begin, end, BLOCK):
-            low = block[: min(BLOCK, end - at)]
-            for m in range(low.size):
-                low[m] = net[at + m] - owed[at + m]
-            add_bounds(packed, c, flat, packed.group[g, CELL] + at - head, count, held, low)
-            for m in range(low.size):
-                if low[m] < 0 and slack_in(packed, c, net, owed, g, at + m) < 0:
-                    out[found] = at + m
-                    found += 1
-    return found
-
-
-@kernel
 def add_exact(
     packed: Packed, c: Coefficients, flat: int, cell: int, count: int, held: int, own: I64, due: I64
 ) -> None:
@@ -207,6 +174,36 @@ def add_exact(
                 gain = np.int64(lots[m]) * c.value[slot[m]]
                 own[m] += gain
                 due[m] += plain_due(c.start, c.floor, c.rate, c.cum, i, abs(gain))
+
+
+@kernel
+def liquidatable_in(
+    packed: Packed, c: Coefficients, net: I64, owed: I64, first: int, last: int, out: I64
+) -> int:
+    """Write the members ``first``..``last`` - 1 whose net margin is below zero; return how many.
+
+    A first sum bounds the net margin from below, a whole Money a lot rounded against the account:
+    who is safe by it needs no exact sum, and that is nearly everybody.
+    """
+    found = 0
+    block, asked = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64)
+    for g in range(packed.group.shape[0]):
+        head, count, held = packed.group[g, FIRST], packed.group[g, COUNT], packed.group[g, HELD]
+        end, flat = min(last, head + count), packed.group[g, FLAT] and c.flat
+        for at in range(max(first, head), end, BLOCK):
+            low, due = block[: min(BLOCK, end - at)], asked[: min(BLOCK, end - at)]
+            for m in range(low.size):
+                low[m], due[m] = net[at + m] - owed[at + m], 0
+            cell = packed.group[g, CELL] + at - head
+            if flat or c.near:
+                add_bounds(packed, c, flat, cell, count, held, low)
+            else:
+                add_exact(packed, c, flat, cell, count, held, low, due)
+            for m in range(low.size):
+                if low[m] < due[m] and slack_in(packed, c, net, owed, g, at + m) < 0:
+                    out[found] = at + m
+                    found += 1
+    return found
 
 
 @kernel

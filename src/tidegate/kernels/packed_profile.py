@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tidegate.domain.facts import Facts
 from tidegate.domain.packed import CELL, COUNT, FIRST, FLAT, HELD, Packed
 from tidegate.domain.units import I64, PPM, kernel, ppm_ceil
-from tidegate.kernels.packed import BLOCK, Coefficients, slack_in
+from tidegate.kernels.packed import BLOCK, Coefficients, plain_due
 from tidegate.kernels.profile import distance
 from tidegate.kernels.tiers import tier_at
 from tidegate.kernels.value import SPOT, size_of
@@ -82,8 +82,9 @@ def profile_in(
     Row ``2 i`` are longs in instrument ``i``, who sell as it falls, and ``2 i + 1`` shorts, who buy
     as it rises. The last column is for all who are further away.
     """
-    place, many = np.empty(BLOCK, np.float64), np.empty(BLOCK, np.int64)
+    many, place = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64)
     width, one, top = np.uint64(c.width), np.uint64(1), g.buckets + 0.5
+    columns, sums = np.int64(g.buckets + 1), out.reshape(-1)
     for k in range(packed.group.shape[0]):
         head, count, held = packed.group[k, FIRST], packed.group[k, COUNT], packed.group[k, HELD]
         flat = packed.group[k, FLAT] and c.flat
@@ -95,27 +96,30 @@ def profile_in(
             for _ in range(held):
                 lots, slot = packed.lots[cell : cell + n], packed.slot[cell : cell + n]
                 tier = packed.tier[cell : cell + n]
-                cell += count
-                if flat:
-                    for m in range(n):
-                        many[m] = abs(np.int64(lots[m]))
-                        place[m] = max(room[m], 0) * g.first[slot[m]] / many[m]
-                else:
-                    for m in range(n):
-                        size = abs(np.int64(lots[m]))
-                        r = np.uint64(slot[m]) * width + np.uint64(tier[m])
-                        if c.near:
-                            r = r + np.uint64(size >= c.edge[r + one]) - np.uint64(size < c.edge[r])
-                        many[m] = size
-                        place[m] = max(room[m], 0) * g.scale[r] / size
+                cell, unsure = cell + count, 0
                 for m in range(n):
-                    where = min(place[m], top)
+                    size = abs(np.int64(lots[m]))
+                    if flat:
+                        scale = g.first[slot[m]]
+                    else:
+                        r = np.uint64(slot[m]) * width + np.uint64(tier[m])
+                        r = r + np.uint64(size >= c.edge[r + one]) - np.uint64(size < c.edge[r])
+                        scale = g.scale[r]
+                    where = min(max(room[m], 0) * scale / size, top)
                     bucket = np.int64(where)
                     rest = where - bucket
-                    if rest < close or rest > 1 - CLOSE:
-                        s, signed = np.int64(slot[m]), np.int64(lots[m])
-                        bucket = plain_bucket(c, g.width, g.buckets, s, signed, room[m])
-                    out[slot[m], bucket] += many[m]
+                    doubtful = (rest < close) | (rest > 1 - CLOSE)
+                    unsure += doubtful
+                    many[m] = size
+                    place[m] = -1 if doubtful else np.int64(slot[m]) * columns + bucket
+                for m in range(n if unsure else 0):
+                    if place[m] < 0:
+                        s = np.int64(slot[m])
+                        lot = np.int64(lots[m])
+                        bucket = plain_bucket(c, g.width, g.buckets, s, lot, room[m])
+                        place[m] = s * columns + bucket
+                for m in range(n):
+                    sums[place[m]] += many[m]
 
 
 @kernel
@@ -166,11 +170,19 @@ def shift_in(
 @kernel
 def slack_of(packed: Packed, c: Coefficients, members: I64, out: I64) -> None:
     """Write the net margin of single members, ascending, into ``out`` [all members]."""
-    group = 0
+    group, (net, owed, lots, slot) = 0, (packed.net, packed.owed, packed.lots, packed.slot)
+    value, start, floor, rate, cum = c.value, c.start, c.floor, c.rate, c.cum
     for member in members:
         while member >= packed.group[group, FIRST] + packed.group[group, COUNT]:
             group += 1
-        out[member] = slack_in(packed, c, packed.net, packed.owed, group, member)
+        slack = net[member] - owed[member]
+        cell = packed.group[group, CELL] + member - packed.group[group, FIRST]
+        for _ in range(packed.group[group, HELD]):
+            k = np.int64(slot[cell])
+            gain = np.int64(lots[cell]) * value[k]
+            slack += gain - plain_due(start, floor, rate, cum, k >> 1, abs(gain))
+            cell += packed.group[group, COUNT]
+        out[member] = slack
 
 
 def holders(packed: Packed) -> tuple[I64, NDArray[np.int32]]:

@@ -26,7 +26,7 @@ TIERS: Final = (
 )  # floor in units of the numeraire, maintenance in ppm; initial is twice that
 SIZE_MEDIAN, SIZE_SPREAD = 2_000.0, 1.2  # notional of a position, log-normal, in units
 EQUITY_MEDIAN, EQUITY_SPREAD = 0.2, 0.9  # equity per gross notional, log-normal
-DISTRESSED_EVERY, DISTRESSED = 499, 0.004  # and of these accounts: below the lowest maintenance
+DISTRESSED_EVERY, DISTRESSED = 9_973, -0.01  # and of these accounts: bankrupt from the start
 
 
 @dataclass(frozen=True, slots=True)

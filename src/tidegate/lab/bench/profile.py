@@ -7,11 +7,12 @@ from tidegate.domain.book import ACCOUNTS, FIRST_USER, HIGH, Book
 from tidegate.domain.units import I64
 from tidegate.domain.venue import Limits
 from tidegate.drivers.threads import Threads
+from tidegate.engine.packed import alone
 from tidegate.engine.packed_profile import MovingProfile, profile
 from tidegate.kernels.profile import forced_buckets
 from tidegate.lab.bench.crowd import HELD, INSTRUMENTS, Crowd, crowd, scaled
 from tidegate.lab.bench.result import Result, found
-from tidegate.lab.bench.sweep import packed
+from tidegate.lab.bench.sweep import cpu, packed
 from tidegate.lab.bench.timing import timed
 
 
@@ -35,9 +36,15 @@ def measure(scale: float) -> list[Result]:
         whole = timed(
             lambda: profile(book, facts, mark=mark, slack=slack, **grid, share=share), runs=RUNS
         )
-        alone = timed(lambda: profile(book, facts, mark=mark, slack=slack, **grid), runs=RUNS)
+        single = timed(
+            lambda: profile(book, facts, mark=mark, slack=slack, **grid, share=alone), runs=RUNS
+        )
         moving = MovingProfile(book, WIDTH, BUCKETS)
-        also = {"fastest": whole.fastest, "one_thread": alone.median}
+        also = {
+            "fastest": whole.fastest,
+            "one_thread": single.median,
+            "cpu": cpu(lambda: profile(book, facts, mark=mark, slack=slack, **grid, share=alone)),
+        }
         also |= refreshes(moving, people, share)
         theirs = timed(lambda: one_by_one(plain, people, best)).median
     said = (
@@ -73,6 +80,7 @@ def refreshes(moving: MovingProfile, people: Crowd, share: Threads) -> dict[str,
             moving.refresh(people.facts, mark=there, low=there, high=there, share=share)
 
         took[f"refresh_{name}"] = timed(refresh, runs=RUNS).median
+        took[f"refresh_{name}_cpu"] = cpu(refresh)
     fresh = MovingProfile(moving.book, WIDTH, BUCKETS)
     prices = {"mark": here, "low": here, "high": here}
     again = moving.refresh(people.facts, **prices, share=share)

@@ -1,6 +1,6 @@
 """One tick of the safe-distance index over a million accounts, beside the sweeps it replaces."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numba
 import numpy as np
@@ -13,7 +13,7 @@ from tidegate.engine.packed import PackedBook
 from tidegate.engine.safe_distance import SafeDistance
 from tidegate.lab.bench.crowd import HELD, INSTRUMENTS, Crowd, crowd, scaled
 from tidegate.lab.bench.result import Result, found
-from tidegate.lab.bench.sweep import packed
+from tidegate.lab.bench.sweep import cpu, packed
 from tidegate.lab.bench.sweep_yardsticks import numba_csr
 from tidegate.lab.bench.timing import repeated, timed
 
@@ -24,7 +24,8 @@ TICKS = 200  # of one run
 RUNS = 11
 
 
-class Ticking(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Ticking:
     """A crowd, its packed book, and an index anchored at the crowd's marks."""
 
     people: Crowd
@@ -68,7 +69,7 @@ def measure(scale: float) -> list[Result]:
             ).median,
             "numba_csr": timed(lambda: np.flatnonzero(np.less(*csr(prices)))).median,
         }
-        also = {"fastest": tick.fastest}
+        also = {"fastest": tick.fastest, "cpu": cpu(lambda: of.look(prices), TICKS)}
         for part in (0.001, 0.02):
             there = people.moved(part, "tick")
             found_there = of.book.liquidatable(people.facts, mark=there, low=there, high=there)
