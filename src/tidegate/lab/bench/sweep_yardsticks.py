@@ -44,8 +44,7 @@ def _tiers(crowd: Crowd) -> tuple[I64, I64, I64]:
     return f.tier_floor[:end], f.tier_maintenance[:end], f.tier_maintenance_cum[:end]
 
 
-@njit(cache=True, nogil=True)
-def _csr(
+def _rows(
     start: I64, instrument: I64, lots: I64, cost: I64, cash: I64, value: I64, floor: I64,
     rate: I64, cum: I64, first: int, last: int, equity: I64, required: I64,
 ) -> None:  # fmt: skip
@@ -60,6 +59,9 @@ def _csr(
             own += gain - cost[p]
             due += -(-size * rate[tier] // PPM) - cum[tier]
         equity[account], required[account] = own, due
+
+
+_csr = njit(nogil=True)(_rows)  # not cached: a yardstick is compiled when it is asked for
 
 
 def numba_csr(crowd: Crowd, share: Share) -> Yardstick:
