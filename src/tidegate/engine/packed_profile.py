@@ -11,6 +11,7 @@ from tidegate.domain.units import I64
 from tidegate.engine.packed import PackedBook, Share, alone, ends
 from tidegate.kernels.packed import Coefficients, coefficients
 from tidegate.kernels.packed_profile import (
+    SPARE,
     Grid,
     grid,
     holders,
@@ -37,22 +38,28 @@ def profile(
     what it writes to ``up``. ``slack`` is best-case margin per member, in packed order.
     """
     c = coefficients(book.packed, facts, mark, mark)
-    return _counted(book, facts, mark, c, grid(c, width, buckets), slack, share)[:, :-1]
+    total = _counted(book, facts, mark, c, grid(c, width, buckets), slack, share)
+    return _rows(total, buckets)
 
 
 def _counted(
     book: PackedBook, facts: Facts, mark: I64, c: Coefficients, g: Grid, slack: I64, share: Share
 ) -> I64:
-    """Return `profile` with the column of those further away."""
+    """Return `profile` as `profile_in` writes it."""
 
     def work(first: int, last: int) -> I64:
-        out = np.zeros((c.value.size, g.buckets + 1), np.int64)
+        out = np.zeros(c.value.size * g.buckets + SPARE, np.int64)
         profile_in(book.packed, c, g, slack, first, last, out)
         return out
 
     total: I64 = np.sum(share(work, book.packed.members), axis=0)
     profile_odd(book.packed, facts, mark, slack, g.width, g.buckets, total)
     return total
+
+
+def _rows(total: I64, buckets: int) -> I64:
+    """Return the buckets of every slot, without whoever is beyond them."""
+    return total[:-SPARE].reshape(-1, buckets)
 
 
 @dataclass(slots=True)
@@ -70,7 +77,7 @@ class MovingProfile:
     _start: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
     _holder: NDArray[Any] = field(default_factory=lambda: np.zeros(0, np.int32))
     _slack: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
-    _total: I64 = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+    _total: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
     _ends: tuple[I64, I64, I64] | None = None
     _at: tuple[Coefficients, Grid] | None = None
 
@@ -101,7 +108,7 @@ class MovingProfile:
             self.redone = members.size
         self._ends = mark.copy(), low, high
         self._at = c._replace(rate=c.rate.copy(), cum=c.cum.copy()), g
-        return self._total[:, :-1]
+        return _rows(self._total, self.buckets)
 
     def _touched(self, c: Coefficients, mark: I64, low: I64, high: I64) -> NDArray[Any] | None:
         """Return who holds anything whose price moved, ascending; None: look at everybody."""

@@ -25,6 +25,7 @@ from tidegate.kernels.value import SPOT, size_of
 F64 = NDArray[np.float64]
 
 NOWHERE: Final = 1e300  # a quotient beyond every bucket
+SPARE: Final = 64  # cells for whoever is beyond the last bucket: one would be waited for
 CLOSE: Final = 1e-4  # what float64, and bits dropped from large amounts, may be off by
 
 
@@ -77,14 +78,16 @@ def plain_bucket(
 def profile_in(
     packed: Packed, c: Coefficients, g: Grid, slack: I64, first: int, last: int, out: I64
 ) -> None:
-    """Add the lots of the members ``first``..``last`` - 1 to ``out``, [slots, buckets + 1].
+    """Add the lots of the members ``first``..``last`` - 1 to ``out``, [slots * buckets + SPARE].
 
     Row ``2 i`` are longs in instrument ``i``, who sell as it falls, and ``2 i + 1`` shorts, who buy
-    as it rises. The last column is for all who are further away.
+    as it rises. The cells at the end are for all who are further away.
     """
-    many, place = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64)
+    # One store a loop, and few columns: beyond that a compiler gives up on doing eight at a time.
+    where, place = np.empty(BLOCK, np.float64), np.empty(BLOCK, np.int64)
     width, one, top = np.uint64(c.width), np.uint64(1), g.buckets + 0.5
-    columns, sums = np.int64(g.buckets + 1), out.reshape(-1)
+    buckets, beyond = np.int64(g.buckets), np.int64(out.size - SPARE)
+    scale, scales, edge = g.first, g.scale, c.edge
     for k in range(packed.group.shape[0]):
         head, count, held = packed.group[k, FIRST], packed.group[k, COUNT], packed.group[k, HELD]
         flat = packed.group[k, FLAT] and c.flat
@@ -96,30 +99,30 @@ def profile_in(
             for _ in range(held):
                 lots, slot = packed.lots[cell : cell + n], packed.slot[cell : cell + n]
                 tier = packed.tier[cell : cell + n]
-                cell, unsure = cell + count, 0
-                for m in range(n):
-                    size = abs(np.int64(lots[m]))
-                    if flat:
-                        scale = g.first[slot[m]]
-                    else:
+                cell += count
+                if flat:
+                    for m in range(n):
+                        lot = abs(np.int64(lots[m]))
+                        where[m] = min(max(room[m], 0) * scale[slot[m]] / lot, top)
+                else:
+                    for m in range(n):
+                        lot = abs(np.int64(lots[m]))
                         r = np.uint64(slot[m]) * width + np.uint64(tier[m])
-                        r = r + np.uint64(size >= c.edge[r + one]) - np.uint64(size < c.edge[r])
-                        scale = g.scale[r]
-                    where = min(max(room[m], 0) * scale / size, top)
-                    bucket = np.int64(where)
-                    rest = where - bucket
-                    doubtful = (rest < close) | (rest > 1 - CLOSE)
-                    unsure += doubtful
-                    many[m] = size
-                    place[m] = -1 if doubtful else np.int64(slot[m]) * columns + bucket
-                for m in range(n if unsure else 0):
-                    if place[m] < 0:
-                        s = np.int64(slot[m])
-                        lot = np.int64(lots[m])
-                        bucket = plain_bucket(c, g.width, g.buckets, s, lot, room[m])
-                        place[m] = s * columns + bucket
+                        r = r + np.uint64(lot >= edge[r + one]) - np.uint64(lot < edge[r])
+                        where[m] = min(max(room[m], 0) * scales[r] / lot, top)
                 for m in range(n):
-                    sums[place[m]] += many[m]
+                    bucket = np.int64(where[m])
+                    rest = where[m] - bucket
+                    here = np.int64(slot[m]) * buckets + bucket
+                    here = here if bucket < buckets else beyond + m % SPARE
+                    place[m] = here if (rest >= close) & (rest <= 1 - CLOSE) else -1
+                for m in range(n):
+                    here, lot = place[m], np.int64(lots[m])
+                    if here < 0:
+                        s = np.int64(slot[m])
+                        bucket = plain_bucket(c, g.width, g.buckets, s, lot, room[m])
+                        here = s * buckets + bucket if bucket < buckets else beyond
+                    out[here] += abs(lot)
 
 
 @kernel
@@ -139,7 +142,8 @@ def profile_odd(
             rate = facts.debt_maintenance[i] if owed else facts.tier_maintenance[tier]
             side = 1 if lots > 0 else -1
             bucket = bucket_of(size, rate, side, slack[member], width, buckets)
-            out[2 * i + (1 if lots < 0 else 0), bucket] += abs(lots)
+            if bucket < buckets:
+                out[(2 * i + (1 if lots < 0 else 0)) * buckets + bucket] += abs(lots)
 
 
 @kernel
@@ -163,7 +167,8 @@ def shift_in(
             rest = where - bucket
             if rest < g.close or rest > 1 - CLOSE:
                 bucket = plain_bucket(c, g.width, g.buckets, slot, lots, room)
-            out[slot, bucket] += sign * size
+            if bucket < g.buckets:
+                out[slot * g.buckets + bucket] += sign * size
             cell += packed.group[group, COUNT]
 
 
