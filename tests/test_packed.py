@@ -19,7 +19,7 @@ from tidegate.kernels.packing import pack_book, pack_columns
 from tidegate.safeguards.margin import MarginModel, Requirement, Tier
 
 
-few = settings(max_examples=60, deadline=None)
+few = settings(max_examples=40, deadline=None)
 owners = st.lists(st.integers(0, 3), min_size=4, max_size=4)
 doubts = st.lists(
     st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=len(VENUE.instruments),

@@ -19,8 +19,8 @@ from tidegate.kernels import safe_distance as kernels
 from tidegate.safeguards.margin import MarginModel, Requirement, Tier
 
 
-@settings(max_examples=25, deadline=None)
-@given(histories(moves_max=60), st.integers(1, PPB // 2), st.integers(1, 12))
+@settings(max_examples=12, deadline=None)
+@given(histories(moves_max=40), st.integers(1, PPB // 2), st.integers(1, 12))
 def test_every_tick_of_every_history_is_the_full_sweeps(history, reach, loose_max):
     """Prices, jumps, deposits, trades, liquidations, parameters, doubt, inverses, owner groups."""
     index = None
