@@ -31,6 +31,7 @@ class MarketMemory:
     peak: float = 0.0  # the highest displaced price that makers remember, ticks
     peak_at: int = 0
     recorded: DepthObserved | None = None  # the book that replaces the model's ladder
+    shown: float = 1.0  # share of the book that makers show in this weather, whatever we do
 
 
 @dataclass(slots=True)
@@ -84,13 +85,14 @@ class SimMarket:
     def thickness(self, now: int) -> float:
         """Return the share of the resting book that makers still show, as the price has fallen.
 
-        A recorded book shows what it shows: its makers have already withdrawn.
+        A recorded book shows what it shows: its makers have already withdrawn. What the weather
+        takes away comes on top, and may be all of it.
         """
         m, market = self.memory, self.market
         if m.recorded is not None or market.withdrawal == 0 or m.peak <= 0.0:
-            return 1.0
+            return m.shown
         fall = max(0.0, 1.0 - self.price(now) / m.peak)
-        return max(market.depth_min / PPM, 1.0 - 100.0 * fall * market.withdrawal / PPM)
+        return m.shown * max(market.depth_min / PPM, 1.0 - 100.0 * fall * market.withdrawal / PPM)
 
     def book(self, side: int, now: int) -> Visible:
         """Return one side as others see it at ``now``; empty before the first price."""

@@ -6,7 +6,7 @@ stack's own forced flow. Nothing here is random but the venue's named streams, s
 meet the same weather and every run can be repeated bit by bit.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -26,6 +26,7 @@ from tidegate.domain.events import (
     Withdrawn,
 )
 from tidegate.domain.units import Nanos
+from tidegate.domain.venue import Venue
 from tidegate.drivers.arbitrage import Arbitrage
 from tidegate.drivers.casualties import Casualties
 from tidegate.drivers.keepers import Keepers
@@ -78,22 +79,38 @@ class Run:
     events: int
 
 
+class Past(Protocol):
+    """What a replay asks of a recording; the lab's histories answer as they go."""
+
+    @property
+    def venue(self) -> Venue:
+        """The venue it happened at."""
+        ...
+
+    def events(self, *, shadow: bool = False) -> Iterator[Input]:
+        """Yield the exogenous events in the order of time, the opening book first."""
+        ...
+
+
 @dataclass(slots=True)
 class Replay:
     """One run in progress.
 
     ``impact`` false: orders fill and move nothing. ``shadow``: the engine advises, no order is ever
-    filled, and the book follows what the recorded venue really did.
+    filled, and the book follows what the recorded venue really did. ``streams`` are the venue's
+    own lots; None: those of its seed. ``keepers`` false: nobody bids but who is in the recording.
     """
 
-    recording: Recording
+    recording: Past
     stack: Stack
     impact: bool = True
     shadow: bool = False
     journal: Journal | None = None
     observers: Sequence[Observer] = ()
+    streams: Streams | None = None
+    keepers: bool = True
     state: State = field(init=False)
-    _venue: SimVenue = field(init=False)
+    market: SimVenue = field(init=False)
     _pacer: Pacer = field(init=False)
     _takers: Arbitrage = field(init=False)
     _keepers: Keepers = field(init=False)
@@ -107,11 +124,13 @@ class Replay:
         """Set the crank before the first event."""
         venue = self.recording.venue
         self.state = State.genesis(self.stack)
-        streams = Streams(root=venue.seed, path=0)
-        self._venue = SimVenue(venue, streams, impact=self.impact)
-        self._takers = Arbitrage(venue, self._venue, streams)
+        streams = self.streams or Streams(root=venue.seed, path=0)
+        self.market = SimVenue(venue, streams, impact=self.impact)
+        self._takers = Arbitrage(venue, self.market, streams)
         self._pacer = Pacer(self.stack, streams["slices"].bytes)
-        self._keepers = Keepers.drawn(self.stack, venue, self._venue, streams)
+        self._keepers = Keepers.drawn(self.stack, venue, self.market, streams)
+        if not self.keepers:
+            self._keepers.present.clear()
         self._last, self._shown = {}, {}
         self._impact = [0] * len(venue.instruments)
 
@@ -145,12 +164,12 @@ class Replay:
         match event:
             case PriceObserved() if not self.shadow:
                 self._last[event.instrument, event.source] = event
-                self._step(self._venue.displace(event))
-                self._shown[event.instrument] = self._venue.impact_ppm(event.instrument)
+                self._step(self.market.displace(event))
+                self._shown[event.instrument] = self.market.impact_ppm(event.instrument)
             case DepthObserved() if not self.shadow:
-                self._venue.observe(event)  # the engine sees what our own orders left of it
+                self.market.observe(event)  # the engine sees what our own orders left of it
             case Traded(taker=0, maker=0):
-                self._venue.observe(event)
+                self.market.observe(event)
             case Traded() | Withdrawn() if not self.shadow and event.settled:
                 # What history allowed another stack may refuse: here the engine decides anew.
                 self._step(msgspec.structs.replace(event, settled=False))
@@ -170,12 +189,12 @@ class Replay:
             if due == self._keepers.next_due():
                 self._bid()
                 continue
-            for event in (*self._venue.poll(due), *self._takers.poll(due)):
+            for event in (*self.market.poll(due), *self._takers.poll(due)):
                 self._step(msgspec.structs.replace(event, ts=Nanos(max(event.ts, self.state.now))))
 
     def _next_due(self) -> Nanos | None:
         """Return when the venue, the takers or the keepers next have something to say."""
-        asked = (self._venue, self._takers, self._keepers)
+        asked = (self.market, self._takers, self._keepers)
         due = [d for one in asked if (d := one.next_due()) is not None]
         return min(due, default=None)
 
@@ -191,8 +210,8 @@ class Replay:
     def _clock(self, now: int) -> None:
         """Show the engine the visible book, our own footprint in the price, and the time."""
         if not self.shadow:
-            self._impact = [self._venue.impact_ppm(i) for i in range(len(self._impact))]
-            for event in self._venue.quote(Nanos(now)):
+            self._impact = [self.market.impact_ppm(i) for i in range(len(self._impact))]
+            for event in self.market.quote(Nanos(now)):
                 self._step(event)
             self._repeat_prices(now)
             self._signal(now)
@@ -209,7 +228,7 @@ class Replay:
         for (i, _), last in sorted(self._last.items()):
             if self._impact[i] != self._shown.get(i, 0) and 0 < now - last.ts <= reach:
                 again = msgspec.structs.replace(last, ts=Nanos(now), published=Nanos(now))
-                self._step(self._venue.displace(again))
+                self._step(self.market.displace(again))
         self._shown.update(enumerate(self._impact))
 
     def _signal(self, now: int) -> None:
@@ -234,7 +253,7 @@ class Replay:
     def _step(self, event: Input) -> Sequence[Decision]:
         seq = self.state.seq
         if not self.shadow:
-            self._impact = [self._venue.impact_ppm(i) for i in range(len(self._impact))]
+            self._impact = [self.market.impact_ppm(i) for i in range(len(self._impact))]
         effects = step(self.state, event, self.stack)
         if self.journal is not None:
             self._batch.append(Record(seq, event, tuple(effects)))
@@ -255,7 +274,7 @@ class Replay:
 
     def _submit(self, event: Input, orders: OrdersPlaced) -> None:
         if not self.shadow:
-            self._venue.submit(event.ts, orders)
+            self.market.submit(event.ts, orders)
             return
         ids = [orders.first + k for k in range(len(orders.lots) // 8)]
         refused = b"".join(i.to_bytes(8, "little", signed=True) for i in ids)

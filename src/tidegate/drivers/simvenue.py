@@ -191,6 +191,11 @@ class SimVenue:
         ):
             self._markets[event.instrument].traded(event.lots, event.price, event.ts)
 
+    def show(self, instrument: int, share: float) -> None:
+        """Let makers show ``share`` >= 0 of their book from now on, whatever we do to it."""
+        if instrument in self._markets:
+            self._markets[instrument].memory.shown = share
+
     def quote(self, now: Nanos) -> list[DepthObserved]:
         """Return the book that is visible now, for each instrument that has a market and a price.
 

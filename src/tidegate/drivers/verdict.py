@@ -82,6 +82,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     paused_seconds: float = 0.0  # while a band or a market-wide level paused any instrument
     penalties: Money = Money(0)  # charged to liquidated accounts
     health_breaches: int = 0  # fills that left their account worse, where a stack forbids it
+    sale_cost: Money = Money(0)  # what was sold fetched less than the mark when it was ordered
 
     @property
     def cascade_ratio(self) -> float | None:
@@ -149,6 +150,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
             "rejected": self.rejected,
             "penalties": units(self.penalties),
             "health_breaches": self.health_breaches,
+            "sale_cost": units(self.sale_cost),
         }
 
 
@@ -277,6 +279,7 @@ class Meter:
             paused_seconds=self._paused_ns / SECOND,
             penalties=Money(money["penalty"]),
             health_breaches=self._breaches,
+            sale_cost=Money(max(0, round(self._value - self._proceeds))),
         )
 
     def _pass_time(self, ts: int) -> None:
