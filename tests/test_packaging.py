@@ -93,7 +93,11 @@ def test_every_import_is_declared():
                     args=[ast.Constant(value=str(module))],
                 ) if "lab/bench" not in path.as_posix():
                     imported.add(module.split(".")[0])
-    foreign = imported - set(sys.stdlib_module_names) - {"tidegate"}
+    # Yardsticks of the benchmarks are left out where they are not installed.
+    dev = " ".join(PROJECT["dependency-groups"]["dev"])
+    optional = {"polars", "duckdb"}
+    assert all(f"{name}>=" in dev for name in optional)
+    foreign = imported - set(sys.stdlib_module_names) - {"tidegate"} - optional
     assert {name.replace("_", "-") for name in foreign} == declared
 
 
