@@ -6,6 +6,7 @@
 import numpy as np
 
 from tidegate.domain.units import I64, PPM, kernel, muldiv, muldiv_up
+from tidegate.kernels.order import stable_order
 
 
 RATIO_MAX = 1_000_000_000  # a ratio of 1,000, in ppm
@@ -39,7 +40,7 @@ def largest_remainder(total: int, weight: I64, out: I64) -> None:
         # The remainder modulo 2**64 is exact: both products wrap alike, and it is below 2**62.
         rest[n] = total * weight[n] - out[n] * pool
         given += out[n]
-    order = np.argsort(-rest, kind="mergesort")
+    order = stable_order(-rest)
     for k in range(total - given):
         out[order[k]] += 1
 

@@ -3,11 +3,10 @@
 # Indexing a column gives a scalar, which the checker takes for another column.
 # pyright: reportArgumentType=false
 
-import numpy as np
-
 from tidegate.domain.book import Book
 from tidegate.domain.facts import Facts
 from tidegate.domain.units import I64, kernel, muldiv
+from tidegate.kernels.order import stable_order
 from tidegate.kernels.value import SPOT, settled_value
 
 
@@ -69,7 +68,7 @@ def apply_paid(
     Several trades may fall on one row: they are taken one after another. Balances carry no cost:
     what was paid for them leaves the cash at once.
     """
-    order = np.argsort(row, kind="mergesort")
+    order = stable_order(row)
     held, cost = 0, 0
     for k in range(order.size):
         n = order[k]

@@ -13,7 +13,8 @@ from tidegate.domain.units import I64, PPM, Money, Nanos, Ppm
 from tidegate.domain.venue import Venue
 from tidegate.kernels import portfolio
 from tidegate.kernels.allocate import capped_pro_rata, largest_remainder, risk_factor
-from tidegate.kernels.deleverage import candidates
+from tidegate.kernels.deleverage import candidates, rows_by_instrument
+from tidegate.kernels.order import stable_order
 
 
 SCORES = {  # of the queue, by the number its kernel knows it by
@@ -266,6 +267,7 @@ class Waterfall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         lots: int,
         deficit: int,
         turn: Turn | None = None,
+        rows: I64 | None = None,
     ) -> Closing:
         """Choose who is closed against ``lots`` (positive) of bankrupt positions of one ``side``.
 
@@ -273,14 +275,18 @@ class Waterfall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         size, none above its position: the unique minimiser of the convex cost (`capped_pro_rata`).
         ``deficit`` is in Money; whose profit does not cover its share of it is not a candidate.
         Where hedges are spared, the rule is applied to what is no hedge first, and then to hedges.
+        ``rows`` are those of the instrument, rising, where they are known already.
         """
         turn = turn or _bare_turn(health, facts)
         base = min(SCORES[self.score], 2) if SCORES[self.score] <= 2 else 0
+        if rows is None:
+            begin, every = rows_by_instrument(book, mark.size)
+            rows = every[begin[instrument] : begin[instrument + 1]]
         found, score, cap = candidates(
-            book, facts, health.equity, health.best, mark, instrument, side, deficit, lots, base
+            book, facts, health.equity, health.best, mark, rows, side, deficit, lots, base
         )
         self._score(book, facts, health, mark, found, turn, score)
-        order = np.argsort(-score, kind="mergesort")
+        order = stable_order(-score)
         bare = free = cap
         taken = np.zeros_like(cap)
         if self.looks_at_portfolios:
