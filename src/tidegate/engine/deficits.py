@@ -338,7 +338,9 @@ def _settled(state: State, view: View, i: int, money: I64) -> I64:
         return money
     price = int(view.mark[coin]) * int(state.facts.tick_value[coin])
     units = int(state.facts.units[coin])
-    return np.array([-(-int(m) * units // max(price, 1)) for m in money], np.int64)
+    out = np.empty_like(money)
+    parts_up(money, np.full_like(money, units), np.full_like(money, max(price, 1)), out)
+    return out
 
 
 def _ticks(state: State, view: View, i: int, per_lot: int) -> int:
