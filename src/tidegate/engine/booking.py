@@ -36,18 +36,22 @@ def settlement(state: State, instrument: int) -> int:
     return int(state.facts.coin[instrument])
 
 
-def book_trades(state: State, trades: Trades, reason: str) -> list[Decision]:
+def book_trades(
+    state: State, trades: Trades, reason: str, row: I64 | None = None
+) -> list[Decision]:
     """Return the effects of ``trades``: lots and cost, realised profit, and the rounding remainder.
 
     Where lots do not sum to zero in an instrument, the world outside takes the other side at the
     same payment. Profit is paid by CLEARING, whose balance is minus the sum of all costs
     afterwards; what rounding left over between the two sides goes to ROUNDING. Imported positions
     were opened at different prices: what is left over there was earned outside, not by rounding.
+    ``row`` are the rows of the positions, where they are known to be open.
     """
     left_to, left_as = (EXTERNAL, "import") if reason == "import" else (ROUNDING, "rounding")
     if not trades.lots.size:
         return []
-    row = rows_of(state.book, trades.account, trades.instrument)
+    if row is None:
+        row = rows_of(state.book, trades.account, trades.instrument)
     # A position that is not open yet needs a number of its own, the same for the same position.
     keys = trades.account << 32 | trades.instrument
     fresh = row < 0

@@ -88,6 +88,7 @@ def _deleverage(
 ) -> list[Decision]:
     """Close out bankrupt ``accounts`` pool by pool; return receipts, payments and trades."""
     waterfall, effects, closed = stack.declaration.waterfall, list[Decision](), list[Trades]()
+    rows: list[I64] = []
     pools, turns = _pools(state, view, health, accounts, stack), Turns.of(state, view, stack)
     keys = [(p.instrument, p.side, int(p.lots.sum()), int(p.deficit.sum())) for p in pools]
     begin, every = rows_by_instrument(state.book, view.mark.size)
@@ -111,8 +112,9 @@ def _deleverage(
             rows=every[begin[pool.instrument] : begin[pool.instrument + 1]],
         )
         if closing.row.size:
-            trades, receipt, payments = _close(state, view, pool, closing, left, purse)
+            trades, served, receipt, payments = _close(state, view, pool, closing, left, purse)
             closed.append(trades)
+            rows += [served, closing.row]
             effects += [receipt, *payments]
             effects += turns.compared(closing, pool.instrument, pool.side)
             settle_pairs(turns, closing, pool.instrument, legs)
@@ -126,7 +128,7 @@ def _deleverage(
             np.concatenate([getattr(t, name) for t in closed])
             for name in ("account", "instrument", "lots", "price", "paid")
         ]
-        effects += book_trades(state, Trades(*columns), "deleveraged")
+        effects += book_trades(state, Trades(*columns), "deleveraged", np.concatenate(rows))
     return effects
 
 
@@ -248,8 +250,9 @@ def _close(
     closing: Closing,
     left: int,
     purse: Purse,
-) -> tuple[Trades, Deleveraged, list[Decision]]:
-    """Return the trades that close a pool against its winners, the receipt, and its payments.
+) -> tuple[Trades, I64, Deleveraged, list[Decision]]:
+    """Return the trades that close a pool against its winners, the bankrupt positions' rows, the
+    receipt, and its payments.
 
     The bankrupt are served deepest first until the winners' lots are used up. Each of them gets the
     mark plus its own deficit for the lots closed (rounded up): from the fund, where that pays
@@ -302,7 +305,7 @@ def _close(
         candidates=closing.candidates,
         rule=purse.waterfall.deleverage,
     )
-    return trades, receipt, payments
+    return trades, rows, receipt, payments
 
 
 def _closing_trades(

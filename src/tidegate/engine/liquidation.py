@@ -258,7 +258,7 @@ def _netted(state: State, view: View, plan: Plan) -> list[Decision]:
     instrument = state.book.instrument[rows].astype(np.int64)
     account = state.book.account[rows].astype(np.int64)
     trades = trades_at(state, account, instrument, lots, view.mark[instrument])
-    return book_trades(state, trades, "netted")
+    return book_trades(state, trades, "netted", rows)
 
 
 def _ordered(

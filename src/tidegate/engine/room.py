@@ -16,6 +16,7 @@ from tidegate.domain.instrument import CASH, Kind
 from tidegate.domain.units import I64, MONEY_MAX, unpack
 from tidegate.engine.state import State
 from tidegate.kernels.order import distinct
+from tidegate.kernels.room import DOUBTED, rows_needed
 from tidegate.safeguards.stack import Stack
 
 
@@ -38,13 +39,21 @@ class Change(NamedTuple):
 def room_for(state: State, effects: Sequence[Decision], stack: Stack) -> Room:
     """Return what ``effects`` need. Rows that they give back are not counted as free.
 
-    Sums are exact: in int64 where even their absolute values could not wrap, else in Python's
-    unbounded integers, so that a sum that wraps cannot hide.
+    A kernel answers where everything surely fits. Else sums are exact: in int64 where even their
+    absolute values could not wrap, else in Python's unbounded integers, so that a sum that wraps
+    cannot hide.
     """
     changes = list(_changes(effects))
     if not changes:
         return Room("", 0)
     change = Change(*(np.concatenate(column) for column in zip(*changes, strict=True)))
+    most_open = np.array([i.lots_open_max() for i in stack.venue.instruments], np.int64)
+    needed = int(rows_needed(state.book, *change, *stack.held_max, most_open))
+    return Room("", needed) if needed != DOUBTED else _exact(state, change, stack)
+
+
+def _exact(state: State, change: Change, stack: Stack) -> Room:
+    """Return what the changes need where they may go beyond a limit, and which one they pass."""
     columns = stack.facts.kind.size + 1  # cash is the first
     key, place = distinct(change.account * columns + change.instrument + 1)
     account, instrument = key // columns, key % columns - 1

@@ -9,7 +9,7 @@ from tidegate.domain.book import FIRST_USER, Book
 from tidegate.domain.facts import Facts
 from tidegate.domain.units import I64, PPM, kernel, muldiv, muldiv_up
 from tidegate.kernels.allocate import RATIO_MAX, ratio_ppm
-from tidegate.kernels.value import SPOT, in_money, notional, worth
+from tidegate.kernels.value import SPOT, in_money, notional, settled, size_of
 
 
 LEVERAGE_PROFIT, PROFIT, SIZE = 0, 1, 2
@@ -65,14 +65,26 @@ def candidates(
     """
     found, score, lots = np.empty_like(rows), np.empty_like(rows), np.empty_like(rows)
     n = 0
+    if rows.size == 0:
+        return found, score, lots
+    i = np.int64(book.instrument[rows[0]])
+    price, coin = mark[i], facts.coin[i]
+    kind, tick_value, units = facts.kind[i], facts.tick_value[i], facts.units[i]
+    contract, face = facts.contract[i], facts.face[i]
+    # Columns are read out of their groups once: inside the loop that costs more than the sums.
+    row_account, row_lots, row_cost = book.account, book.lots, book.cost
+    row_flight = book.in_flight
     for other in rows:
-        account, i = book.account[other], book.instrument[other]
-        if book.lots[other] * side >= 0 or account < FIRST_USER:
+        account, held = row_account[other], row_lots[other]
+        if held * side >= 0 or account < FIRST_USER:
             continue
-        if best[account] < 0 or equity[account] <= 0 or book.in_flight[other]:
+        if best[account] < 0 or equity[account] <= 0 or row_flight[other]:
             continue
-        gain = worth(facts, mark, i, book.lots[other], book.cost[other], mark[i])
-        most = abs(book.lots[other])
+        cost = row_cost[other]
+        gain = settled(kind, tick_value, units, contract, held, price) - cost
+        if coin >= 0:
+            gain = in_money(facts, mark, i, gain)
+        most = abs(held)
         if gain <= 0:
             continue
         # deficit / lots_closed <= gain / most, written twice so that every product fits; and nobody
@@ -86,13 +98,13 @@ def candidates(
             share = muldiv(most, deficit, lots_closed)
             if share > gain or share >= equity[account]:
                 continue
-        size = notional(facts, i, book.lots[other], mark[i])
+        size = size_of(kind, tick_value, units, face, held, price)
         if rule == PROFIT:
             score[n] = gain
         elif rule == SIZE:
             score[n] = size
         else:
-            paid = abs(in_money(facts, mark, i, book.cost[other]))
+            paid = abs(in_money(facts, mark, i, cost)) if coin >= 0 else abs(cost)
             profit = min(RATIO_MAX, ratio_ppm(gain, max(paid, 1)))
             score[n] = profit * ratio_ppm(size, equity[account]) // PPM
         found[n] = other
