@@ -197,7 +197,7 @@ def _to_deleverage(
         carried = int((np.cumsum(-health.equity[order]) <= risked).sum())
         unsold = _unsold(state, view, rung, order[:carried], stack, deficit_for(health, stack))
         order = np.concatenate([unsold, order[carried:]])
-    return order[::-1]
+    return order[::-1].copy()
 
 
 def _unsold(

@@ -20,6 +20,9 @@ from tidegate.kernels.room import DOUBTED, rows_needed
 from tidegate.safeguards.stack import Stack
 
 
+WHOLE_BOOK = 32  # fewer changes than one in so many rows of the book are sorted instead
+
+
 class Room(NamedTuple):
     """What a step asks for: the range it would leave (empty: none), and rows it would open."""
 
@@ -39,7 +42,8 @@ class Change(NamedTuple):
 def room_for(state: State, effects: Sequence[Decision], stack: Stack) -> Room:
     """Return what ``effects`` need. Rows that they give back are not counted as free.
 
-    A kernel answers where everything surely fits. Else sums are exact: in int64 where even their
+    Of many changes a kernel answers where everything surely fits; it writes columns as long as the
+    book. Else sums are exact: in int64 where even their
     absolute values could not wrap, else in Python's unbounded integers, so that a sum that wraps
     cannot hide.
     """
@@ -47,6 +51,8 @@ def room_for(state: State, effects: Sequence[Decision], stack: Stack) -> Room:
     if not changes:
         return Room("", 0)
     change = Change(*(np.concatenate(column) for column in zip(*changes, strict=True)))
+    if change.account.size < (state.book.high + state.book.accounts) // WHOLE_BOOK:
+        return _exact(state, change, stack)
     most_open = np.array([i.lots_open_max() for i in stack.venue.instruments], np.int64)
     needed = int(rows_needed(state.book, *change, *stack.held_max, most_open))
     return Room("", needed) if needed != DOUBTED else _exact(state, change, stack)

@@ -60,13 +60,15 @@ def capped_pro_rata(total: int, weight: I64, cap: I64, out: I64) -> int:
         share = np.empty_like(weight[live])
         largest_remainder(left, weight[live], share)
         full = share >= cap[live]
-        if not full.any():
-            out[live] = share
-            return 0
+        done = not full.any()
         for n in range(live.size):
-            if full[n]:
+            if done:
+                out[live[n]] = share[n]
+            elif full[n]:
                 out[live[n]] = cap[live[n]]
                 left -= cap[live[n]]
+        if done:
+            return 0
         live = live[~full]
     return left
 

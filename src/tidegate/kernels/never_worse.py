@@ -89,7 +89,8 @@ def held_limits(
     base = (np.zeros_like(mark), np.zeros_like(mark), np.zeros_like(mark), one)
     tried = (np.zeros_like(mark), np.zeros_like(mark), np.zeros_like(mark), one.copy())
     for k in range(row.size):
-        i, account, lots = np.int64(book.instrument[row[k]]), book.account[row[k]], ordered[k]
+        i, account = np.int64(book.instrument[row[k]]), np.int64(book.account[row[k]])
+        lots = ordered[k]
         n = load(book, account, base[0], base[1], base[2], base[3])
         judge(facts, mark, base[0], base[1], base[2], base[3], n, before[k])
         off = equity[account] - before[k, 0]
