@@ -187,9 +187,7 @@ def wanted_in_levels(
 
 
 @kernel
-def in_line(
-    book: Book, accounts: I64, row: I64, want: I64, share: I64
-) -> tuple[I64, I64, I64]:
+def in_line(book: Book, accounts: I64, row: I64, want: I64, share: I64) -> tuple[I64, I64, I64]:
     """Return the three columns with all rows of one account where it stands among ``accounts``.
 
     The rows of an account lie together and keep their order.
