@@ -190,7 +190,7 @@ def test_fills_are_counted_one_after_another(open_lots, told, says):
     n = len(slot)
     out = [np.zeros(n, kind) for kind in (np.int64, np.bool_, np.int64, np.int64)]
     cells = [np.array(c, np.int64) for c in (open_lots, slot, lots, after)]
-    fills.count_fills(*cells, says, np.array(priced, np.bool_), *out)
+    fills.count_fills(*cells, int(says), np.array(priced, np.bool_), *out)
     expected = counted(open_lots, slot, lots, after if says else None, priced)
     assert [tuple(c) for c in zip(*(o.tolist() for o in out), strict=True)] == expected
 

@@ -117,11 +117,11 @@ def muldiv_floor(amount: int, price: int, scale: int) -> int:
 def muldiv(amount: int, factor: int, whole: int) -> int:
     """Return ``amount * factor // whole`` exactly, without a 128-bit product.
 
-    All three are >= 0, ``whole`` > 0 and, compiled, all and the result below 2**62. A quotient below
-    2**50 is guessed in floats, whose five roundings put it off by less than one, and set right by
-    the remainder: both products wrap alike modulo 2**64, and it is below 2**63. Others take long
-    multiplication in binary: one round a bit of ``amount``, about 100 ns. Use `muldiv_floor` where
-    a small divisor is known.
+    All three are >= 0, ``whole`` > 0 and, compiled, all and the result below 2**62. A quotient
+    below 2**50 is guessed in floats, whose five roundings put it off by less than one, and set
+    right by the remainder: both products wrap alike modulo 2**64, and it is below 2**63. Others
+    take long multiplication in binary: one round a bit of ``amount``, about 100 ns. Use
+    `muldiv_floor` where a small divisor is known.
     """
     guess = float(amount) * float(factor) / float(whole)
     if guess < GUESSED:

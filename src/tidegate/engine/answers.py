@@ -65,7 +65,7 @@ def sorted_out(
     """
     n = lots.size
     out = Sorted(*(np.zeros(n, kind) for kind in (np.int64, np.bool_, np.int64, np.int64)))
-    told = after is not None
+    told = int(after is not None)
     count_fills(state.orders.lots, slot, lots, lots if after is None else after, told, priced, *out)
     return out
 

@@ -251,8 +251,7 @@ def _close(
     left: int,
     purse: Purse,
 ) -> tuple[Trades, I64, Deleveraged, list[Decision]]:
-    """Return the trades that close a pool against its winners, the bankrupt positions' rows, the
-    receipt, and its payments.
+    """Return what closes a pool: its trades, the rows of the bankrupt, the receipt, the payments.
 
     The bankrupt are served deepest first until the winners' lots are used up. Each of them gets the
     mark plus its own deficit for the lots closed (rounded up): from the fund, where that pays

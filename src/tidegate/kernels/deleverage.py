@@ -124,7 +124,7 @@ def pooled(
     row_out: I64,
     share_out: I64,
 ) -> int:
-    """Write the derivatives that ``accounts`` may be closed out of, in their order; return how many.
+    """Write the derivatives that ``accounts`` may be closed out of, in order; return how many.
 
     Each with its share of what its account lacks, by notional: every position carries one, but only
     those are written that have nothing in flight and whose instrument is ``free`` (1: a good price

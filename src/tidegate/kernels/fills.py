@@ -93,7 +93,7 @@ def count_fills(
     slot: I64,
     lots: I64,
     after: I64,
-    told: bool,
+    told: int,
     priced: NDArray[np.bool_],
     gone: I64,
     twice: NDArray[np.bool_],
@@ -118,7 +118,7 @@ def count_fills(
         if size == 0 or (size > 0) != buys or (then != 0 and (then > 0) != buys):
             continue
         if abs(then) >= abs(rest):
-            twice[k] = told
+            twice[k] = told != 0
         elif abs(rest - then) >= abs(size) and priced[k]:
             gone[k], missing[k] = rest - then, rest - then - size
             closed[k] = then == 0
