@@ -1,5 +1,8 @@
 """Says what is being compiled while it is, so that a first run is not taken for a standstill."""
 
+# The library that compiles has no types.
+# pyright: reportUnknownMemberType=false
+
 import time
 from collections.abc import Callable
 from typing import Any, Final

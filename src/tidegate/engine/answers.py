@@ -63,8 +63,8 @@ def sorted_out(
     one that was; one that leaves less than it explains shows that a report is missing: what it
     tells is booked, and the lots in between are no longer open.
     """
-    n = lots.size
-    out = Sorted(*(np.zeros(n, kind) for kind in (np.int64, np.bool_, np.int64, np.int64)))
+    none = np.zeros_like(lots)
+    out = Sorted(none, np.zeros(lots.size, np.bool_), none.copy(), none.copy())
     told = int(after is not None)
     count_fills(state.orders.lots, slot, lots, lots if after is None else after, told, priced, *out)
     return out
