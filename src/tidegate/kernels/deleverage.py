@@ -64,26 +64,22 @@ def candidates(
     side-adjusted: what counts is the holder's own profit.
     """
     found, score, lots = np.empty_like(rows), np.empty_like(rows), np.empty_like(rows)
-    n = 0
     if rows.size == 0:
         return found, score, lots
-    i = np.int64(book.instrument[rows[0]])
-    price, coin = mark[i], facts.coin[i]
+    n, i = 0, np.int64(book.instrument[rows[0]])
     kind, tick_value, units = facts.kind[i], facts.tick_value[i], facts.units[i]
-    contract, face = facts.contract[i], facts.face[i]
+    contract, face, price, coin = facts.contract[i], facts.face[i], mark[i], facts.coin[i]
     # Columns are read out of their groups once: inside the loop that costs more than the sums.
-    row_account, row_lots, row_cost = book.account, book.lots, book.cost
-    row_flight = book.in_flight
+    row_account, row_lots, row_cost, flying = book.account, book.lots, book.cost, book.in_flight
     for other in rows:
         account, held = row_account[other], row_lots[other]
         if held * side >= 0 or account < FIRST_USER:
             continue
-        if best[account] < 0 or equity[account] <= 0 or row_flight[other]:
+        if best[account] < 0 or equity[account] <= 0 or flying[other]:
             continue
         cost = row_cost[other]
         gain = settled(kind, tick_value, units, contract, held, price) - cost
-        if coin >= 0:
-            gain = in_money(facts, mark, i, gain)
+        gain = in_money(facts, mark, i, gain) if coin >= 0 else gain
         most = abs(held)
         if gain <= 0:
             continue

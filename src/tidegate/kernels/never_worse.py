@@ -132,6 +132,35 @@ def _after_linear(t: Trying, price: int, out: I64) -> None:
 
 
 @kernel
+def _loaded(
+    book: Book,
+    facts: Facts,
+    mark: I64,
+    shift: I64,
+    account: int,
+    equity: int,
+    base: tuple[I64, I64, I64, I64],
+    standing: I64,
+) -> tuple[int, int]:
+    """Put an account on the paper with what was met at the mark, and write how it stands.
+
+    Return the rows of the paper, and by how much its ``equity`` differs from what the book says.
+    """
+    n = load(book, account, base[0], base[1], base[2], base[3])
+    judge(facts, mark, base[0], base[1], base[2], base[3], n, standing)
+    off = equity - standing[0]
+    row = np.int64(book.head[account])
+    while row >= 0 and shift.size:
+        met, j = shift[row], np.int64(book.instrument[row])
+        if met:
+            paid = paid_for(facts, j, met, mark[j])
+            n = trade(facts, base[0], base[1], base[2], base[3], n, j, met, paid)
+        row = np.int64(book.follow[row])
+    judge(facts, mark, base[0], base[1], base[2], base[3], n, standing)
+    return n, off
+
+
+@kernel
 def held_limits(
     book: Book,
     facts: Facts,
@@ -163,17 +192,7 @@ def held_limits(
         lots = ordered[k]
         if account != known:  # orders of one account follow one another
             known = account
-            n = load(book, account, base[0], base[1], base[2], base[3])
-            judge(facts, mark, base[0], base[1], base[2], base[3], n, standing)
-            off = equity[account] - standing[0]
-            one_row = np.int64(book.head[account])
-            while one_row >= 0 and shift.size:
-                met, j = shift[one_row], np.int64(book.instrument[one_row])
-                if met:
-                    paid = paid_for(facts, j, met, mark[j])
-                    n = trade(facts, base[0], base[1], base[2], base[3], n, j, met, paid)
-                one_row = np.int64(book.follow[one_row])
-            judge(facts, mark, base[0], base[1], base[2], base[3], n, standing)
+            n, off = _loaded(book, facts, mark, shift, account, equity[account], base, standing)
         before[k] = standing
         before[k, 0] += off
         fate[k] = KEPT

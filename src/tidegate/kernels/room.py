@@ -31,11 +31,7 @@ def rows_needed(
     of a user's position, cash last; system accounts have all of the range. ``open_max`` is
     [instruments] lots of one side. Doubted, too, are changes whose sum might wrap.
     """
-    total, total_cost = 0.0, 0.0
-    for k in range(amount.size):
-        total += abs(float(amount[k]))
-        total_cost += abs(float(cost[k]))
-    if max(total, total_cost) >= float(MONEY_MAX) / 2:
+    if _may_wrap(amount) or _may_wrap(cost):
         return DOUBTED
     table, keys, row_lots, row_cost = book.table, book.key, book.lots, book.cost
     # An account that this very step opens lies beyond those in use.
@@ -89,6 +85,14 @@ def rows_needed(
         if max(grown[0][i], grown[1][i]) > open_max[i]:
             return DOUBTED
     return opened
+
+
+@kernel
+def _may_wrap(change: I64) -> bool:
+    total = 0.0
+    for k in range(change.size):
+        total += abs(float(change[k]))
+    return total >= float(MONEY_MAX) / 2
 
 
 @kernel

@@ -13,7 +13,7 @@ from tidegate.domain.units import I64, PPM, Money, Nanos, Ppm
 from tidegate.domain.venue import Venue
 from tidegate.kernels import portfolio
 from tidegate.kernels.allocate import capped_pro_rata, largest_remainder, risk_factor
-from tidegate.kernels.deleverage import candidates, rows_by_instrument
+from tidegate.kernels.deleverage import candidates
 from tidegate.kernels.order import stable_order
 
 
@@ -279,16 +279,13 @@ class Waterfall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         """
         turn = turn or _bare_turn(health, facts)
         base = min(SCORES[self.score], 2) if SCORES[self.score] <= 2 else 0
-        if rows is None:
-            begin, every = rows_by_instrument(book, mark.size)
-            rows = every[begin[instrument] : begin[instrument + 1]]
+        here = np.flatnonzero(book.instrument[: book.high] == instrument) if rows is None else rows
         found, score, cap = candidates(
-            book, facts, health.equity, health.best, mark, rows, side, deficit, lots, base
+            book, facts, health.equity, health.best, mark, here, side, deficit, lots, base
         )
         self._score(book, facts, health, mark, found, turn, score)
         order = stable_order(-score)
-        bare = free = cap
-        taken = np.zeros_like(cap)
+        bare, free, taken = cap, cap, np.zeros_like(cap)
         if self.looks_at_portfolios:
             bare = np.empty_like(cap)
             portfolio.unhedged(book, facts, mark, turn.beta, turn.exposure, found, cap, bare)
@@ -357,8 +354,7 @@ class Waterfall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         cap: I64,
     ) -> tuple[I64, int]:
         """Return the lots taken from each of ``found`` and how many could not be."""
-        taken, weight, capacity = np.zeros_like(cap), cap, cap
-        rule = portfolio.PRO_RATA
+        taken, weight, capacity, rule = np.zeros_like(cap), cap, cap, portfolio.PRO_RATA
         match self.deleverage:
             case "queue" | "random":
                 rule = portfolio.QUEUE
