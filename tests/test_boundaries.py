@@ -1532,7 +1532,7 @@ def test_who_can_be_deleveraged(change, deficit, chosen):
     book.in_flight[0] = w["flying"]
     equity, best = np.zeros(U + 1, np.int64), np.zeros(U + 1, np.int64)
     equity[U], best[U] = w["equity"], w["best"]
-    args = (facts_of(ONE), equity, best, column(100), 0, 1, deficit, 10)
+    args = (facts_of(ONE), equity, best, column(100), column(0), 1, deficit, 10)
     for rule in range(3):
         row, _, lots = deleverage.candidates(book, *args, rule)
         assert row.tolist() == ([0] if chosen else [])
@@ -1545,7 +1545,7 @@ def test_the_queue_has_three_scores(rule, score):
     book = book_of(ONE, [0], [(0, 0, -10, -1_100_000)])
     equity, best = np.zeros(U + 1, np.int64), np.zeros(U + 1, np.int64)
     equity[U] = 400_000
-    args = (facts_of(ONE), equity, best, column(100), 0, 1, 0, 10)
+    args = (facts_of(ONE), equity, best, column(100), column(0), 1, 0, 10)
     _, found, _ = deleverage.candidates(book, *args, rule)
     assert found.tolist() == [90_909 * 2_500_000 // PPM if rule == 0 else score]
 

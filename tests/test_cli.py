@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,6 +15,7 @@ import pytest
 
 from handmade import BEGIN, write_crash
 from tidegate.cli import runs
+from tidegate.cli.compiling import Compiling
 from tidegate.cli.main import COMMANDS, app, run
 from tidegate.cli.say import identity
 from tidegate.domain.errors import ReplayDiverged
@@ -60,12 +62,18 @@ def stack_file(folder, name, text=""):
     return file
 
 
+HEAVY = {
+    *("numpy", "numba", "scipy", "pandas", "pyarrow", "matplotlib", "rich", "jinja2", "msgspec"),
+    *("sqlite3", "httpx", "asyncio", "multiprocessing", "distributed", "optuna", "arch"),
+}
+
+
 def test_help_lists_every_command_and_imports_nothing_heavy():
     script = (
         "import sys\n"
         "from tidegate.cli.main import run\n"
         "code = run(['--help'])\n"
-        "heavy = {'numpy', 'numba', 'pyarrow', 'matplotlib', 'rich', 'jinja2'} & set(sys.modules)\n"
+        f"heavy = {HEAVY} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
         "sys.exit(code)\n"
     )
@@ -393,6 +401,61 @@ def test_only_an_empty_cache_is_said_to_compile(tmp_path, monkeypatch, capsys):
     (tmp_path / "kernels" / "step.nbi").touch()
     identity(recording="x")
     assert "compiling" not in capsys.readouterr().err
+
+
+class Kernel:
+    """Stands for what numba's events carry: the dispatcher of a compiled function."""
+
+    def __init__(self, module, name):
+        self.data = {"dispatcher": SimpleNamespace(py_func=SimpleNamespace())}
+        self.data["dispatcher"].py_func.__module__ = module
+        self.data["dispatcher"].py_func.__name__ = name
+
+
+def test_what_is_compiled_is_said_every_other_second():
+    clock, said = iter((0.0, 0.5, 1.0, 2.5, 3.0, 9.0, 10.0)), []
+    compiling = Compiling(said.append, lambda: next(clock))
+    ours, theirs = Kernel("tidegate.kernels.plan", "wanted"), Kernel("numba.cpython", "impl")
+    compiling.on_start(ours)  # at 0
+    compiling.on_start(theirs)  # 0.5: not ours
+    compiling.on_end(theirs)
+    compiling.on_start(Kernel("tidegate.kernels.value", "worth"))  # 1.0: said just now
+    compiling.on_end(ours)
+    compiling.on_end(ours)  # 2.5: the outermost ends
+    assert (compiling.kernels, compiling.seconds) == (2, 2.5)
+    compiling.on_start(Kernel("tidegate.kernels.margin", "sweep"))  # 3.0
+    compiling.on_end(ours)  # 9.0
+    assert (compiling.kernels, compiling.seconds) == (3, 8.5)
+    assert said == [
+        "compiling kernel 1, plan.wanted; 0 s so far",
+        "compiling kernel 3, margin.sweep; 2 s so far",
+    ]
+
+
+def test_a_first_run_says_what_it_compiles(tmp_path):
+    """In a process of its own, with an empty cache; a second one has nothing to say."""
+    script = (
+        "from click import Context\n"
+        "from tidegate.cli.main import app\n"
+        "from tidegate.cli.say import identity\n"
+        "with Context(app):\n"
+        "    identity(recording='x')\n"
+        "    from tidegate.domain.units import isqrt\n"
+        "    assert isqrt(9) == 3\n"
+    )
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    environment.pop("NUMBA_CACHE_DIR", None)
+    for first in (True, False):
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=120,
+            env=environment,
+        )
+        assert ("compiling kernel 1, units.isqrt; 0 s so far" in done.stderr) == first
+        assert ("compiled 1 kernel in" in done.stderr) == first
 
 
 def test_an_unknown_stack_is_refused_with_the_nearest_name(call):

@@ -798,9 +798,22 @@ def test_who_can_be_deleveraged(world, i, side, deficit, closed, data):
     health = ref.assess(world, world.mark, world.mark)
     for a, (have, _, hope) in health.items():
         equity[a], best[a] = have, hope
+    begin, every = deleverage.rows_by_instrument(book, N)
+    assert [every[begin[k] : begin[k + 1]].tolist() for k in range(N)] == [
+        [r for r in range(book.high) if book.instrument[r] == k] for k in range(N)
+    ]
     for rule, number in RULES.items():
         row, score, lots = deleverage.candidates(
-            book, facts, equity, best, mark, i, side, deficit, closed, number
+            book,
+            facts,
+            equity,
+            best,
+            mark,
+            every[begin[i] : begin[i + 1]],
+            side,
+            deficit,
+            closed,
+            number,
         )
         found = {int(book.account[r]): int(s) for r, s in zip(row, score, strict=True)}
         assert found == ref.winners(world, health, i, side, deficit, closed, rule)

@@ -12,11 +12,9 @@ def _compiled_code_folder() -> Path:
     """Return a cache folder named after all kernel sources: an edited helper is never missed."""
     here = Path(__file__).parent
     digest = hashlib.blake2b(digest_size=8)
-    for source in [
-        *sorted((here / "domain").glob("*.py")),
-        *sorted((here / "kernels").glob("*.py")),
-    ]:
-        digest.update(source.read_bytes())
+    for room in ("domain", "kernels", "lab/kernels"):
+        for source in sorted((here / room).glob("*.py")):
+            digest.update(source.read_bytes())
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(home) / "tidegate" / "compiled" / digest.hexdigest()
 

@@ -5,12 +5,17 @@ import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from tidegate import __version__
+
+
+if TYPE_CHECKING:
+    from tidegate.cli.compiling import Compiling
 
 
 LINE_EVERY: Final = 5.0  # seconds between two lines where there is no terminal
@@ -32,9 +37,31 @@ def identity(**facts: str) -> None:
     """Print what is running on what: the version first, then each fact."""
     said = [f"{name.replace('_', ' ')} {value}" for name, value in facts.items()]
     words(", ".join([f"tidegate {__version__}", *said]))
-    cache = Path(os.environ.get("NUMBA_CACHE_DIR", ""))
-    if not any(cache.rglob("*.nbi")):  # the folder itself is there as soon as numba is imported
+    folder = Path(os.environ.get("NUMBA_CACHE_DIR", ""))
+    if not any(folder.rglob("*.nbi")):  # the folder itself is there as soon as numba is imported
         words("compiling the kernels; only the first run does that, and it takes about a minute")
+    compiling = _compiling()
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        context.call_on_close(lambda: _compiled(compiling))
+
+
+@cache
+def _compiling() -> "Compiling":
+    from tidegate.cli.compiling import listen  # noqa: PLC0415 - numba, which --help should not pay
+
+    return listen(words)
+
+
+def _compiled(compiling: "Compiling") -> None:
+    """Say once what was compiled, and that it will not be again."""
+    if compiling.kernels:
+        words(
+            f"compiled {compiling.kernels} kernel{'s' * (compiling.kernels > 1)} in "
+            f"{compiling.seconds:.0f} s; "
+            "they are kept, and later runs begin at once"
+        )
+        compiling.kernels, compiling.seconds = 0, 0.0
 
 
 @contextmanager

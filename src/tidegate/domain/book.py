@@ -184,9 +184,26 @@ def move(book: Book, account: int, instrument: int, lots: int, cost: int) -> int
 
 @kernel
 def move_all(book: Book, account: I64, instrument: I64, lots: I64, cost: I64) -> int:
-    """Apply `move` row by row; return how many were applied (fewer when the book is full)."""
+    """Apply `move` row by row; return how many were applied (fewer when the book is full).
+
+    A position that is there and stays is moved here, with the columns read out of the book once:
+    handing the book on costs more than the move.
+    """
+    table, keys, flying = book.table, book.key, book.in_flight
+    held, paid, longs, shorts = book.lots, book.cost, book.long_open, book.short_open
     for n in range(lots.size):
-        if move(book, account[n], instrument[n], lots[n], cost[n]) == ROWS_FULL:
+        a, i = account[n], instrument[n]
+        row = table_find(table, keys, (a << 32) | i)
+        stays = False
+        if row >= 0:
+            before, after, due = held[row], held[row] + lots[n], paid[row] + cost[n]
+            stays = after != 0 or due != 0 or flying[row] != 0
+            if stays:
+                held[row], paid[row] = after, due
+                if a >= FIRST_USER:
+                    longs[i] += max(after, 0) - max(before, 0)
+                    shorts[i] += max(-after, 0) - max(-before, 0)
+        if not stays and move(book, a, i, lots[n], cost[n]) == ROWS_FULL:
             return n
     return lots.size
 

@@ -46,6 +46,15 @@ def order_slot(orders: Orders, order: int) -> int:
 
 
 @kernel
+def order_slots(orders: Orders, order: I64) -> I64:
+    """Return `order_slot` of each order."""
+    out = np.empty(order.size, np.int64)
+    for n in range(order.size):
+        out[n] = order_slot(orders, order[n])
+    return out
+
+
+@kernel
 def place_all(
     orders: Orders,
     book: Book,

@@ -7,11 +7,12 @@ from numpy.typing import NDArray
 
 from tidegate.domain.effects import Decision, OrdersReduced, Rejected
 from tidegate.domain.events import OrdersExpired, OrdersFilled
-from tidegate.domain.orders import order_slot
+from tidegate.domain.orders import order_slots
 from tidegate.domain.units import I64, is_column, pack, unpack
 from tidegate.engine.booking import book_trades, trades_at
 from tidegate.engine.penalties import penalised
 from tidegate.engine.state import State
+from tidegate.kernels.fills import count_fills
 from tidegate.safeguards.stack import Stack
 
 
@@ -22,7 +23,7 @@ def on_fills(state: State, event: OrdersFilled, stack: Stack) -> list[Decision]:
     if len({*sizes, told}) > 1 or not is_column(event.order):
         return [Rejected(code="columns_differ", detail=f"columns of {(*sizes, told)} bytes")]
     order, lots, price = unpack(event.order), unpack(event.lots), unpack(event.price)
-    slot = np.array([order_slot(state.orders, int(o)) for o in order], np.int64)
+    slot = order_slots(state.orders, order)
     row = state.orders.row[np.maximum(slot, 0)]
     instrument = state.book.instrument[row].astype(np.int64)
     priced = price >= stack.facts.price_min[instrument]
@@ -33,23 +34,12 @@ def on_fills(state: State, event: OrdersFilled, stack: Stack) -> list[Decision]:
     good = found.gone != 0
     if not good.any():
         return effects
-    order, lots, price, slot, instrument = (
-        order[good],
-        lots[good],
-        price[good],
-        slot[good],
-        instrument[good],
-    )
-    gone = found.gone[good]
+    order, lots, price = order[good], lots[good], price[good]
+    instrument, gone, closed = instrument[good], found.gone[good], found.closed[good]
     account = state.book.account[row[good]].astype(np.int64)
     trades = trades_at(state, account, instrument, lots, price)
     effects += book_trades(state, trades, "fill")
     effects += penalised(state, stack, account, instrument, lots, trades.paid)
-    left = state.orders.lots[slot].copy()
-    closed = np.zeros(order.size, np.int64)
-    for k in range(order.size):  # several fills of one order close it once, with the last
-        left[slot == slot[k]] -= gone[k]
-        closed[k] = left[k] == 0
     effects.append(OrdersReduced(order=pack(order), lots=pack(gone), closed=pack(closed)))
     return effects
 
@@ -60,6 +50,7 @@ class Sorted(NamedTuple):
     gone: I64  # [fills] signed as ordered
     twice: NDArray[np.bool_]  # [fills] what it tells has been counted already
     missing: I64  # [fills] lots that were filled before it and never told
+    closed: I64  # [fills] 1 where it leaves nothing: of several of one order, the last does
 
 
 def sorted_out(
@@ -72,18 +63,10 @@ def sorted_out(
     one that was; one that leaves less than it explains shows that a report is missing: what it
     tells is booked, and the lots in between are no longer open.
     """
-    out = Sorted(np.zeros_like(lots), np.zeros(lots.size, np.bool_), np.zeros_like(lots))
-    left: dict[int, int] = {}
-    for k in np.flatnonzero(slot >= 0).tolist():
-        rest = left.setdefault(int(slot[k]), int(state.orders.lots[slot[k]]))
-        side, size = (1 if rest > 0 else -1), int(lots[k])
-        then = rest - size if after is None else int(after[k])
-        gone = (rest - then) * side
-        if size * side > 0 and then * side >= 0 and gone <= 0:
-            out.twice[k] = after is not None
-        elif size * side > 0 and then * side >= 0 and gone >= size * side and priced[k]:
-            out.gone[k], out.missing[k] = gone * side, gone * side - size
-            left[int(slot[k])] = then
+    none = np.zeros_like(lots)
+    out = Sorted(none, np.zeros(lots.size, np.bool_), none.copy(), none.copy())
+    told = int(after is not None)
+    count_fills(state.orders.lots, slot, lots, lots if after is None else after, told, priced, *out)
     return out
 
 
@@ -112,7 +95,7 @@ def on_expiry(state: State, event: OrdersExpired, stack: Stack) -> list[Decision
     if not is_column(event.order):
         return [Rejected(code="columns_differ", detail=f"a column of {len(event.order)} bytes")]
     order = unpack(event.order)
-    slot = np.array([order_slot(state.orders, int(o)) for o in order], np.int64)
+    slot = order_slots(state.orders, order)
     _, first = np.unique(order, return_index=True)
     known = np.zeros(order.size, np.bool_)
     known[first] = slot[first] >= 0

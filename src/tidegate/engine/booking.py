@@ -1,10 +1,11 @@
 """From trades to effects: positions move, profit is realised, the remainder is named."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from tidegate.domain.book import CLEARING, EXTERNAL, ROUNDING, row_of
+from tidegate.domain.book import CLEARING, EXTERNAL, ROUNDING, rows_of
 from tidegate.domain.effects import Decision, PositionsMoved, Posted, PostedBatch
 from tidegate.domain.instrument import CASH
 from tidegate.domain.units import I64, Amount, pack
@@ -35,24 +36,22 @@ def settlement(state: State, instrument: int) -> int:
     return int(state.facts.coin[instrument])
 
 
-def book_trades(state: State, trades: Trades, reason: str) -> list[Decision]:
+def book_trades(
+    state: State, trades: Trades, reason: str, row: I64 | None = None
+) -> list[Decision]:
     """Return the effects of ``trades``: lots and cost, realised profit, and the rounding remainder.
 
     Where lots do not sum to zero in an instrument, the world outside takes the other side at the
     same payment. Profit is paid by CLEARING, whose balance is minus the sum of all costs
     afterwards; what rounding left over between the two sides goes to ROUNDING. Imported positions
     were opened at different prices: what is left over there was earned outside, not by rounding.
+    ``row`` are the rows of the positions, where they are known to be open.
     """
     left_to, left_as = (EXTERNAL, "import") if reason == "import" else (ROUNDING, "rounding")
     if not trades.lots.size:
         return []
-    row = np.array(
-        [
-            row_of(state.book, int(a), int(i))
-            for a, i in zip(trades.account, trades.instrument, strict=True)
-        ],
-        np.int64,
-    )
+    if row is None:
+        row = rows_of(state.book, trades.account, trades.instrument)
     # A position that is not open yet needs a number of its own, the same for the same position.
     keys = trades.account << 32 | trades.instrument
     fresh = row < 0
@@ -71,11 +70,9 @@ def book_trades(state: State, trades: Trades, reason: str) -> list[Decision]:
     effects: list[Decision] = []
     remainder: dict[int, int] = {}
     outside: list[tuple[int, int, int, int]] = []
-    for i in np.unique(instrument).tolist():
-        here = instrument == i
-        net, paid = int(lots[here].sum()), int(trades.paid[here].sum())
+    for i, net, paid, last in _totals(state, trades):
         if net:
-            outside.append((i, -net, -paid, int(price[here][-1])))
+            outside.append((i, -net, -paid, last))
         elif paid:
             # Two sides rounded against themselves: more was paid than received.
             asset = settlement(state, i)
@@ -106,11 +103,21 @@ def book_trades(state: State, trades: Trades, reason: str) -> list[Decision]:
     return effects
 
 
+def _totals(state: State, trades: Trades) -> Iterator[tuple[int, int, int, int]]:
+    """Yield of each traded instrument: itself, net lots, what is paid, and the last price."""
+    lots, paid, last = (np.zeros(state.facts.kind.size, np.int64) for _ in range(3))
+    np.add.at(lots, trades.instrument, trades.lots)
+    np.add.at(paid, trades.instrument, trades.paid)
+    last[trades.instrument] = trades.price  # of several, numpy keeps the last
+    for i in np.flatnonzero(np.bincount(trades.instrument)).tolist():
+        yield i, int(lots[i]), int(paid[i]), int(last[i])
+
+
 def realise_effects(state: State, account: I64, instrument: I64, realised: I64) -> list[Decision]:
     """Return the postings of realised profit, one batch an asset, paid by CLEARING."""
     asset = state.facts.coin[instrument]
     effects: list[Decision] = []
-    for one in np.unique(asset[realised != 0]).tolist():
+    for one in (np.flatnonzero(np.bincount(asset[realised != 0] + 1)) - 1).tolist():
         here = (asset == one) & (realised != 0)
         effects.append(
             PostedBatch(

@@ -6,7 +6,7 @@ import numpy as np
 
 from tidegate.domain.book import FIRST_USER, FUND, TREASURY, Health
 from tidegate.domain.effects import Decision, DeficitFound, Deleveraged, Posted, PostedBatch
-from tidegate.domain.instrument import CASH, Kind
+from tidegate.domain.instrument import CASH
 from tidegate.domain.payers import ClaimsMoved
 from tidegate.domain.units import I64, PPM, Amount, Money, Ticks, pack, unpack
 from tidegate.engine.booking import Trades, book_trades, trades_at
@@ -16,12 +16,11 @@ from tidegate.engine.pace import deficit_for
 from tidegate.engine.state import State
 from tidegate.engine.turns import Turns, early, market_of, pair_up, settle_pairs
 from tidegate.kernels.allocate import largest_remainder
-from tidegate.kernels.deleverage import proportional
+from tidegate.kernels.deleverage import parts_up, pooled, rows_by_instrument, unsold_accounts
+from tidegate.kernels.order import distinct, stable_order
 from tidegate.kernels.portfolio import open_lots
-from tidegate.kernels.value import notional
 from tidegate.safeguards.breaker import Rung
-from tidegate.safeguards.oracle import Action
-from tidegate.safeguards.stack import Stack
+from tidegate.safeguards.stack import Stack, gate_column
 from tidegate.safeguards.waterfall import Closing, Waterfall
 
 
@@ -89,8 +88,10 @@ def _deleverage(
 ) -> list[Decision]:
     """Close out bankrupt ``accounts`` pool by pool; return receipts, payments and trades."""
     waterfall, effects, closed = stack.declaration.waterfall, list[Decision](), list[Trades]()
+    rows: list[I64] = []
     pools, turns = _pools(state, view, health, accounts, stack), Turns.of(state, view, stack)
     keys = [(p.instrument, p.side, int(p.lots.sum()), int(p.deficit.sum())) for p in pools]
+    begin, every = rows_by_instrument(state.book, view.mark.size)
     for at, pool in enumerate(pools):
         purse.market = stack.venue.instruments[pool.instrument].symbol
         lack, lots = int(pool.deficit.sum()), int(pool.lots.sum())
@@ -108,10 +109,12 @@ def _deleverage(
             lots=asked,
             deficit=-(-left * asked // lots),
             turn=turns.turn,
+            rows=every[begin[pool.instrument] : begin[pool.instrument + 1]],
         )
         if closing.row.size:
-            trades, receipt, payments = _close(state, view, pool, closing, left, purse)
+            trades, served, receipt, payments = _close(state, view, pool, closing, left, purse)
             closed.append(trades)
+            rows += [served, closing.row]
             effects += [receipt, *payments]
             effects += turns.compared(closing, pool.instrument, pool.side)
             settle_pairs(turns, closing, pool.instrument, legs)
@@ -125,7 +128,7 @@ def _deleverage(
             np.concatenate([getattr(t, name) for t in closed])
             for name in ("account", "instrument", "lots", "price", "paid")
         ]
-        effects += book_trades(state, Trades(*columns), "deleveraged")
+        effects += book_trades(state, Trades(*columns), "deleveraged", np.concatenate(rows))
     return effects
 
 
@@ -187,77 +190,57 @@ def _to_deleverage(
     """
     bankrupt = np.flatnonzero((health.equity < 0) & (health.best < 0))
     bankrupt = bankrupt[(bankrupt >= FIRST_USER) & (state.book.head[bankrupt] >= 0)]
-    order = bankrupt[np.argsort(-health.equity[bankrupt], kind="mergesort")]
+    order = bankrupt[stable_order(-health.equity[bankrupt])]
     handed = stack.declaration.never_worse.hands_over
     if stack.declaration.waterfall.deleverage_when == "fund_exhausted" and not handed:
         risked = fund * stack.declaration.waterfall.fund_share // PPM
         carried = int((np.cumsum(-health.equity[order]) <= risked).sum())
         unsold = _unsold(state, view, rung, order[:carried], stack, deficit_for(health, stack))
         order = np.concatenate([unsold, order[carried:]])
-    return order[::-1]
+    return order[::-1].copy()
 
 
 def _unsold(
     state: State, view: View, rung: int, accounts: I64, stack: Stack, deficit: Money
 ) -> I64:
     """Return those of ``accounts`` whose positions one window of the throttle could not sell."""
-    room: dict[tuple[int, int], int] = {}
-    unsold: list[int] = []
-    for account in accounts.tolist():
-        wants: dict[tuple[int, int], int] = {}
-        row = int(state.book.head[account])
-        while row >= 0:
-            i, lots = int(state.book.instrument[row]), int(state.book.lots[row])
-            wants[i, 0 if lots > 0 else 1] = abs(lots)
-            row = int(state.book.follow[row])
-        for key in wants:
-            if key not in room:
-                room[key] = capacity(state, view, rung, *key, stack, deficit)
-        if any(lots > room[key] for key, lots in wants.items()):
-            unsold.append(account)
-            continue
-        for key, lots in wants.items():
-            room[key] -= lots
-    return np.array(unsold, np.int64)
+    if not accounts.size:
+        return accounts
+    room = [
+        [capacity(state, view, rung, i, side, stack, deficit) for side in range(2)]
+        for i in range(view.mark.size)
+    ]
+    return unsold_accounts(state.book, accounts, np.array(room, np.int64))
 
 
 def _pools(state: State, view: View, health: Health, accounts: I64, stack: Stack) -> list[Pool]:
     """Return the positions of ``accounts``, pooled; each carries its share of the deficit."""
-    oracle, book = stack.declaration.oracle, state.book
-    found: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
-    for account in accounts.tolist():
-        rows: list[int] = []
-        sizes: list[int] = []
-        row = int(book.head[account])
-        while row >= 0:
-            i = int(book.instrument[row])
-            if int(book.lots[row]) and state.facts.kind[i] != Kind.SPOT:
-                rows.append(row)
-                sizes.append(int(notional(state.facts, i, int(book.lots[row]), int(view.mark[i]))))
-            row = int(book.follow[row])
-        shares = np.zeros(len(rows), np.int64)
-        proportional(-int(health.equity[account]), np.array(sizes, np.int64), shares)
-        for row, share in zip(rows, shares.tolist(), strict=True):
-            # Every position carries its share; only those free to be closed at a good price are.
-            i = int(book.instrument[row])
-            prices = {i, int(state.facts.coin[i])} - {CASH}
-            good = all(oracle.admits(Action.DELEVERAGE, int(view.quality[p])) for p in prices)
-            good = good and not any(view.shut[p] for p in prices)
-            if int(book.in_flight[row]) or not good:
-                continue
-            lots = int(book.lots[row])
-            key = (int(book.instrument[row]), 1 if lots > 0 else -1)
-            found.setdefault(key, []).append((row, abs(lots), share))
-    return [
-        Pool(
-            instrument=i,
-            side=side,
-            row=np.array([r for r, _, _ in entries], np.int64),
-            lots=np.array([n for _, n, _ in entries], np.int64),
-            deficit=np.array([d for _, _, d in entries], np.int64),
+    book, n_rows = state.book, min(state.book.high, accounts.size * view.mark.size)
+    row, share = np.empty(n_rows, np.int64), np.empty(n_rows, np.int64)
+    free = _closable(state, view, stack)
+    n = pooled(book, state.facts, view.mark, free, accounts, health.equity, row, share)
+    row, share, lots = row[:n], share[:n], book.lots[row[:n]]
+    which, place = distinct(2 * book.instrument[row].astype(np.int64) + (lots > 0))
+    pools: list[Pool] = []
+    for k, key in enumerate(which.tolist()):
+        here = place == k
+        pools.append(
+            Pool(
+                instrument=key // 2,
+                side=1 if key % 2 else -1,
+                row=row[here],
+                lots=np.abs(lots[here]),
+                deficit=share[here],
+            )
         )
-        for (i, side), entries in sorted(found.items())
-    ]
+    return pools
+
+
+def _closable(state: State, view: View, stack: Stack) -> I64:
+    """Return 1 for each instrument that may be deleveraged in: a good price, its coin's too."""
+    worst = stack.declaration.oracle.deleverage_at_worst
+    good = gate_column(view.quality, worst) * (view.shut == 0)
+    return good * np.where(state.facts.coin >= 0, good[state.facts.coin], 1)
 
 
 def _close(
@@ -267,8 +250,8 @@ def _close(
     closing: Closing,
     left: int,
     purse: Purse,
-) -> tuple[Trades, Deleveraged, list[Decision]]:
-    """Return the trades that close a pool against its winners, the receipt, and its payments.
+) -> tuple[Trades, I64, Deleveraged, list[Decision]]:
+    """Return what closes a pool: its trades, the rows of the bankrupt, the receipt, the payments.
 
     The bankrupt are served deepest first until the winners' lots are used up. Each of them gets the
     mark plus its own deficit for the lots closed (rounded up): from the fund, where that pays
@@ -284,13 +267,8 @@ def _close(
     keep = served > 0
     rows, served = pool.row[keep], served[keep]
     bankrupt = book.account[rows].astype(np.int64)
-    lack = np.array(
-        [
-            -(-int(d) * int(s) // int(n))
-            for d, s, n in zip(pool.deficit[keep], served, pool.lots[keep], strict=True)
-        ],
-        np.int64,
-    )
+    lack = np.empty(rows.size, np.int64)
+    parts_up(pool.deficit[keep], served, pool.lots[keep], lack)
     held = sum(purse.money)
     payments: list[Decision] = []
     paid = 0
@@ -326,7 +304,7 @@ def _close(
         candidates=closing.candidates,
         rule=purse.waterfall.deleverage,
     )
-    return trades, receipt, payments
+    return trades, rows, receipt, payments
 
 
 def _closing_trades(
@@ -362,7 +340,9 @@ def _settled(state: State, view: View, i: int, money: I64) -> I64:
         return money
     price = int(view.mark[coin]) * int(state.facts.tick_value[coin])
     units = int(state.facts.units[coin])
-    return np.array([-(-int(m) * units // max(price, 1)) for m in money], np.int64)
+    out = np.empty_like(money)
+    parts_up(money, np.full_like(money, units), np.full_like(money, max(price, 1)), out)
+    return out
 
 
 def _ticks(state: State, view: View, i: int, per_lot: int) -> int:

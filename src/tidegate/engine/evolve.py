@@ -1,5 +1,7 @@
 """`evolve` writes and never thinks: one branch an effect, none that depends on a policy."""
 
+from struct import Struct
+
 import numpy as np
 
 from tidegate.domain.auctions import cut_all, open_all, reset_all
@@ -69,12 +71,15 @@ from tidegate.engine.pace_kept import PACING, keep_pace
 from tidegate.engine.state import LEVELS_MAX, State
 
 
+ONE = Struct("<q")  # a column of one
+
+
 def evolve(state: State, effect: Decision) -> None:
     """Apply one effect. Raise CapacityExceeded where a declared limit is reached."""
     match effect:
         case Posted():
-            one = np.array([effect.credit], np.int64)
-            amount = np.array([effect.amount], np.int64)
+            # Read-only, as a batch's columns are: one compiled version serves both.
+            one, amount = unpack(ONE.pack(effect.credit)), unpack(ONE.pack(effect.amount))
             _posted(post_all(state.book, effect.debit, effect.asset, one, amount), 1)
         case PostedBatch():
             account, amount = unpack(effect.account), unpack(effect.amount)

@@ -20,6 +20,7 @@ from tidegate.domain.effects import (
     Posted,
     PostedBatch,
 )
+from tidegate.domain.instrument import CASH
 from tidegate.domain.units import MONEY_MAX, unpack
 from tidegate.engine.never_worse import check_held
 from tidegate.engine.state import State
@@ -61,9 +62,11 @@ def _check_moves(state: State, effect: PositionsMoved, balance: dict[int, int]) 
     net = np.zeros(facts.kind.size, np.int64)
     np.add.at(net, instrument, lots)
     assert not net.any(), "INV-2 every long has a short"
-    for asset in np.unique(facts.coin[instrument]).tolist():
-        here = facts.coin[instrument] == asset
-        balance[asset] = balance.get(asset, 0) + int(cost[here].sum())
+    paid = np.zeros(facts.kind.size + 1, np.int64)  # cash is the last, as CASH counts from the end
+    np.add.at(paid, facts.coin[instrument], cost)
+    for asset in np.flatnonzero(paid).tolist():
+        of = CASH if asset == facts.kind.size else asset
+        balance[of] = balance.get(of, 0) + int(paid[asset])
     users = account >= FIRST_USER
     for a, i in zip(account[users][:64].tolist(), instrument[users][:64].tolist(), strict=True):
         row = row_of(book, a, i)

@@ -26,6 +26,7 @@ from tidegate.engine.pace import (
 from tidegate.engine.slicing import slices_due, slices_taken
 from tidegate.engine.split import divide
 from tidegate.engine.state import SHIFT, State
+from tidegate.kernels.plan import first_rows
 from tidegate.safeguards.breaker import Rung
 from tidegate.safeguards.planner import Plan
 from tidegate.safeguards.stack import Stack
@@ -240,7 +241,7 @@ def in_flight(state: State, instruments: int) -> list[I64]:
 
 
 def _stages(state: State, plan: Plan, health: Health, now: int) -> StagesTaken:
-    account, first = np.unique(state.book.account[plan.row], return_index=True)
+    account, first = first_rows(state.book, plan.row)
     return StagesTaken(
         account=pack(account),
         equity=pack(health.equity[account]),
@@ -257,7 +258,7 @@ def _netted(state: State, view: View, plan: Plan) -> list[Decision]:
     instrument = state.book.instrument[rows].astype(np.int64)
     account = state.book.account[rows].astype(np.int64)
     trades = trades_at(state, account, instrument, lots, view.mark[instrument])
-    return book_trades(state, trades, "netted")
+    return book_trades(state, trades, "netted", rows)
 
 
 def _ordered(

@@ -57,7 +57,7 @@ def penalised(
         if guard.incentives:
             effects += breached(account, worse, before, after)
     share = stack.declaration.waterfall.penalty_share
-    amount = np.array([a * share // PPM for a in amount.tolist()], np.int64)
+    amount = amount // PPM * share + amount % PPM * share // PPM  # no product can wrap
     if not amount.any() or not stack.declaration.waterfall.tranches:
         return effects
     place = stack.declaration.waterfall.fed(tuple(i.symbol for i in stack.venue.instruments))

@@ -15,7 +15,12 @@ from tidegate.domain.effects import Decision, PositionsMoved, Posted, PostedBatc
 from tidegate.domain.instrument import CASH, Kind
 from tidegate.domain.units import I64, MONEY_MAX, unpack
 from tidegate.engine.state import State
+from tidegate.kernels.order import distinct
+from tidegate.kernels.room import DOUBTED, rows_needed
 from tidegate.safeguards.stack import Stack
+
+
+WHOLE_BOOK = 32  # fewer changes than one in so many rows of the book are sorted instead
 
 
 class Room(NamedTuple):
@@ -37,15 +42,27 @@ class Change(NamedTuple):
 def room_for(state: State, effects: Sequence[Decision], stack: Stack) -> Room:
     """Return what ``effects`` need. Rows that they give back are not counted as free.
 
-    Sums are exact: in int64 where even their absolute values could not wrap, else in Python's
-    unbounded integers, so that a sum that wraps cannot hide.
+    Of many changes a kernel answers where everything surely fits; it writes columns as long as the
+    book. Else sums are exact: in int64 where even their
+    absolute values could not wrap, else in Python's unbounded integers, so that a sum that wraps
+    cannot hide.
     """
     changes = list(_changes(effects))
     if not changes:
         return Room("", 0)
     change = Change(*(np.concatenate(column) for column in zip(*changes, strict=True)))
-    key, place = np.unique(change.account << 32 | (change.instrument + 1), return_inverse=True)
-    account, instrument = key >> 32, (key & (2**32 - 1)) - 1
+    if change.account.size < (state.book.high + state.book.accounts) // WHOLE_BOOK:
+        return _exact(state, change, stack)
+    most_open = np.array([i.lots_open_max() for i in stack.venue.instruments], np.int64)
+    needed = int(rows_needed(state.book, *change, *stack.held_max, most_open))
+    return Room("", needed) if needed != DOUBTED else _exact(state, change, stack)
+
+
+def _exact(state: State, change: Change, stack: Stack) -> Room:
+    """Return what the changes need where they may go beyond a limit, and which one they pass."""
+    columns = stack.facts.kind.size + 1  # cash is the first
+    key, place = distinct(change.account * columns + change.instrument + 1)
+    account, instrument = key // columns, key % columns - 1
     row = rows_of(state.book, account, instrument)
     held = np.where(row >= 0, state.book.lots[row], 0)
     held[instrument == CASH] = state.book.cash[account[instrument == CASH]]
@@ -83,7 +100,7 @@ def _summed(base: I64, place: I64, change: I64) -> NDArray[Any]:
     """Return ``base`` plus all changes of each place: int64 where none can wrap, else objects."""
     spread = np.abs(change.astype(np.float64)).sum() + np.abs(base.astype(np.float64)).max()
     out = base.astype(np.int64 if spread < MONEY_MAX else object)
-    np.add.at(out, place.reshape(-1), change.astype(out.dtype))
+    np.add.at(out, place, change.astype(out.dtype))
     return out
 
 
@@ -107,15 +124,19 @@ def _interest_beyond(
 ) -> str:
     """Return which open interest would grow beyond what the range proof allows for."""
     user = (account >= FIRST_USER) & (instrument != CASH)
-    before, later, of = held[user].astype(object), after[user].astype(object), instrument[user]
+    before, later, of = held[user], after[user], instrument[user]
+    sizes = (before, later, state.book.long_open, state.book.short_open)
+    spread = sum(np.abs(column.astype(np.float64)).sum() for column in sizes)
+    kind = np.int64 if spread < MONEY_MAX else object
+    before, later = before.astype(kind), later.astype(kind)
     for sign, open_lots in ((1, state.book.long_open), (-1, state.book.short_open)):
-        grown = open_lots.astype(object)
+        grown = open_lots.astype(kind)
         np.add.at(grown, of, np.maximum(sign * later, 0) - np.maximum(sign * before, 0))
         for i in np.flatnonzero(grown > open_lots).tolist():
-            of_it = stack.venue.instruments[i]
+            of_it, size = stack.venue.instruments[i], int(grown[i])
             # What inverse contracts bring in is a fact: coins may go as far as sums are exact.
-            fits = stack.facts.kind[i] == Kind.SPOT and of_it.value_max(grown[i]) <= MONEY_MAX
-            if grown[i] > of_it.lots_open_max() and not fits:
+            fits = stack.facts.kind[i] == Kind.SPOT and of_it.value_max(size) <= MONEY_MAX
+            if size > of_it.lots_open_max() and not fits:
                 side = "long" if sign > 0 else "short"
-                return f"users would hold {grown[i]:_} lots of {of_it.symbol} {side}"
+                return f"users would hold {size:_} lots of {of_it.symbol} {side}"
     return ""

@@ -18,7 +18,7 @@ from tidegate.engine.market import View
 from tidegate.engine.paying import EARLY
 from tidegate.engine.state import State
 from tidegate.kernels import portfolio
-from tidegate.kernels.deleverage import candidates
+from tidegate.kernels.deleverage import candidates, rows_by_instrument
 from tidegate.kernels.insurance import fall_of, kept_on
 from tidegate.kernels.value import notional
 from tidegate.safeguards.stack import Stack
@@ -161,12 +161,14 @@ def pair_up(
     book, facts = state.book, state.facts
     turn.freed.clear()
     legs: dict[int, tuple[int, int]] = {}
+    begin, every = rows_by_instrument(book, mark.size)
     for j, other, lots, deficit in pools[at + 1 :]:
         if other != -side or j == i or not turn.beta[j] or not turn.beta[i]:
             continue
         room = lots - sum(n for row, n in turn.due.items() if book.instrument[row] == j)
+        rows = every[begin[j] : begin[j + 1]]
         found, _, cap = candidates(
-            book, facts, health.equity, health.best, mark, j, other, deficit, lots, 0
+            book, facts, health.equity, health.best, mark, rows, other, deficit, lots, 0
         )
         for row_j, most in zip(found.tolist(), cap.tolist(), strict=True):
             row_i = int(row_of(book, int(book.account[row_j]), i))
@@ -184,6 +186,8 @@ def pair_up(
 
 def settle_pairs(turns: Turns, closing: Closing, i: int, legs: dict[int, tuple[int, int]]) -> None:
     """Make the other legs due of those whose hedged lots were closed."""
+    if not legs:
+        return
     book, facts, mark = turns.state.book, turns.state.facts, turns.view.mark
     beta = turns.turn.beta
     for row, hedged in zip(closing.row.tolist(), closing.hedged.tolist(), strict=True):

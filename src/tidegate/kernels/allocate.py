@@ -6,6 +6,7 @@
 import numpy as np
 
 from tidegate.domain.units import I64, PPM, kernel, muldiv, muldiv_up
+from tidegate.kernels.order import stable_order
 
 
 RATIO_MAX = 1_000_000_000  # a ratio of 1,000, in ppm
@@ -39,7 +40,7 @@ def largest_remainder(total: int, weight: I64, out: I64) -> None:
         # The remainder modulo 2**64 is exact: both products wrap alike, and it is below 2**62.
         rest[n] = total * weight[n] - out[n] * pool
         given += out[n]
-    order = np.argsort(-rest, kind="mergesort")
+    order = stable_order(-rest)
     for k in range(total - given):
         out[order[k]] += 1
 
@@ -59,13 +60,15 @@ def capped_pro_rata(total: int, weight: I64, cap: I64, out: I64) -> int:
         share = np.empty_like(weight[live])
         largest_remainder(left, weight[live], share)
         full = share >= cap[live]
-        if not full.any():
-            out[live] = share
-            return 0
+        done = not full.any()
         for n in range(live.size):
-            if full[n]:
+            if done:
+                out[live[n]] = share[n]
+            elif full[n]:
                 out[live[n]] = cap[live[n]]
                 left -= cap[live[n]]
+        if done:
+            return 0
         live = live[~full]
     return left
 

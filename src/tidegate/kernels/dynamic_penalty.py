@@ -11,6 +11,7 @@ from tidegate.domain.units import I64, PPM, kernel, muldiv, muldiv_up, ppm_ceil,
 from tidegate.kernels.allocate import ratio_ppm
 from tidegate.kernels.bonus import discount_factor, linear_bonus
 from tidegate.kernels.never_worse import no_worse
+from tidegate.kernels.order import stable_order
 from tidegate.kernels.sheet import judge, load, place, rounding_room, trade
 from tidegate.kernels.value import notional
 
@@ -98,7 +99,7 @@ def charge_fills(
     before the fill: a fill that makes it worse pays nothing. ``before`` and ``after`` [n, 3] are
     without the fill's own penalty. Fills of one account are taken one after another.
     """
-    order = np.argsort(account, kind="mergesort")
+    order = stable_order(account)
     what, held, cost = np.zeros_like(mark), np.zeros_like(mark), np.zeros_like(mark)
     purse, rows = np.zeros(1, np.int64), 0
     for k in range(order.size):

@@ -4,10 +4,12 @@
 # pyright: reportArgumentType=false
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tidegate.domain.book import Book
 from tidegate.domain.facts import Facts
 from tidegate.domain.units import I64, kernel, muldiv
+from tidegate.kernels.order import stable_order
 from tidegate.kernels.value import SPOT, settled_value
 
 
@@ -69,7 +71,7 @@ def apply_paid(
     Several trades may fall on one row: they are taken one after another. Balances carry no cost:
     what was paid for them leaves the cash at once.
     """
-    order = np.argsort(row, kind="mergesort")
+    order = stable_order(row)
     held, cost = 0, 0
     for k in range(order.size):
         n = order[k]
@@ -83,6 +85,44 @@ def apply_paid(
             realised_out[n], cost_out[n] = gain, paid[n] + gain
         held += lots[n]
         cost += cost_out[n]
+
+
+@kernel
+def count_fills(
+    open_lots: I64,
+    slot: I64,
+    lots: I64,
+    after: I64,
+    told: int,
+    priced: NDArray[np.bool_],
+    gone: I64,
+    twice: NDArray[np.bool_],
+    missing: I64,
+    closed: I64,
+) -> None:
+    """Write by how much each fill shrinks its order (0: refused), and what is odd about it.
+
+    ``open_lots`` is [slots] what is left of each order, ``slot`` -1 where there is none, ``after``
+    what the venue says to be left after the fill, if it has ``told``. Fills are taken one after
+    another. ``gone`` may exceed the fill by what was ``missing`` before it; ``twice`` are those
+    that were counted already; ``closed`` is 1 where nothing is left. All four begin as zeros.
+    """
+    left = open_lots.copy()
+    for k in range(slot.size):
+        if slot[k] < 0:
+            continue
+        rest, size = left[slot[k]], lots[k]
+        buys = rest > 0
+        then = after[k] if told else rest - size
+        # Compared and not multiplied: what a venue says may be any number.
+        if size == 0 or (size > 0) != buys or (then != 0 and (then > 0) != buys):
+            continue
+        if abs(then) >= abs(rest):
+            twice[k] = told != 0
+        elif abs(rest - then) >= abs(size) and priced[k]:
+            gone[k], missing[k] = rest - then, rest - then - size
+            closed[k] = then == 0
+            left[slot[k]] = then
 
 
 @kernel

@@ -8,6 +8,7 @@ import numpy as np
 from tidegate.domain.book import Book
 from tidegate.domain.facts import Facts
 from tidegate.domain.units import I64, kernel, ppm_floor
+from tidegate.kernels.order import stable_order
 from tidegate.kernels.value import in_money, notional, settled_value, worth
 
 
@@ -39,7 +40,7 @@ def penalties(
     A penalty that made the account bankrupt would be paid by the fund it is meant to feed. The
     equity is that after the fills before it: what each fill gained or lost against the mark counts.
     """
-    order = np.argsort(account, kind="mergesort")
+    order = stable_order(account)
     left = 0
     for k in range(order.size):
         n = order[k]

@@ -187,6 +187,46 @@ def wanted_in_levels(
 
 
 @kernel
+def in_line(book: Book, accounts: I64, row: I64, want: I64, share: I64) -> tuple[I64, I64, I64]:
+    """Return the three columns with all rows of one account where it stands among ``accounts``.
+
+    The rows of an account lie together and keep their order.
+    """
+    first = np.full(book.counts[0], -1)
+    account = np.empty(row.size, np.int64)
+    for n in range(row.size - 1, -1, -1):
+        account[n] = book.account[row[n]]
+        first[account[n]] = n
+    out = (np.empty_like(row), np.empty_like(row), np.empty_like(row))
+    at = 0
+    for a in accounts:
+        n = first[a]
+        while 0 <= n < row.size and account[n] == a:
+            out[0][at], out[1][at], out[2][at] = row[n], want[n], share[n]
+            at += 1
+            n += 1
+    return out
+
+
+@kernel
+def first_rows(book: Book, row: I64) -> tuple[I64, I64]:
+    """Return the accounts of these position rows, rising, and where each of them comes first."""
+    place = np.full(book.counts[0], -1)
+    n = 0
+    for k in range(row.size - 1, -1, -1):
+        a = book.account[row[k]]
+        n += place[a] < 0
+        place[a] = k
+    account, first = np.empty(n, np.int64), np.empty(n, np.int64)
+    at = 0
+    for a in range(place.size):
+        if place[a] >= 0:
+            account[at], first[at] = a, place[a]
+            at += 1
+    return account, first
+
+
+@kernel
 def wanted(
     book: Book,
     facts: Facts,

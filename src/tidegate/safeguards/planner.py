@@ -13,7 +13,14 @@ from tidegate.domain.errors import ConfigInvalid, refuse_negative
 from tidegate.domain.facts import Facts
 from tidegate.domain.units import I64, PPM, Money, Nanos, Ppm
 from tidegate.domain.venue import Venue
-from tidegate.kernels.plan import net_and_cap, stage_candidates, urgency, wanted_in_levels
+from tidegate.kernels.order import stable_order
+from tidegate.kernels.plan import (
+    in_line,
+    net_and_cap,
+    stage_candidates,
+    urgency,
+    wanted_in_levels,
+)
 from tidegate.kernels.priority import branching_line, deficit_line
 
 
@@ -173,20 +180,24 @@ class StagedPlanner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             urgency(
                 accounts, health.equity, health.required, staged_at, PRIORITIES[self.priority], line
             )
-        return accounts[np.argsort(line, kind="stable")]
+        return accounts[stable_order(line)]
 
     def wants(
         self, book: Book, facts: Facts, health: Health, *, mark: I64, gate: I64, accounts: I64
     ) -> Wants | None:
-        """Return what a new stage of these accounts closes, in their order; None for nothing."""
+        """Return what a new stage of these accounts closes, in their order; None for nothing.
+
+        They are looked at as they lie in the book, which is several times quicker than in an order
+        that jumps about, and put in line afterwards.
+        """
         n_rows = min(int(book.counts[1]), accounts.size * mark.size)
-        row, want, share = (np.zeros(n_rows, np.int64) for _ in range(3))
+        row, want, share = (np.empty(n_rows, np.int64) for _ in range(3))
         n = wanted_in_levels(
             book,
             facts,
             mark,
             gate,
-            accounts,
+            accounts[stable_order(accounts)],
             health.equity,
             health.required,
             self.target,
@@ -199,7 +210,7 @@ class StagedPlanner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             want,
             share,
         )
-        return Wants(row[:n], want[:n], share[:n]) if n else None
+        return Wants(*in_line(book, accounts, row[:n], want[:n], share[:n])) if n else None
 
     def fitted(self, book: Book, wants: Wants, room_sell: I64, room_buy: I64) -> Plan | None:
         """Return the part of ``wants`` that is netted or has room, which is drawn down."""

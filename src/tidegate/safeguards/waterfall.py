@@ -14,6 +14,7 @@ from tidegate.domain.venue import Venue
 from tidegate.kernels import portfolio
 from tidegate.kernels.allocate import capped_pro_rata, largest_remainder, risk_factor
 from tidegate.kernels.deleverage import candidates
+from tidegate.kernels.order import stable_order
 
 
 SCORES = {  # of the queue, by the number its kernel knows it by
@@ -266,6 +267,7 @@ class Waterfall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         lots: int,
         deficit: int,
         turn: Turn | None = None,
+        rows: I64 | None = None,
     ) -> Closing:
         """Choose who is closed against ``lots`` (positive) of bankrupt positions of one ``side``.
 
@@ -273,16 +275,17 @@ class Waterfall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         size, none above its position: the unique minimiser of the convex cost (`capped_pro_rata`).
         ``deficit`` is in Money; whose profit does not cover its share of it is not a candidate.
         Where hedges are spared, the rule is applied to what is no hedge first, and then to hedges.
+        ``rows`` are those of the instrument, rising, where they are known already.
         """
         turn = turn or _bare_turn(health, facts)
         base = min(SCORES[self.score], 2) if SCORES[self.score] <= 2 else 0
+        here = np.flatnonzero(book.instrument[: book.high] == instrument) if rows is None else rows
         found, score, cap = candidates(
-            book, facts, health.equity, health.best, mark, instrument, side, deficit, lots, base
+            book, facts, health.equity, health.best, mark, here, side, deficit, lots, base
         )
         self._score(book, facts, health, mark, found, turn, score)
-        order = np.argsort(-score, kind="mergesort")
-        bare = free = cap
-        taken = np.zeros_like(cap)
+        order = stable_order(-score)
+        bare, free, taken = cap, cap, np.zeros_like(cap)
         if self.looks_at_portfolios:
             bare = np.empty_like(cap)
             portfolio.unhedged(book, facts, mark, turn.beta, turn.exposure, found, cap, bare)
@@ -351,8 +354,7 @@ class Waterfall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         cap: I64,
     ) -> tuple[I64, int]:
         """Return the lots taken from each of ``found`` and how many could not be."""
-        taken, weight, capacity = np.zeros_like(cap), cap, cap
-        rule = portfolio.PRO_RATA
+        taken, weight, capacity, rule = np.zeros_like(cap), cap, cap, portfolio.PRO_RATA
         match self.deleverage:
             case "queue" | "random":
                 rule = portfolio.QUEUE
