@@ -2,7 +2,7 @@
 #
 #   make run     replay a bundled crash under three stacks and write a report
 #   make test    every check that guards a change
-#   make bench   print the benchmarks    make docs    build the pages into out/site
+#   make bench   measure and write the benchmarks' page   make docs   build the pages into out/site
 #   make soak    an hour of random runs  make bless   accept changed golden journals
 #   make lock    pin newer dependencies  make clean   remove everything that was made
 
@@ -66,8 +66,10 @@ bless: .dev
 	@$(PYTEST) -q -m golden --bless
 	@git status --short tests/golden || true
 
+# The table, and docs/results/benchmarks.md from the same figures; a quarter of an hour, alone on the machine.
 bench: .dev
-	@$(PY) bench/bench.py
+	@.venv/bin/tidegate bench --out out/bench.json
+	@$(PY) bench/benchmarks.py out/bench.json
 
 # The pages under docs/results, written anew from real runs; takes about ten minutes.
 results: .dev

@@ -25,6 +25,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "explain": ("explain", "explain", "Say why an account was touched, back to the observation."),
     "stack": ("stack", "stack", "Check stack files and read them back in plain language."),
     "data": ("data", "data", "Make, fetch, convert and check recordings."),
+    "bench": ("bench", "bench", "Measure what things cost here, beside other libraries."),
     "conformance": (
         "conformance",
         "conformance",

@@ -7,6 +7,7 @@
   x CapacityExceeded      the operator: raise a limit and restart from the journal
   x JournalCorrupt        the operator: restore; never skip a record
   x FetchFailed           the operator: try again later, or name another source
+  x WorkerLost            the operator: a chunk of work took its workers with it; memory, mostly
   x ReplayDiverged        the developer: same input, other effects
 * AssertionError          the developer: a belief about the code was wrong; the process stops
 
@@ -59,6 +60,18 @@ class JournalCorrupt(TidegateError):
 
 class FetchFailed(TidegateError):
     """A public source could not be read; what arrived so far is kept for the next try."""
+
+
+class WorkerLost(TidegateError):
+    """A chunk of spread work was begun ``tries`` times, and each worker died on it."""
+
+    def __init__(self, *, chunk: int, tries: int, code: int | None = None) -> None:
+        self.chunk, self.tries, self.code = chunk, tries, code
+        ended = "" if code is None else f", the last with exit code {code}"
+        super().__init__(
+            f"chunk {chunk}: {tries} workers died on it{ended}\n"
+            "hint: mostly memory; use fewer workers, or smaller chunks"
+        )
 
 
 class ReplayDiverged(TidegateError):

@@ -1,0 +1,213 @@
+"""Processes that compute chunks: begun afresh, replaced when they die, gone when we are."""
+
+import multiprocessing
+import pickle
+import signal
+import traceback
+from collections import deque
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar, cast
+
+import numba
+
+from tidegate.domain.errors import WorkerLost
+
+
+T = TypeVar("T")
+R = TypeVar("R")
+TRIES_MAX: Final = 3  # of one chunk, before we believe that the chunk kills its workers
+CLOSING_SECONDS: Final = 2.0
+
+_Answer = tuple[bool, Any]  # whether it went well; the result, or the error
+
+
+def _serve(pipe: Connection, threads: int) -> None:
+    """Compute what arrives until nobody is at the other end; a worker's whole life."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's to answer
+    numba.set_num_threads(threads)
+    while True:
+        try:
+            task, chunk = pickle.loads(pipe.recv_bytes())  # noqa: S301 - from our own parent
+        except EOFError:
+            return
+        try:
+            answer: _Answer = (True, task(chunk))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the parent raises it
+            error.add_note("in a worker:\n" + traceback.format_exc())
+            answer = (False, error)
+        try:
+            pipe.send_bytes(_packed(answer))
+        except BrokenPipeError:
+            return
+
+
+def _packed(answer: _Answer) -> bytes:
+    try:
+        return pickle.dumps(answer, protocol=5)
+    except Exception as error:  # noqa: BLE001 - pickle raises whatever an object's own code raises
+        error.add_note("a worker's answer must pickle")
+        return pickle.dumps((False, error), protocol=5)
+
+
+class _Worker:
+    """One process and our end of its pipe."""
+
+    def __init__(self, threads: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process: BaseProcess = context.Process(
+            target=_serve, args=(theirs, threads), daemon=True
+        )
+        self.process.start()
+        theirs.close()
+        self.busy = -1  # the chunk it computes; -1 for none
+
+    def give(self, n: int, message: bytes) -> None:
+        """Hand it a chunk; a worker that is already dead is found out when we wait for it."""
+        self.busy = n
+        try:
+            self.pipe.send_bytes(message)
+        except (BrokenPipeError, ConnectionResetError):
+            return
+
+    def answer(self) -> bytes | None:
+        """Return what it answers, or None when it has died."""
+        try:
+            return self.pipe.recv_bytes()
+        except (EOFError, ConnectionResetError, BrokenPipeError):
+            return None
+
+    def end(self) -> None:
+        """Let it go, whatever it is doing."""
+        self.pipe.close()
+        self.process.terminate()
+        self.process.join(CLOSING_SECONDS)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+        self.process.close()
+
+
+class Here:
+    """The process we are in, with the face of a `Crew`; what it would have sent is not counted."""
+
+    sent = received = 0
+
+    def __enter__(self) -> Self:
+        """Return it; there is nothing to begin."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave; there is nothing to end."""
+
+    def run(
+        self,
+        task: Callable[[T], R],
+        chunks: Sequence[T],
+        which: Sequence[int],
+        finished: Callable[[int, R], None],
+        *,
+        pinned: bool = False,
+    ) -> None:
+        """Compute the chunks numbered ``which``, one after the other."""
+        del pinned
+        for n in which:
+            finished(n, task(chunks[n]))
+
+
+class Crew:
+    """A fixed number of workers, for one run or for many; leaving the block ends them all.
+
+    ``sent`` and ``received`` count the bytes of all messages, without the pipe's own framing.
+    """
+
+    def __init__(self, workers: int) -> None:
+        assert workers >= 1
+        # The cores are shared out; how many threads a kernel has never changes its answer.
+        self._threads = max(1, numba.get_num_threads() // workers)
+        self._workers = [_Worker(self._threads) for _ in range(workers)]
+        self.sent = self.received = self.deaths = 0
+
+    def __enter__(self) -> Self:
+        """Return the crew."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End every worker."""
+        for worker in self._workers:
+            worker.end()
+
+    @property
+    def processes(self) -> tuple[int | None, ...]:
+        """Their process ids, as they are now."""
+        return tuple(worker.process.pid for worker in self._workers)
+
+    def run(
+        self,
+        task: Callable[[T], R],
+        chunks: Sequence[T],
+        which: Sequence[int],
+        finished: Callable[[int, R], None],
+        *,
+        pinned: bool = False,
+    ) -> None:
+        """Compute the chunks numbered ``which`` and call ``finished`` for each as it comes.
+
+        ``pinned`` gives chunk n to worker n modulo their number, always: what a worker has loaded
+        for a chunk is there the next time. Otherwise whoever is free takes the next one.
+        """
+        count = len(self._workers)
+        queues = [deque[int]() for _ in range(count)] if pinned else [deque(which)] * count
+        if pinned:
+            for n in which:
+                queues[n % count].append(n)
+        tries = dict.fromkeys(which, 0)
+        left = len(tries)
+        while left:
+            for at, worker in enumerate(self._workers):
+                if worker.busy < 0 and queues[at]:
+                    n = queues[at].popleft()
+                    message = pickle.dumps((task, chunks[n]), protocol=5)
+                    self.sent += len(message)
+                    worker.give(n, message)
+            ready = set(wait([w.pipe for w in self._workers if w.busy >= 0]))
+            for at, worker in enumerate(self._workers):
+                if worker.pipe not in ready:
+                    continue
+                n, answer = worker.busy, worker.answer()
+                worker.busy = -1
+                if answer is None:
+                    tries[n] += 1
+                    self._replace(at, n, tries[n])
+                    queues[at].appendleft(n)
+                    continue
+                self.received += len(answer)
+                well, result = cast("_Answer", pickle.loads(answer))  # noqa: S301 - our own child
+                if not well:
+                    raise result
+                left -= 1
+                finished(n, result)
+
+    def _replace(self, at: int, n: int, tries: int) -> None:
+        """Begin another worker in the place of a dead one."""
+        dead = self._workers[at].process
+        dead.join(CLOSING_SECONDS)
+        code = dead.exitcode
+        self.deaths += 1
+        self._workers[at].end()
+        self._workers[at] = _Worker(self._threads)
+        if tries >= TRIES_MAX:
+            raise WorkerLost(chunk=n, tries=tries, code=code)
