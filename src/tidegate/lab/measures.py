@@ -271,3 +271,21 @@ def _refuse_level(level: float) -> None:
         raise ConfigInvalid(
             where="level", what="must lie between 0 and 1", found=f"{level}", hint="0.99 is 99 %"
         )
+
+
+def shortfall_saved(
+    less: F64, more: F64, level: float, weights: F64 | None = None, confidence: float = CONFIDENCE
+) -> Estimate:
+    """Return ES(more) - ES(less) of two stacks on the same paths, with a paired interval.
+
+    From the difference of the two influence functions: what both suffer alike cancels.
+    """
+    _refuse_level(level)
+
+    def influence(values: F64) -> F64:
+        at = value_at_risk(values, level, weights, confidence).value
+        return at + np.maximum(values - at, 0.0) / (1 - level) * (
+            1.0 if weights is None else weights
+        )
+
+    return mean(influence(more) - influence(less), None, confidence)
