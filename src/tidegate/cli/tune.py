@@ -42,9 +42,14 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--paths", type=click.IntRange(2), default=16, show_default=True, help="Of a world.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @click.option(
-    "--level", type=click.FloatRange(0.5, 0.9999), default=0.9, show_default=True,
+    "--level", type=click.FloatRange(0.5, 0.9999), default=0.8, show_default=True,
     help="The tail is what lies beyond it.",
 )  # fmt: skip
+@click.option(
+    "--response", type=click.FloatRange(0, 1), default=1.0, show_default=True,
+    help="How far leverage follows margin.scale: 0 nobody reacts.",
+)  # fmt: skip
+@click.option("--judge", type=click.IntRange(2), help="Unseen paths of a world; 4 times --paths.")
 @click.option("--pick", type=click.IntRange(0), help="Propose this trial instead.")
 @click.option("--out", type=FOLDER, default=Path("out/tune"), show_default=True)
 @click.option("--workers", type=click.IntRange(1), help="Processes; all cores if not said.")
@@ -128,6 +133,7 @@ def _question(book: Path, said: dict[str, Any]) -> "tuple[Question, list[World]]
         root=said["seed"],
         paths=tuple(range(said["paths"])),
         level=said["level"],
+        response=said["response"],
     )
     return question, [world(spec) for spec in said["held_out"] or HELD_OUT]
 
@@ -167,7 +173,7 @@ def _judged(search: "Search", unseen: "list[World]", said: dict[str, Any]) -> "J
             search,
             pick,
             unseen,
-            paths=2 * len(search.question.paths),
+            paths=said["judge"] or 4 * len(search.question.paths),
             workers=said["workers"] or os.cpu_count() or 1,
             cluster=said["cluster"],
             on_done=lambda done, _: tick(done),
@@ -205,7 +211,7 @@ def _command(book: Path, said: dict[str, Any]) -> str:
     ):
         for value in values:
             line += [option, value]
-    for option in ("trials", "paths", "seed", "level", "pick"):
+    for option in ("trials", "paths", "judge", "seed", "level", "response", "pick"):
         if said[option] is not None:
             line += [f"--{option}", str(said[option])]
     return shlex.join(line)

@@ -10,6 +10,7 @@ import msgspec
 import optuna
 
 from tidegate import __version__
+from tidegate.domain.units import PPM
 from tidegate.lab.farm import keep_for, run
 from tidegate.lab.measures import (
     CONFIDENCE,
@@ -23,6 +24,7 @@ from tidegate.lab.measures import (
 )
 from tidegate.lab.sample import Piece, outcomes_of
 from tidegate.lab.study import Study
+from tidegate.lab.tunable_marks import SCALE
 from tidegate.lab.tuning import OBJECTIVES, Question, Search, fresh_paths
 from tidegate.lab.weather import World
 from tidegate.safeguards.stack import SafeguardStack
@@ -67,16 +69,24 @@ class Judged:
 class _Pair(NamedTuple):
     question: Question
     stacks: tuple[SafeguardStack, SafeguardStack]
+    scale: int  # of the second one's margins, ppm of the first's
     world: World
     paths: tuple[int, ...]
 
 
 def _study(pair: _Pair) -> Study:
     names = tuple(stack.name for stack in pair.stacks)
-    opening, root = pair.question.opening, pair.question.root
-    found = [outcomes_of(Piece(opening, pair.stacks, pair.world, root, p)) for p in pair.paths]
+    asked, root = pair.question, pair.question.root
+    books = asked.opening, asked.book(pair.scale)
+    found = [
+        [
+            outcomes_of(Piece(book, (stack,), pair.world, root, path))[0]
+            for book, stack in zip(books, pair.stacks, strict=True)
+        ]
+        for path in pair.paths
+    ]
     return Study(
-        opening_digest=opening.digest,
+        opening_digest=asked.opening.digest,
         world=pair.world.name,
         stacks=names,
         root=root,
@@ -106,7 +116,8 @@ def judge(
     plan += [(SEEN, world, asked.paths) for world in asked.worlds]
     plan += [(NEW_PATHS, world, fresh) for world in asked.worlds]
     plan += [(NEW_WORLD, world, fresh) for world in worlds]
-    pairs = [_Pair(asked, (asked.stack, stack), world, which) for _, world, which in plan]
+    scale = search.trials[number].values.get(SCALE, PPM)
+    pairs = [_Pair(asked, (asked.stack, stack), scale, world, which) for _, world, which in plan]
     found = run(
         _study,
         pairs,
@@ -152,6 +163,7 @@ def evidence(search: Search, judged: Judged | None, command: str) -> dict[str, A
         "stack": {"name": asked.stack.name, "digest": asked.stack.digest},
         "objectives": list(OBJECTIVES),
         "level": asked.level,
+        "response": asked.response,
         "confidence": CONFIDENCE,
         "seed": asked.root,
         "paths": list(asked.paths),

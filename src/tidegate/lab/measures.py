@@ -26,6 +26,7 @@ F64: TypeAlias = NDArray[np.float64]
 
 LEVEL: Final = 0.99  # of value at risk and shortfall
 CONFIDENCE: Final = 0.95  # of every interval
+TAIL_MIN: Final = 10  # paths in a tail, below which its mean has no interval
 COLUMNS: Final = ("loss", "fund_used", "adl_profit_taken", "user_harm")
 
 
@@ -56,12 +57,13 @@ def effective(weights: F64) -> float:
 
 
 def mean(values: F64, weights: F64 | None = None, confidence: float = CONFIDENCE) -> Estimate:
-    """Return the mean of ``values`` with the interval of the central limit."""
+    """Return the mean of ``values`` with Student's interval."""
     x = values if weights is None else values * weights
     middle = float(x.mean())
     if x.size < 2:
         return Estimate(middle, -inf, inf)
-    reach = quantile_of_normal(confidence) * float(x.std(ddof=1)) / sqrt(x.size)
+    quantile = float(stats.t.ppf((1 + confidence) / 2, x.size - 1))
+    reach = quantile * float(x.std(ddof=1)) / sqrt(x.size)
     return Estimate(middle, middle - reach, middle + reach)
 
 
@@ -159,13 +161,21 @@ def expected_shortfall(
     """Return the mean of the worst 1 - level, and its interval from the influence function.
 
     ES = VaR + E[(X - VaR)+] / (1 - level); a path's influence is the term in the mean, because the
-    derivative by VaR is zero there. The interval is the central limit's: of a heavy tail with few
-    paths beyond VaR it is too short, so say the number of those beside it (`Tail.beyond`).
+    derivative by VaR is zero there. The interval is infinite with fewer than `TAIL_MIN` paths in
+    the tail; with few more, of a heavy tail, it is still too short: say `Tail.beyond` beside it.
     """
     _refuse_level(level)
     at = value_at_risk(values, level, weights, confidence).value
     excess = np.maximum(values - at, 0.0) / (1 - level)
-    return Estimate(*(at + part for part in mean(excess, weights, confidence)))
+    found = Estimate(*(at + part for part in mean(excess, weights, confidence)))
+    return found if _enough(values, at, level, weights) else Estimate(found.value, -inf, inf)
+
+
+def _enough(values: F64, at: float, level: float, weights: F64 | None) -> bool:
+    """Return whether a tail has paths enough for an interval of its mean."""
+    if weights is None or (weights == 1.0).all():
+        return values.size * (1 - level) > TAIL_MIN - 1e-6
+    return int((values > at).sum()) >= TAIL_MIN
 
 
 def shortfall_by_bootstrap(
@@ -278,14 +288,16 @@ def shortfall_saved(
 ) -> Estimate:
     """Return ES(more) - ES(less) of two stacks on the same paths, with a paired interval.
 
-    From the difference of the two influence functions: what both suffer alike cancels.
+    From the difference of the two influence functions: what both suffer alike cancels. The interval
+    is infinite where a tail has fewer than `TAIL_MIN` paths.
     """
     _refuse_level(level)
-
-    def influence(values: F64) -> F64:
+    w = 1.0 if weights is None else weights
+    influence: list[F64] = []
+    enough = True
+    for values in (less, more):
         at = value_at_risk(values, level, weights, confidence).value
-        return at + np.maximum(values - at, 0.0) / (1 - level) * (
-            1.0 if weights is None else weights
-        )
-
-    return mean(influence(more) - influence(less), None, confidence)
+        influence.append(at + np.maximum(values - at, 0.0) / (1 - level) * w)
+        enough &= _enough(values, at, level, weights)
+    found = mean(influence[1] - influence[0], None, confidence)
+    return found if enough else Estimate(found.value, -inf, inf)

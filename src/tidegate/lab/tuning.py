@@ -22,14 +22,17 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from tidegate.domain.errors import ConfigInvalid
+from tidegate.domain.units import PPM
 from tidegate.drivers.streams import Streams
 from tidegate.lab.farm import hands
 from tidegate.lab.farm_code import code_digest
 from tidegate.lab.measures import LEVEL, expected_shortfall
 from tidegate.lab.opening import Opening
+from tidegate.lab.rescale import levered
 from tidegate.lab.sample import Piece, outcomes_of
 from tidegate.lab.study import Study
 from tidegate.lab.tunable import Parameter, in_order, with_values
+from tidegate.lab.tunable_marks import SCALE
 from tidegate.lab.weather import World
 from tidegate.safeguards.stack import SafeguardStack
 
@@ -54,6 +57,17 @@ class Question:
     root: int
     paths: tuple[int, ...]
     level: float = LEVEL
+    response: float = 1.0  # how far leverage follows margins: 0 not at all, 1 all the way
+
+    def book(self, scale: int) -> Opening:
+        """Return the book once everybody has answered to margins times ``scale`` ppm.
+
+        A book is what its margins let it be. With a response of 1 each account keeps its distance
+        from its requirement: half the margin, twice the leverage. With 0 nobody reacts, lower
+        margins then look free, and higher ones liquidate people on the spot.
+        """
+        factor = (PPM / scale) ** self.response
+        return self.opening if factor == 1 else levered(self.opening, factor)
 
     @property
     def digest(self) -> str:
@@ -66,6 +80,7 @@ class Question:
             self.root,
             self.paths,
             self.level,
+            self.response,
             BATCH,
             code_digest(),
         )
@@ -145,18 +160,19 @@ class Job(NamedTuple):
 
     question: Question
     stack: SafeguardStack
+    scale: int  # of its margins, ppm of the present ones
     world: int
 
 
 def study_of(job: Job) -> Study:
     """Return the study of one stack in one of the question's worlds."""
     asked, world = job.question, job.question.worlds[job.world]
+    book = asked.book(job.scale)
     found = [
-        outcomes_of(Piece(asked.opening, (job.stack,), world, asked.root, path))[0]
-        for path in asked.paths
+        outcomes_of(Piece(book, (job.stack,), world, asked.root, path))[0] for path in asked.paths
     ]
     return Study(
-        opening_digest=asked.opening.digest,
+        opening_digest=book.digest,
         world=world.name,
         stacks=(job.stack.name,),
         root=asked.root,
@@ -241,7 +257,7 @@ class _Hunt:
         """Return the scores of the present stack, computed once for each journal."""
         kept = self.study.user_attrs.get("now")
         if kept is None:
-            kept = list(self._scores([self.question.stack])[0])
+            kept = list(self._scores([(self.question.stack, PPM)])[0])
             self.study.set_user_attr("now", kept)
         return Scores(*kept)
 
@@ -257,13 +273,14 @@ class _Hunt:
             count += 1
             if count % BATCH == 0:
                 break
-        able: list[tuple[int, SafeguardStack]] = []
+        able: list[tuple[int, tuple[SafeguardStack, int]]] = []
         for trial in self.left():
             told = self.told(trial)
             if told.refused:
                 self.study.tell(trial.number, state=TrialState.FAIL)
             else:
-                able.append((trial.number, with_values(self.question.stack, told.values)))
+                tried = with_values(self.question.stack, told.values)
+                able.append((trial.number, (tried, told.values.get(SCALE, PPM))))
         for (number, _), scores in zip(able, self._scores([s for _, s in able]), strict=True):
             self.study.tell(number, list(scores))
 
@@ -288,9 +305,9 @@ class _Hunt:
         scores = Scores(*trial.values) if trial.state == TrialState.COMPLETE else None
         return Trial(trial.number, values, scores)
 
-    def _scores(self, stacks: Sequence[SafeguardStack]) -> list[Scores]:
+    def _scores(self, stacks: Sequence[tuple[SafeguardStack, int]]) -> list[Scores]:
         worlds = range(len(self.question.worlds))
-        jobs = [Job(self.question, stack, world) for stack in stacks for world in worlds]
+        jobs = [Job(self.question, *each, world) for each in stacks for world in worlds]
         found: dict[int, Study] = {}
         self.crew.run(study_of, jobs, range(len(jobs)), found.__setitem__)
         each = len(worlds)

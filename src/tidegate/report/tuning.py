@@ -26,6 +26,7 @@ from tidegate.report.tuning_words import (
     how_to_read,
     judgement,
     markdown,
+    response_said,
     trials_said,
 )
 
@@ -64,6 +65,7 @@ def _page(search: Search, judged: Judged | None, *, book: str, command: str) -> 
         "judged": judgement(judged) if judged else [],
         "heads": HEADS,
         "read": how_to_read(search),
+        "response": response_said(search),
     }
     return environment.get_template("tuning.html.j2").render(context)
 

@@ -1,6 +1,7 @@
 """A proposal in plain words: what would change, what it buys, what it costs, how sure that is."""
 
 from collections.abc import Callable, Sequence
+from math import isfinite
 
 from tidegate.lab.held_out import NEW_WORLD, SEEN, Judged, Row
 from tidegate.lab.measures import CONFIDENCE, Estimate
@@ -25,6 +26,18 @@ def changes(search: Search, judged: Judged) -> list[tuple[str, str, str, str]]:
         for p in search.question.parameters
         if values[p.key] != p.now
     ]
+
+
+def response_said(search: Search) -> str:
+    """Return what was assumed of the book where margins change."""
+    response = search.question.response
+    if response == 1:
+        how = "every account keeps its distance from its requirement, so leverage follows margins"
+    elif response == 0:
+        how = "nobody answers to other margins: lower ones look free, and are not"
+    else:
+        how = f"leverage follows margins to the power of {response:g}"
+    return f"`margin.scale` multiplies the rates of every tier. Assumed: {how}."
 
 
 def explained(search: Search, judged: Judged | None) -> list[str]:
@@ -62,6 +75,8 @@ def _unseen(row: Row) -> str:
 
 def _sure(saved: Estimate) -> str:
     """Return what an interval allows to say of a difference."""
+    if not isfinite(saved.low):
+        return "not told: too few paths in its tail"
     if saved.low > 0:
         return "lower beyond chance"
     if saved.high < 0:
@@ -101,6 +116,8 @@ HEADS = (
 
 
 def _interval(of: Estimate, show: Callable[[float], str]) -> str:
+    if not isfinite(of.low):
+        return f"{show(of.value)} (too few paths)"
     return f"{show(of.value)} ({show(of.low)} to {show(of.high)})"
 
 
@@ -117,11 +134,7 @@ def markdown(search: Search, judged: Judged | None, *, book: str, command: str) 
     if judged is not None:
         lines += ["## What would change", ""]
         lines += _rows(("key", "now", "proposed", "searched"), changes(search, judged))
-        lines += [
-            "",
-            "`margin.scale` multiplies the rates of every tier, and is written into them.",
-            "",
-        ]
+        lines += ["", response_said(search), ""]
         lines += ["## What it is worth", ""]
         lines += _rows(HEADS, judgement(judged))
         lines += ["", how_to_read(search), ""]
