@@ -179,7 +179,7 @@ def asked(stack: SafeguardStack, words: Sequence[str]) -> list[Parameter]:
     """Return the parameters that ``words`` name: KEY for a marked one, or KEY=LOW..HIGH.
 
     Raise ConfigInvalid for what cannot be: unknown keys, ranges upside down, and ends of a range at
-    which the stack would be refused while everything else stays as it is.
+    which the stack would be refused.
     """
     if not words:
         return marked(stack)
@@ -196,10 +196,19 @@ def asked(stack: SafeguardStack, words: Sequence[str]) -> list[Parameter]:
                 what="must have a range that rises: KEY=LOW..HIGH (only marked keys have one)",
                 found=word,
             )
-        for end in (low, high) if given else ():
-            with_values(stack, {key: end})
         found.append(Parameter(key, low, high, known[key], bool(mark and mark.log and low > 0)))
+    for end in ("low", "high"):
+        _refuse_end(stack, {p.key: getattr(p, end) for p in found})
     return found
+
+
+def _refuse_end(stack: SafeguardStack, ends: Mapping[str, int]) -> None:
+    """Raise ConfigInvalid for an end of a range that fits neither alone nor with all the others."""
+    try:
+        with_values(stack, in_order(stack, ends))
+    except ConfigInvalid:
+        for key, end in ends.items():
+            with_values(stack, in_order(stack, {key: end}))
 
 
 def _range(word: str, text: str) -> tuple[int, int]:

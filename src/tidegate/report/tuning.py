@@ -77,6 +77,7 @@ def pareto_picture(search: Search) -> Picture:
     beaten = [s for n, s in scores if n not in search.front]
     front = [s for n, s in scores if n in search.front and n != pick]
     picked = [s for n, s in scores if n == pick]
+    worst = f"{1 - search.question.level:.0%}"
     show = {"margin": _margin, "harm": brief}
     label = {"margin": "average initial margin", "harm": f"harm to users, mean, {unit}"}
 
@@ -94,7 +95,9 @@ def pareto_picture(search: Search) -> Picture:
             axes.locator_params(axis="x", nbins=5)
             axes.set_xlabel(label[name])
         for axes in every if narrow else every[:1]:
-            axes.set_title(f"loss in the worst {1 - search.question.level:.0%} of paths, {unit}")
+            axes.set_title(
+                f"mean loss of the worst {1 - search.question.level:.0%} of paths, {unit}"
+            )
 
     keys = [Key("bare", "as it is (diamond)"), Key("other1", "no other trial is better in all")]
     keys += [Key("guarded", "proposed (star)")] if picked else []

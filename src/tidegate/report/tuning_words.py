@@ -85,13 +85,11 @@ def _sure(saved: Estimate) -> str:
 
 
 def judgement(judged: Judged) -> list[tuple[str, ...]]:
-    """Return a line of cells for each world: where, tail before, after, saved, harm, insolvency."""
+    """Return a line of cells for each world, as `HEADS` names them: now, to what is proposed."""
     return [
         (
-            row.kind,
-            row.world,
-            amount(row.before.shortfall.value),
-            amount(row.after.shortfall.value),
+            f"{row.kind}: {row.world}",
+            f"{amount(row.before.shortfall.value)} to {amount(row.after.shortfall.value)}",
             _interval(row.tail_saved, amount),
             _interval(row.harm_saved, amount),
             f"{_chance(row.insolvency_before)} to {_chance(row.insolvency_after)}",
@@ -103,12 +101,10 @@ def judgement(judged: Judged) -> list[tuple[str, ...]]:
 
 
 HEADS = (
-    "where",
     "world",
-    "tail loss now",
-    "proposed",
-    "saved (interval)",
-    "harm saved (interval)",
+    "tail loss",
+    "tail loss saved",
+    "harm saved",
     "insolvency",
     "initial margin",
     "paths",
