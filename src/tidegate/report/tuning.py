@@ -95,9 +95,7 @@ def pareto_picture(search: Search) -> Picture:
             axes.locator_params(axis="x", nbins=5)
             axes.set_xlabel(label[name])
         for axes in every if narrow else every[:1]:
-            axes.set_title(
-                f"mean loss of the worst {1 - search.question.level:.0%} of paths, {unit}"
-            )
+            axes.set_title(f"mean loss of the worst {worst} of paths, {unit}")
 
     keys = [Key("bare", "as it is (diamond)"), Key("other1", "no other trial is better in all")]
     keys += [Key("guarded", "proposed (star)")] if picked else []
