@@ -35,7 +35,7 @@ class Congestion:
 
     block_ns: int = 12 * SECOND
     usual: float = 0.8
-    elasticity: float = 1.0
+    elasticity: float = 0.5
     fee_max: float = 100.0
     half_life_ns: int = 10 * MINUTE
 
@@ -101,7 +101,7 @@ class LateSources:
     name: str = "late sources"
     _desk: Desk = field(init=False)
     _delay: list[int] = field(init=False)
-    _late: frozenset[int] = field(init=False)
+    _late: frozenset[int] = field(init=False, default=frozenset())  # nobody before `begin`
 
     def begin(self, desk: Desk) -> Iterable[Input]:
         """Learn this path's delays."""
