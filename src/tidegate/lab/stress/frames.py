@@ -1,23 +1,27 @@
 """A stress as data frames: amounts in the numeraire, rates as shares, one tidy row a thing."""
 
-# pandas declares no types: only its stubs are exempt from the checker's strictness.
-# pyright: reportMissingTypeStubs=false
+# pandas declares no types: only its calls are exempt from the checker's strictness.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-from collections import defaultdict
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias, cast
 
 import pandas as pd
 
-from tidegate.domain.book import FIRST_USER
 from tidegate.domain.units import PPM
+from tidegate.lab import allocation
 from tidegate.lab.breaking import mapped
-from tidegate.lab.measures import Estimate, mean, probability, tail, tail_weights
-from tidegate.lab.outcome import Outcome
+from tidegate.lab.measures import Estimate, mean, probability, tail
+from tidegate.lab.sizing import sized
 from tidegate.lab.stress.whole import Stressed
-from tidegate.lab.study import F64, Study
+from tidegate.lab.study import Study
 
+
+Row: TypeAlias = dict[str, Any]
 
 LEVEL: Final = 0.95  # of value at risk and shortfall: a default stress has too few paths for more
+TARGETS: Final = (0.1, 0.05, 0.01)  # of a path that costs more than the fund
 MONEY: Final = (
     "loss",
     "bad_debt",
@@ -88,45 +92,50 @@ def _ends(name: str, found: Estimate) -> dict[str, float]:
 
 
 def by_account(found: Stressed, level: float = LEVEL) -> pd.DataFrame:
-    """Return who carries the losses: each account's mean deficit and its part of the shortfall.
+    """Return what each account contributes to the expected shortfall (see `lab.allocation`).
 
-    A part is Euler's: the account's deficit averaged over the paths that make the expected
-    shortfall, so that parts add up to it, but for what is still open when a path ends.
+    Columns: world, stack, account, owner, es, share. Parts of a world and stack add up to its ES.
     """
-    names = found.plan.book.opening.book.names
-    rows: list[dict[str, object]] = []
+    opening = found.plan.book.opening
+    parts = [
+        _of(study, stack, allocation.by_account(study, stack, opening, level))
+        for study in found.studies
+        for stack in study.stacks
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def by_market(found: Stressed, level: float = LEVEL) -> pd.DataFrame:
+    """Return what each market contributes to the expected shortfall: world, stack, market, es."""
+    opening = found.plan.book.opening
+    parts = [
+        _of(study, stack, allocation.by_market(study, stack, opening, world, level))
+        for study, world in zip(found.studies, found.plan.worlds, strict=True)
+        for stack in study.stacks
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def funds(found: Stressed, targets: Sequence[float] = TARGETS) -> pd.DataFrame:
+    """Return the fund that keeps insolvency below each target: world, stack, target, capital.
+
+    ``capital`` is missing where so few paths cannot show it; ``plain`` is the quantile alone.
+    """
+    parts: list[pd.DataFrame] = []
     for study in found.studies:
-        for stack in study.stacks:
-            weight = tail_weights(study.losses(stack), level, study.weight)
-            for row, (average, part, times) in sorted(_parts(study, stack, weight).items()):
-                user = row - FIRST_USER
-                name = names[user] if 0 <= user < len(names) else f"row {row}"
-                rows.append(
-                    {
-                        "world": study.world,
-                        "stack": stack,
-                        "account": name,
-                        "mean": average / PPM,
-                        "tail": part / PPM,
-                        "paths": times,
-                    }
-                )
-    columns = ["world", "stack", "account", "mean", "tail", "paths"]
-    frame = pd.DataFrame(rows, columns=columns)
-    return frame.sort_values(["tail", "mean", "account"], ascending=[False, False, True])
+        frame = sized(study, targets)
+        money = ["capital", "plain", "held"]
+        frame[money] = frame[money].astype(float) / PPM
+        frame.insert(0, "world", study.world)
+        parts.append(frame)
+    return pd.concat(parts, ignore_index=True)
 
 
-def _parts(study: Study, stack: str, weight: F64) -> dict[int, tuple[float, float, int]]:
-    each: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
-    shares: list[float] = weight.tolist()
-    ends: list[Outcome] = study.outcomes[stack]
-    for end, share in zip(ends, shares, strict=True):
-        for row, deficit in end.by_account.items():
-            cell = each[row]
-            cell[0] += deficit / len(ends)
-            cell[1] += deficit * share
-            cell[2] += 1
-    return {row: (cell[0], cell[1], int(cell[2])) for row, cell in each.items()}
+def _of(study: Study, stack: str, frame: pd.DataFrame) -> pd.DataFrame:
+    frame["es"] = frame["es"] / PPM
+    frame.insert(0, "world", study.world)
+    frame.insert(1, "stack", stack)
+    return frame
 
 
 def burden(found: Stressed) -> pd.DataFrame:
@@ -155,3 +164,8 @@ def breaking(found: Stressed) -> pd.DataFrame:
     columns = ["stack", "direction", "move", "solid", "furthest", "monotone"]
     rows = [tuple(getattr(point, name) for name in columns) for point in found.points]
     return pd.DataFrame(rows, columns=columns)
+
+
+def records(frame: pd.DataFrame) -> list[Row]:
+    """Return the rows of a frame as plain mappings, for whoever draws or writes them."""
+    return cast("list[Row]", frame.to_dict("records"))
