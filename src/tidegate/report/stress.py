@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from tidegate import __version__
 from tidegate.lab.allocation import OPEN
-from tidegate.lab.measures import tail
+from tidegate.lab.measures import paths_for, tail
 from tidegate.lab.sizing import fund_for
 from tidegate.lab.stress import Stressed, frames
 from tidegate.lab.study import Study
@@ -36,6 +36,9 @@ from tidegate.report.words import unbroken
 
 
 ROWS_SHOWN: Final = 10
+HALF_A_CENT: Final = 0.005
+TARGETS: Final = (0.5, 0.25, 0.1, 0.05, 0.01, 0.001)  # chances that a fund is held to
+TARGETS_SHOWN: Final = 3
 
 
 def write(path: Path, found: Stressed, lines: Lines) -> Path:
@@ -84,7 +87,8 @@ def _context(found: Stressed, lines: Lines) -> dict[str, Any]:
         "level": percent(frames.LEVEL, 0),
         "paths": len(found.plan.paths),
         "funds": _funds(found),
-        "targets": [percent(t, 0) for t in frames.TARGETS],
+        "targets": [f"{100 * t:g} %" for t in targets_for(len(found.plan.paths))],
+        "paths_for_one": paths_for(0.01),
         "worst": short_world(study.world),
         "accounts": _accounts(found, study),
         "markets": _markets(found, study),
@@ -188,6 +192,12 @@ def _table(found: Stressed) -> list[dict[str, Any]]:
     return table
 
 
+def targets_for(paths: int) -> tuple[float, ...]:
+    """Return the rarest chances that so many paths can say anything about."""
+    shown = [target for target in TARGETS if paths_for(target) <= paths]
+    return tuple(shown[-TARGETS_SHOWN:]) or TARGETS[:1]
+
+
 def _funds(found: Stressed) -> list[dict[str, Any]]:
     """Return, for each world and stack, the fund that would do."""
     rows: list[dict[str, Any]] = []
@@ -196,7 +206,7 @@ def _funds(found: Stressed) -> list[dict[str, Any]]:
             losses = study.losses(name)
             held = float(study.column(name, "fund_at_start").max())
             cells: list[dict[str, Any]] = []
-            for target in frames.TARGETS:
+            for target in targets_for(len(found.plan.paths)):
                 sized = fund_for(losses, target)
                 shown = sized.capital is not None
                 cells.append(
@@ -245,7 +255,7 @@ def _markets(found: Stressed, study: Study) -> list[dict[str, Any]]:
             {"es": money_text(es), "share": percent(share) if es else ""}
             for es, share in (by[name] for name in names_of(found))
         ]
-        if any(cell["share"] for cell in cells):
+        if any(by[name][0] >= HALF_A_CENT for name in names_of(found)):
             table.append({"market": market, "cells": cells})
     return table
 

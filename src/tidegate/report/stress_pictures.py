@@ -114,10 +114,11 @@ def losses(found: Stressed) -> Drawing:
             funds = {float(study.outcomes[n][0].fund_at_start) for n in names} - {0.0}
             right = 1.08 * max(most, *(f for f in funds if f < 3 * most), 1.0)
             for name, hue in zip(names, colours, strict=True):
-                x = np.sort(study.losses(name))
-                left = 1.0 - np.arange(1, x.size + 1) / x.size
+                every = np.sort(study.losses(name))
+                x = every[every > 0]
+                left = np.arange(x.size - 1, -1, -1) / every.size
                 at = np.concatenate([[0.0], x, [right]])
-                share = np.concatenate([[float((x > 0).mean())], left, [0.0]])
+                share = np.concatenate([[x.size / every.size], left, [0.0]])
                 axes.plot(at, 100 * share, drawstyle="steps-post", color=colour(hue), linewidth=1.8)
                 fund = float(study.outcomes[name][0].fund_at_start)
                 if 0 < fund < right:
@@ -133,7 +134,7 @@ def losses(found: Stressed) -> Drawing:
             if not most:
                 said = "nothing is lost"
             elif beyond:
-                said = f"the fund, {brief(max(beyond))}, lies far to the right"
+                said = f"the fund, {amount(max(beyond))}, lies far to the right"
             else:
                 said = ""
             axes.set_title(said, loc="right", fontweight="normal", fontsize=8.5)

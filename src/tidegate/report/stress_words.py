@@ -77,7 +77,7 @@ def _compared(found: Stressed, study: Study) -> str:
         else f"{study.losses(base).size} paths on the same weather cannot tell them apart"
     )
     return (
-        f"There {base} loses {amount(before, found.numeraire)} on average and {other} "
+        f"There, {base} loses {amount(before, found.numeraire)} on average and {other} "
         f"{amount(after, found.numeraire)}: {tail}."
     )
 
@@ -117,7 +117,7 @@ def _who(found: Stressed, study: Study) -> str:
 
 def share_text(share: float, low: float, high: float) -> str:
     """Return a probability with its interval."""
-    return f"{percent(share, 0)} ({percent(low, 0)} to {percent(high, 0)})"
+    return f"{percent(share, 0)} ({100 * low:.0f} to {100 * high:.0f})"
 
 
 def money_text(units: float) -> str:
