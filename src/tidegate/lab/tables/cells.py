@@ -4,7 +4,7 @@ Rows are counted from 0 below the header, as every data frame library shows them
 file, row and column.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -45,7 +45,18 @@ def read_table(path: Path, where: Mapping[str, str] | None = None) -> Sheet:
 
 def read_frame(frame: DataFrame, where: Mapping[str, str] | None = None) -> Sheet:
     """Take a data frame as a table; its index is no column."""
-    return _chosen(Sheet("data frame", pa.Table.from_pandas(frame, preserve_index=False)), where)
+    try:
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+    except pa.ArrowException:
+        # Cells of several kinds in one column: as text, the one that does not fit is found by row.
+        table = pa.table({str(name): pa.array(_spelt(frame[name])) for name in frame.columns})
+    return _chosen(Sheet("data frame", table), where)
+
+
+def _spelt(cells: Iterable[object]) -> list[str | None]:
+    """Return cells as text; what is empty, or no number, stays empty."""
+    texts = [None if cell is None else str(cell) for cell in cells]
+    return [None if text in {"nan", "NaT", "<NA>"} else text for text in texts]
 
 
 def _chosen(sheet: Sheet, where: Mapping[str, str] | None) -> Sheet:
