@@ -4,7 +4,7 @@ import pandas as pd
 
 
 def positions(**changed):
-    """Return twelve accounts, half of them long; a column replaced, or left out where it is None."""
+    """Return twelve accounts, half of them long; columns replaced, or left out where None."""
     rows = []
     for n in range(12):
         symbol, price, unit = (("BTC", 100_000.0, 0.5), ("ETH", 4_000.0, 10.0))[n % 2]

@@ -106,6 +106,7 @@ def test_a_damaged_outcome_is_turned_again(plan, tmp_path, turned, found):
 def test_an_interrupt_loses_nothing_that_was_finished(plan, tmp_path, turned, found):
     class Impatient(Hearer):
         def done(self, paths, of):
+            del of
             if paths == 5:
                 raise KeyboardInterrupt
 
@@ -154,6 +155,7 @@ def test_what_is_left_is_said_before_the_bulk(plan, tmp_path):
 
     class Ear(Hearer):
         def begins(self, plan, found):
+            del plan
             heard.append((found.left, found.kept, found.seconds > 0, found.memory > 2**20))
 
         def done(self, paths, of):
@@ -193,7 +195,7 @@ def test_plans_that_cannot_be_are_refused_before_anything_runs(book, arguments, 
 def test_a_stack_that_does_not_fit_is_named(book):
     odd = load_stack("bare")
     odd = type(odd)(name="odd", oracle=odd.oracle.__class__(sources=odd.oracle.sources[:1]))
-    with pytest.raises(ConfigInvalid, match="stack odd: oracle.sources"):
+    with pytest.raises(ConfigInvalid, match=r"stack odd: oracle\.sources"):
         plan_of(book, worlds=WORLDS, stacks=[odd], paths=1)
 
 

@@ -117,7 +117,7 @@ def test_a_side_gives_the_sign_and_an_entry_that_is_missing_is_the_mark():
 
 def test_longs_without_shorts_are_refused_or_balanced_with_the_house():
     frame = positions().drop(index=2)  # a short of 0.5 BTC
-    with pytest.raises(RecordingInvalid, match="instrument BTC.*1.5 long and 1 short") as refused:
+    with pytest.raises(RecordingInvalid, match=r"instrument BTC.*1\.5 long and 1 short") as refused:
         read_book(frame)
     assert "--balance-with house" in refused.value.hint
     book = read_book(frame, balance_with="house")
@@ -268,13 +268,13 @@ def test_what_cannot_be_is_refused_with_its_row_and_a_remedy(name):
 
 def test_a_table_at_a_given_venue_must_fit_it():
     venue = read_book(positions()).opening.venue
+    other = positions(coin=["ETC" if c == "ETH" else c for c in positions()["coin"]])
     with pytest.raises(RecordingInvalid, match=r"row 1.*derivative of the venue, found 'ETC'"):
-        frame = positions(coin=["ETC" if c == "ETH" else c for c in positions()["coin"]])
-        read_book(frame, venue=venue)
+        read_book(other, venue=venue)
+    lot = float(venue.instruments[0].lot_size)
+    broken = positions(szi=[q * (1 + lot / 3) for q in positions()["szi"]])
     with pytest.raises(RecordingInvalid, match=r"row 0.*whole lots of") as refused:
-        lot = float(venue.instruments[0].lot_size)
-        frame = positions(szi=[q * (1 + lot / 3) for q in positions()["szi"]])
-        read_book(frame, venue=venue)
+        read_book(broken, venue=venue)
     assert "finer lot_size" in refused.value.hint
 
 

@@ -125,12 +125,21 @@ def picture(
     return Picture(wide=both[0], narrow=both[1], keys=keys)
 
 
+class Shown(Figure):
+    """A figure that a notebook shows by itself, without any global state of matplotlib's."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=100)
+        return buffer.getvalue()
+
+
 def figure_of(draw: Callable[[Figure, bool], None], *, height: float) -> Figure:
     """Return a figure of its own, in light colours and wide: what a notebook shows."""
     token = _palette.set(LIGHT)
     try:
         with mpl.rc_context(cast("Any", {**_settings("figure"), "figure.facecolor": "white"})):
-            figure = Figure(figsize=(WIDE, height), layout="constrained")
+            figure = Shown(figsize=(WIDE, height), layout="constrained")
             FigureCanvasAgg(figure)
             draw(figure, False)  # noqa: FBT003 - the signature of `picture`
     finally:
