@@ -43,6 +43,12 @@ def refuses(chunk: int) -> int:
     return chunk
 
 
+def slow_or_refuses(chunk: int) -> int:
+    if chunk > 2:
+        time.sleep(chunk)
+    return refuses(chunk)
+
+
 def unpicklable(chunk: int) -> object:
     return lambda: chunk
 

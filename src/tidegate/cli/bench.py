@@ -68,8 +68,10 @@ def bench(
     try:
         code = _measure(wanted, scale, keep)
     finally:
-        if report.results:
-            show(report.encoded().decode() if as_json else table(report.results, scale))
+        if as_json:
+            show(report.encoded().decode())
+        elif report.results:
+            show(table(report.results, scale))
     return code
 
 

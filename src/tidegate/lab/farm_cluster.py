@@ -66,6 +66,14 @@ class Cluster:
         """Leave; what is still waiting there is forgotten."""
         self._client.close()
 
+    @property
+    def size(self) -> int:
+        """How many workers there are now, one where they are still to come."""
+        return max(1, len(self._places()))
+
+    def _places(self) -> list[str]:
+        return sorted(self._client.scheduler_info(n_workers=-1)["workers"])
+
     def run(
         self,
         task: Callable[[T], R],
@@ -76,7 +84,7 @@ class Cluster:
         pinned: bool = False,
     ) -> None:
         """Compute the chunks numbered ``which``; ``pinned`` prefers one worker for each number."""
-        places = sorted(self._client.scheduler_info(n_workers=-1)["workers"]) if pinned else []
+        places = self._places() if pinned else []
         waiting: Any = as_completed(loop=self._client.loop, with_results=True)
         number: dict[Any, int] = {}
         for n in which:

@@ -52,6 +52,14 @@ def _packed(answer: _Answer) -> bytes:
         return pickle.dumps((False, error), protocol=5)
 
 
+def _opened(content: bytes) -> Any:  # noqa: ANN401 - whatever the task returned
+    """Return a worker's result, or raise its error."""
+    well, result = cast("_Answer", pickle.loads(content))  # noqa: S301 - our own child
+    if not well:
+        raise result
+    return result
+
+
 class _Worker:
     """One process and our end of its pipe."""
 
@@ -95,6 +103,7 @@ class Here:
     """The process we are in, with the face of a `Crew`; what it would have sent is not counted."""
 
     sent = received = 0
+    size = 1
 
     def __enter__(self) -> Self:
         """Return it; there is nothing to begin."""
@@ -151,6 +160,11 @@ class Crew:
             worker.end()
 
     @property
+    def size(self) -> int:
+        """How many workers there are."""
+        return len(self._workers)
+
+    @property
     def processes(self) -> tuple[int | None, ...]:
         """Their process ids, as they are now."""
         return tuple(worker.process.pid for worker in self._workers)
@@ -169,45 +183,65 @@ class Crew:
         ``pinned`` gives chunk n to worker n modulo their number, always: what a worker has loaded
         for a chunk is there the next time. Otherwise whoever is free takes the next one.
         """
-        count = len(self._workers)
-        queues = [deque[int]() for _ in range(count)] if pinned else [deque(which)] * count
-        if pinned:
-            for n in which:
-                queues[n % count].append(n)
+        queues = self._queues(which, pinned=pinned)
         tries = dict.fromkeys(which, 0)
         left = len(tries)
-        while left:
-            for at, worker in enumerate(self._workers):
-                if worker.busy < 0 and queues[at]:
-                    n = queues[at].popleft()
-                    message = pickle.dumps((task, chunks[n]), protocol=5)
-                    self.sent += len(message)
-                    worker.give(n, message)
-            ready = set(wait([w.pipe for w in self._workers if w.busy >= 0]))
-            for at, worker in enumerate(self._workers):
-                if worker.pipe not in ready:
-                    continue
-                n, answer = worker.busy, worker.answer()
-                worker.busy = -1
-                if answer is None:
-                    tries[n] += 1
-                    self._replace(at, n, tries[n])
-                    queues[at].appendleft(n)
-                    continue
-                self.received += len(answer)
-                well, result = cast("_Answer", pickle.loads(answer))  # noqa: S301 - our own child
-                if not well:
-                    raise result
-                left -= 1
-                finished(n, result)
+        try:
+            while left:
+                self._give(task, chunks, queues)
+                for at in self._ready():
+                    worker = self._workers[at]
+                    n, answer = worker.busy, worker.answer()
+                    worker.busy = -1
+                    if answer is None:
+                        tries[n] += 1
+                        self._replace(at, n, tries[n])
+                        queues[at].appendleft(n)
+                        continue
+                    self.received += len(answer)
+                    result = _opened(answer)
+                    left -= 1
+                    finished(n, result)
+        except BaseException:
+            self._abandon()
+            raise
+
+    def _queues(self, which: Sequence[int], *, pinned: bool) -> list[deque[int]]:
+        """Return what each worker has before it: a queue of its own, or one for all."""
+        count = len(self._workers)
+        if pinned:
+            return [deque(n for n in which if n % count == at) for at in range(count)]
+        return [deque(which)] * count
+
+    def _give(
+        self, task: Callable[[T], R], chunks: Sequence[T], queues: Sequence[deque[int]]
+    ) -> None:
+        """Hand every idle worker the next chunk of its queue."""
+        for worker, queue in zip(self._workers, queues, strict=True):
+            if worker.busy < 0 and queue:
+                n = queue.popleft()
+                message = pickle.dumps((task, chunks[n]), protocol=5)
+                self.sent += len(message)
+                worker.give(n, message)
+
+    def _ready(self) -> list[int]:
+        """Wait until somebody has answered or died; return who, as places in the crew."""
+        pipes = {w.pipe: at for at, w in enumerate(self._workers) if w.busy >= 0}
+        return [pipes[cast("Connection", pipe)] for pipe in wait(list(pipes))]
+
+    def _abandon(self) -> None:
+        """Replace whoever still computes: nobody wants that answer, nor may the next run get it."""
+        for at, worker in enumerate(self._workers):
+            if worker.busy >= 0:
+                worker.end()
+                self._workers[at] = _Worker(self._threads)
 
     def _replace(self, at: int, n: int, tries: int) -> None:
         """Begin another worker in the place of a dead one."""
         dead = self._workers[at].process
         dead.join(CLOSING_SECONDS)
-        code = dead.exitcode
         self.deaths += 1
+        if tries >= TRIES_MAX:
+            raise WorkerLost(chunk=n, tries=tries, code=dead.exitcode)
         self._workers[at].end()
         self._workers[at] = _Worker(self._threads)
-        if tries >= TRIES_MAX:
-            raise WorkerLost(chunk=n, tries=tries, code=code)

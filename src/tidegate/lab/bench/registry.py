@@ -26,7 +26,7 @@ BENCHES: Final[dict[str, str]] = {
     "journal": "journal",
     "first_run": "first_run",
     "step_100k": "step",
-    "replay": "step",
+    "replay": "replay",
     "scale": "scale",
 }
 
