@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 WORLDS: Final = ("kou:vol=120%,rate=24,drop=0.08,steps=30+withdraw", "v:fall=0.25,noise=150%")
 HELD_OUT: Final = ("regimes:start=storm,storm=400%,steps=30+withdraw", "gap:fall=0.2,noise=150%")
 
+FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
@@ -52,6 +53,11 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--judge", type=click.IntRange(2), help="Unseen paths of a world; 4 times --paths.")
 @click.option("--pick", type=click.IntRange(0), help="Propose this trial instead.")
 @click.option("--out", type=FOLDER, default=Path("out/tune"), show_default=True)
+@click.option("--venue", type=FILE, help="A venue.toml, instead of the one that is inferred.")
+@click.option("--prices", type=FILE, help="A table: instrument, price.")
+@click.option("--parameters", "margins", type=FILE, help="What a table lacks, as TOML.")
+@click.option("--balance-with", type=click.Choice(["house"]), help="Who takes what does not match.")
+@click.option("--leave-out", multiple=True, type=click.Choice(["bankrupt", "unpriced"]))
 @click.option("--workers", type=click.IntRange(1), help="Processes; all cores if not said.")
 @click.option("--cluster", metavar="ADDRESS", help="A Dask scheduler, such as tcp://host:8786.")
 @click.option("--list", "list_", is_flag=True, help="List what can be tuned, and stop.")
@@ -108,14 +114,27 @@ def _listed(stack: str, wanted: Sequence[str], *, as_json: bool) -> None:
 
 
 def _question(book: Path, said: dict[str, Any]) -> "tuple[Question, list[World]]":
-    from tidegate.cli.stacks import load_stack  # noqa: PLC0415 - numpy, numba
+    from tidegate.cli.stacks import load_stack, load_venue_file  # noqa: PLC0415 - numba
     from tidegate.domain.errors import ConfigInvalid  # noqa: PLC0415 - beside its only use
-    from tidegate.lab.tables import read_book  # noqa: PLC0415 - pyarrow, numba
+    from tidegate.lab.tables import (  # noqa: PLC0415 - pyarrow, numba
+        read_book,
+        read_parameters,
+        read_prices,
+    )
     from tidegate.lab.tunable import asked  # noqa: PLC0415 - ditto
     from tidegate.lab.tuning import Question  # noqa: PLC0415 - optuna
     from tidegate.lab.worlds.catalogue import world  # noqa: PLC0415 - ditto
 
-    read = read_book(book)
+    read = read_book(
+        book,
+        venue=load_venue_file(said["venue"]) if said["venue"] else None,
+        prices=read_prices(said["prices"]) if said["prices"] else None,
+        parameters=read_parameters(said["margins"]) if said["margins"] else None,
+        balance_with=said["balance_with"],
+        leave_out=said["leave_out"],
+    )
+    for note in read.opening.notes:
+        words(f"assumed: {note}")
     stack = read.completed(load_stack(said["stack"]))
     chosen: list[Parameter] = asked(stack, said["parameters"])
     if not chosen:
@@ -208,9 +227,18 @@ def _command(book: Path, said: dict[str, Any]) -> str:
         ("--parameter", said["parameters"]),
         ("--world", said["worlds"] or WORLDS),
         ("--held-out", said["held_out"] or HELD_OUT),
+        ("--leave-out", said["leave_out"]),
     ):
         for value in values:
             line += [option, value]
+    for option, name in (
+        ("venue", "venue"),
+        ("prices", "prices"),
+        ("parameters", "margins"),
+        ("balance-with", "balance_with"),
+    ):
+        if said[name] is not None:
+            line += [f"--{option}", str(said[name])]
     for option in ("trials", "paths", "judge", "seed", "level", "response", "pick"):
         if said[option] is not None:
             line += [f"--{option}", str(said[option])]

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from tidegate.domain.errors import ConfigInvalid
 from tidegate.domain.units import SECOND
+from tidegate.lab.shock import shock_of
 from tidegate.lab.weather import World
 from tidegate.lab.worlds import fitting, shocks
 from tidegate.lab.worlds.bootstrap import KINDS, Bootstrap
@@ -24,6 +25,9 @@ from tidegate.lab.worlds.options import Options
 from tidegate.lab.worlds.regimes import Regime, Regimes
 from tidegate.lab.worlds.shocks import Shock
 from tidegate.lab.worlds.transplant import Track, Transplant
+
+
+SCRIPTED: Final = "shock"  # its keys are symbols: what a search for the worst shock writes
 
 
 class Entry(NamedTuple):
@@ -61,7 +65,8 @@ def world(spec: str) -> World:
 
 def names() -> dict[str, str]:
     """Return what each name of a world is, one line each."""
-    return {name: entry.about for name, entry in ENTRIES.items()}
+    scripted = "one move for each symbol: BTC=-0.4, fall, hold, rebound, back, depth, step"
+    return {SCRIPTED: scripted} | {name: entry.about for name, entry in ENTRIES.items()}
 
 
 def changes() -> dict[str, str]:
@@ -71,6 +76,8 @@ def changes() -> dict[str, str]:
 
 def _base(text: str) -> World:
     name, _, rest = text.partition(":")
+    if name == SCRIPTED:
+        return shock_of(text)
     if "+" in name:
         one_of("world: after the plus sign", name.split("+")[1], CHANGES)
     one_of("world", name, ENTRIES)
