@@ -27,11 +27,13 @@ from tidegate.lab.allocation import (
     market_shares,
 )
 from tidegate.lab.clusters import by_direction, by_owner, clustered, concentration, slopes
-from tidegate.lab.measures import clopper_pearson, tail_weights
+from tidegate.lab.measures import clopper_pearson, tail, tail_weights
 from tidegate.lab.opening import Opening
+from tidegate.lab.rare import rare_study
 from tidegate.lab.rescale import Louder, holdings, levered, poorer
 from tidegate.lab.sizing import cover_k, fund_for, sized, with_fund
 from tidegate.lab.study import Study
+from tidegate.lab.tilted import Tilt, TiltedJumps
 from tidegate.lab.weather import Weather
 
 
@@ -85,6 +87,17 @@ def test_a_fund_of_another_size_keeps_its_proportions(capital, scale):
     assert sum(t.initial for t in tranches) == whole
     assert abs(tranches[1].initial - 3 * tranches[0].initial) <= 4
     assert tranches[1].exhaustion == stack.waterfall.tranches[1].exhaustion
+
+
+def test_a_rare_study_is_weighed_and_drawn_where_it_hurts(opening):
+    """Five deviations of the common factor in four steps: nothing a plain sample would see."""
+    law = TiltedJumps(vol=3.0, steps=4, step_ns=600 * 10**9)
+    tilt = Tilt(drift=-5.0)
+    found = rare_study(opening, law, tilt, [load_stack("bare")], root=1, paths=range(3))
+    assert (found.losses("bare") > 0).all()
+    assert (found.weight < 1e-8).all()
+    assert found.world == law.name
+    assert tail(found.losses("bare"), found.weight, 0.99).var.value == found.losses("bare").min()
 
 
 def test_no_fund_cannot_be_scaled():

@@ -299,6 +299,7 @@ def test_a_proposal_is_judged_where_it_was_not_tuned(question, tmp_path):
     held_out.outcomes_of = None  # all of it is kept
     assert judge(found, found.pick, unseen, paths=30, kept=tmp_path / "kept") == judged
     said = explained(found, judged)
+    assert any("worse beyond chance in none of 2" in s for s in said)
     assert any("unseen world, storm" in s and "lower beyond chance" in s for s in said)
     proof = json.loads(encoded(evidence(found, judged, "tidegate tune")))
     assert proof["proposed"]["digest"] == judged.stack.digest
@@ -310,6 +311,23 @@ def test_a_proposal_is_judged_where_it_was_not_tuned(question, tmp_path):
         assert page.read_text().count("<svg") == 2
     assert "stays as it is" in explained(found, None)[0]
     assert pareto_picture(found) == pareto_picture(found)
+
+
+def test_a_proposal_that_does_not_hold_says_so(question, tmp_path):
+    """In the storm the law is turned around: what was tuned is worse there, beyond chance."""
+
+    def turned(piece):
+        (end,) = law(piece)
+        if piece.world.name == "storm":
+            end = msgspec.structs.replace(end, penalties=500_000 - end.penalties)
+        return [end]
+
+    held_out.outcomes_of = turned
+    found = search(question, tmp_path / "log", trials=12)
+    said = explained(found, judge(found, found.pick, [Sky("storm")], paths=30))
+    assert any("worse beyond chance in 1 of 2: this evidence does not carry it" in s for s in said)
+    few = explained(found, judge(found, found.pick, [], paths=3))
+    assert any("too few paths" in s for s in few)
 
 
 # -- the command, on the engine --------------------------------------------------------------------

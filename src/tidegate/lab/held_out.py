@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from math import isfinite
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -9,7 +10,6 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import optuna
 
-from tidegate import __version__
 from tidegate.domain.units import PPM
 from tidegate.lab.farm import keep_for, run
 from tidegate.lab.measures import (
@@ -155,7 +155,7 @@ def evidence(search: Search, judged: Judged | None, command: str) -> dict[str, A
     """Return everything a sceptic needs as JSON: digests, seeds, every trial, every interval."""
     asked = search.question
     return {
-        "tidegate": __version__,
+        "tidegate": version("tidegate"),
         "optuna": optuna.__version__,
         "question": asked.digest,
         "book": asked.opening.digest,

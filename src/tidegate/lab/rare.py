@@ -16,8 +16,12 @@ from tidegate.lab.measures import (
     effective,
     quantile_of_normal,
 )
+from tidegate.lab.opening import Opening
+from tidegate.lab.sample import Progress, sample
+from tidegate.lab.study import Study
 from tidegate.lab.tilted import Tilt, TiltedJumps
 from tidegate.lab.weather import F64, Weather
+from tidegate.safeguards.stack import SafeguardStack
 
 
 ELITE: Final = 0.1  # share of the worst paths from which a tilt learns
@@ -107,6 +111,28 @@ def _closest(law: TiltedJumps, factor: F64, jumps: F64, size: F64, weight: F64) 
     intensity = min(high, max(low, count / total / expected))
     jump = float(weight @ size.sum(1)) / count - law.jump_mean if law.jump_deviation else 0.0
     return Tilt(drift, intensity, jump)
+
+
+def rare_study(
+    opening: Opening,
+    law: TiltedJumps,
+    tilt: Tilt,
+    stacks: Sequence[SafeguardStack],
+    *,
+    root: int,
+    paths: Sequence[int],
+    on_done: Progress | None = None,
+) -> Study:
+    """Return the study of a law drawn under a tilt, through the true engine, with its weights.
+
+    Everything in `measures` and `sizing` takes the weights into account. Paths should not be those
+    from which the tilt was found.
+    """
+    drawn_from = law.under(tilt)
+    weights = drawn_from.weights(root, paths).tolist()
+    return sample(
+        opening, drawn_from, stacks, root=root, paths=paths, weights=weights, on_done=on_done
+    )
 
 
 class TwoLevels(NamedTuple):

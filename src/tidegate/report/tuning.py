@@ -29,6 +29,7 @@ from tidegate.report.tuning_words import (
     response_said,
     trials_said,
 )
+from tidegate.report.words import unbroken
 
 
 def write_proposal(
@@ -58,14 +59,14 @@ def _page(search: Search, judged: Judged | None, *, book: str, command: str) -> 
         "search": search,
         "stack": search.question.stack,
         "unit": search.question.opening.venue.numeraire,
-        "sentences": explained(search, judged),
+        "sentences": [unbroken(s) for s in explained(search, judged)],
         "trials": trials_said(search),
         "picture": {"svg": Markup(drawn.wide + drawn.narrow), "legend": drawn.keys},  # noqa: S704 - ours
         "changes": changes(search, judged) if judged else [],
-        "judged": judgement(judged) if judged else [],
+        "judged": [[unbroken(c) for c in row] for row in judgement(judged)] if judged else [],
         "heads": HEADS,
         "read": how_to_read(search),
-        "response": response_said(search),
+        "response": response_said(search).replace("`", ""),
     }
     return environment.get_template("tuning.html.j2").render(context)
 

@@ -55,7 +55,25 @@ def explained(search: Search, judged: Judged | None) -> list[str]:
     out = [f"On the paths it was tuned on, trial {judged.number}: {'; '.join(said)}."]
     if search.trades:
         out.append("No trial is at least as good in everything: this one buys one with another.")
-    return [*out, *(_unseen(row) for row in judged.unseen())]
+    return [*out, _verdict(judged), *(_unseen(row) for row in judged.unseen())]
+
+
+def _verdict(judged: Judged) -> str:
+    """Return what the worlds and paths that the search never saw say, in one sentence."""
+    rows = judged.unseen()
+    worse = sum(row.tail_saved.high < 0 or row.harm_saved.high < 0 for row in rows)
+    blind = sum(not isfinite(row.tail_saved.low) for row in rows)
+    if worse:
+        return (
+            f"Held out, it is worse beyond chance in {worse} of {len(rows)}: "
+            "this evidence does not carry it."
+        )
+    if blind:
+        return (
+            f"Held out, {blind} of {len(rows)} have too few paths in their tail to tell: "
+            "ask for more with --judge."
+        )
+    return f"Held out, it is worse beyond chance in none of {len(rows)}."
 
 
 def _change(gain: float) -> str:
@@ -118,7 +136,7 @@ def _interval(of: Estimate, show: Callable[[float], str]) -> str:
 
 
 def _chance(of: Estimate) -> str:
-    return f"{percent(of.value)} ({percent(of.low)}-{percent(of.high)})"
+    return f"{percent(of.value)} (up to {percent(of.high)})"
 
 
 def markdown(search: Search, judged: Judged | None, *, book: str, command: str) -> str:
