@@ -44,7 +44,8 @@ BANNED = {
 
 def listed() -> list[Path]:
     """Return every file that is not ignored: what a stranger finds after cloning."""
-    ignored = [*(ROOT / ".gitignore").read_text(encoding="utf-8").split(), ".git/"]
+    lines = (ROOT / ".gitignore").read_text(encoding="utf-8").split()
+    ignored = [f"{line.rstrip('/')}/" for line in [*lines, ".git/"]]
     files = []
     for folder, names, found in os.walk(ROOT):
         names[:] = [n for n in names if not any(fnmatch(n, i.rstrip("/")) for i in ignored)]
