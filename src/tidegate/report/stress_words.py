@@ -52,8 +52,9 @@ def _how_often(found: Stressed, study: Study) -> str:
         held = f"its fund of {amount(fund, found.numeraire)}" if fund else "nothing in its fund"
         parts.append(f"{name} ({held}) in {gone:,}")
     total = sum(len(s.paths) for s in found.studies)
+    where = f"{plural(total, 'path')} of {plural(len(found.studies), 'world')}"
     return (
-        f"In {plural(total, 'path')} of {plural(len(found.studies), 'world')}, more was lost than the fund holds under "
+        f"In {where}, more was lost than the fund holds under "
         f"{_listed(parts)}. The costliest world is {short_world(study.world)}."
     )
 
