@@ -13,7 +13,7 @@ from tidegate.cli.say import show, words
 
 
 if TYPE_CHECKING:
-    from tidegate.lab.stress import Plan
+    from tidegate.lab.stress import Hearer, Plan
     from tidegate.lab.tables import Book
     from tidegate.report.stress_lines import Lines
     from tidegate.report.stress_result import StressResult
@@ -106,7 +106,7 @@ def _pairs(texts: Sequence[str]) -> dict[str, str]:
     return pairs
 
 
-def _turned(path: Path, book: "Book", said: dict[str, Any], hearer: Any) -> "StressResult":  # noqa: ANN401
+def _turned(path: Path, book: "Book", said: dict[str, Any], hearer: "Hearer") -> "StressResult":
     from tidegate.lab.stress import plan_of, stressed  # noqa: PLC0415 - numba, pandas
     from tidegate.report.stress_result import StressResult  # noqa: PLC0415 - matplotlib
 

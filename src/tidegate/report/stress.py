@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from tidegate import __version__
 from tidegate.lab.allocation import OPEN
-from tidegate.lab.measures import paths_for, tail
+from tidegate.lab.measures import paths_for
 from tidegate.lab.sizing import fund_for
 from tidegate.lab.stress import Stressed, frames
 from tidegate.lab.study import Study
@@ -118,11 +118,11 @@ def _cards(found: Stressed, study: Study) -> list[dict[str, str]]:
     base, other = names[baseline(names)], names[challenger(names)]
     gone = {n: float((study.column(n, "insolvent") > 0).mean()) for n in names}
     mean = {n: float(study.losses(n).mean()) for n in names}
-    es = {n: tail(study.losses(n), study.weight, frames.LEVEL).shortfall.value for n in names}
+    borne = {n: float(study.column(n, "borne_by_others").mean()) for n in names}
     cards = [
         _card("paths that exhaust the fund", gone, base, other, _whole_percent),
         _card("lost on average", mean, base, other, amount),
-        _card(f"lost in the worst {percent(1 - frames.LEVEL, 0)}", es, base, other, amount),
+        _card("borne by other accounts", borne, base, other, amount),
     ]
     falls = {p.stack: -(p.move or -1.0) for p in found.points if p.direction == "down"}
     if falls:
@@ -233,12 +233,14 @@ def _accounts(found: Stressed, study: Study) -> list[dict[str, str]]:
     for row in frames.records(frames.by_account(found)):
         if row["world"] == study.world and row["account"] != OPEN and row["es"] > 0:
             parts.setdefault(row["account"], {})[row["stack"]] = row["es"]
-    ranked = sorted(parts, key=lambda name: -max(parts[name].values()))
+    names = names_of(found)
+    base = names[baseline(names)]
+    ranked = sorted(parts, key=lambda a: (-parts[a].get(base, 0.0), -max(parts[a].values())))
     return [
         {
             "account": short_name(account),
             "full": account,
-            **{n: money_text(parts[account].get(n, nan)) for n in names_of(found)},
+            **{n: money_text(parts[account].get(n, nan)) for n in names},
         }
         for account in ranked[:ROWS_SHOWN]
     ]

@@ -10,6 +10,7 @@ from tidegate.domain.units import PPM
 from tidegate.lab.measures import saved
 from tidegate.lab.stress import Point, Stressed
 from tidegate.lab.study import Study
+from tidegate.lab.tables.draft import plural
 from tidegate.report.metrics import baseline, challenger
 from tidegate.report.numbers import amount, percent
 
@@ -51,9 +52,9 @@ def _how_often(found: Stressed, study: Study) -> str:
         held = f"its fund of {amount(fund, found.numeraire)}" if fund else "nothing in its fund"
         parts.append(f"{name} ({held}) in {gone:,}")
     total = sum(len(s.paths) for s in found.studies)
-    worlds = f"{len(found.studies)} world{'s' if len(found.studies) > 1 else ''}"
+    where = f"{plural(total, 'path')} of {plural(len(found.studies), 'world')}"
     return (
-        f"In {total:,} paths of {worlds}, more was lost than the fund holds under "
+        f"In {where}, more was lost than the fund holds under "
         f"{_listed(parts)}. The costliest world is {short_world(study.world)}."
     )
 
@@ -71,15 +72,24 @@ def _compared(found: Stressed, study: Study) -> str:
     word = "less" if less.value >= 0 else "more"
     low, high = sorted(abs(x) for x in (less.low, less.high))
     tail = (
-        f"the difference is {amount(abs(less.value), found.numeraire)} {word}, on the same weather "
+        f"{amount(abs(less.value), found.numeraire)} {word} on the same weather "
         f"(95 % interval {amount(low)} to {amount(high)})"
         if sure
-        else f"{study.losses(base).size} paths on the same weather cannot tell them apart"
+        else f"{plural(len(study.paths), 'path')} on the same weather cannot tell them apart"
     )
     return (
         f"There, {base} loses {amount(before, found.numeraire)} on average and {other} "
-        f"{amount(after, found.numeraire)}: {tail}."
+        f"{amount(after, found.numeraire)}: {tail}. {_borne(found, study, base, other)}"
     )
+
+
+def _borne(found: Stressed, study: Study, base: str, other: str) -> str:
+    """Return what other accounts bear: a stack may lose more and harm fewer."""
+    first, second = (float(study.column(n, "borne_by_others").mean()) for n in (base, other))
+    if not first and not second:
+        return "Other accounts bear none of it."
+    a, b = (amount(m, found.numeraire) if m else "nothing" for m in (first, second))
+    return f"Of that, other accounts bear {a} under {base} and {b} under {other}."
 
 
 def _breaks(found: Stressed) -> str:

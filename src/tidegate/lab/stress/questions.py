@@ -3,7 +3,7 @@
 Both are scripted shocks on the same book (`lab.breaking`): a minute down, a minute there.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -11,7 +11,10 @@ from typing import Final
 
 import numpy as np
 
-from tidegate.lab.breaking import SHAPE, Bench, Breaking, Place, Probe, along
+from tidegate.lab import farm
+from tidegate.lab.breaking import SHAPE, Bench, Breaking, Place, along
+from tidegate.lab.farm import keep_for
+from tidegate.lab.opening import Opening
 from tidegate.lab.outcome import Outcome
 from tidegate.lab.sample import Piece
 from tidegate.lab.stress.plan import Plan
@@ -62,36 +65,49 @@ def cliff_map(
     return dict(zip(places, found, strict=True))
 
 
-def breaking_points(plan: Plan, *, done: Counted = nobody) -> list[Point]:
+@dataclass(frozen=True, slots=True)
+class Question:
+    """How far all prices may move one way under one stack: everything its answer depends on."""
+
+    opening: Opening
+    stack: SafeguardStack
+    root: int
+    direction: str
+
+
+def breaking_points(
+    plan: Plan,
+    *,
+    workers: int = 1,
+    cluster: str | None = None,
+    keep: Path | None = None,
+    done: Counted = nobody,
+) -> list[Point]:
     """Return how far all prices can move together, either way, before each fund is gone.
 
     A book of loans is asked downwards only: what its accounts hold is what falls.
     """
     ways = ("down",) if plan.book.loans else ("down", "up")
-    out: list[Point] = []
-    tried = 0
-
-    def probed(_: Probe) -> None:
-        nonlocal tried
-        tried += 1
-        done(tried, 0)
-
-    for stack, way in product(plan.stacks, ways):
-        out.append(_point(plan, stack, way, probed))
-    return out
+    asked = [
+        Question(plan.book.opening, stack, plan.root, way)
+        for stack, way in product(plan.stacks, ways)
+    ]
+    store = keep_for(keep / "points", answered, asked) if keep is not None else None
+    return farm.run(answered, asked, workers=workers, cluster=cluster, on_done=done, keep=store)
 
 
-def _point(plan: Plan, stack: SafeguardStack, way: str, probed: Callable[[Probe], None]) -> Point:
-    bench = Bench(plan.book.opening, stack, plan.root, on_probe=probed)
-    furthest = FURTHEST[way]
-    unit = np.full(len(plan.book.opening.symbols), np.sign(furthest))
+def answered(question: Question) -> Point:
+    """Return the breaking point along one direction; a task for `farm.run`."""
+    bench = Bench(question.opening, question.stack, question.root)
+    furthest = FURTHEST[question.direction]
+    unit = np.full(len(question.opening.symbols), np.sign(furthest))
     most = abs(float(np.log1p(furthest)))
     found: Breaking = along(bench, unit, most=most, tolerance=TOLERANCE, coarse=COARSE)
     sign = float(np.sign(furthest))
     broke = None if np.isinf(found.size) else float(np.expm1(sign * found.size))
     return Point(
-        stack=stack.name,
-        direction=way,
+        stack=question.stack.name,
+        direction=question.direction,
         move=broke,
         solid=float(np.expm1(sign * found.solid)),
         furthest=furthest,

@@ -36,7 +36,7 @@ class Hearer:
         """Hear how many paths are finished, those that were kept included."""
 
     def asked(self, what: str, done: int, of: int) -> None:
-        """Hear of what is asked beside the paths; ``of`` is 0 where nobody knows how many."""
+        """Hear of what is asked beside the paths: how much of it is done."""
 
 
 NOBODY: Final = Hearer()

@@ -77,7 +77,9 @@ def stressed(
     places = cliff_map(
         plan, workers=workers, cluster=cluster, keep=keep, done=_as(hearer, "the cliff")
     )
-    points = breaking_points(plan, done=_as(hearer, "where it breaks"))
+    points = breaking_points(
+        plan, workers=workers, cluster=cluster, keep=keep, done=_as(hearer, "where it breaks")
+    )
     return Stressed(plan, studies, places, points)
 
 
