@@ -144,10 +144,10 @@ class Replay:
             if stop is None and stop_after is not None:
                 stop = event.ts + stop_after
             if stop is not None and event.ts > stop:
-                self._until(stop)
+                self.until(stop)
                 self._commit()
                 return
-            self._until(event.ts)
+            self.until(event.ts)
             self._exogenous(event)
             if on_progress is not None and n % PROGRESS_EVERY == 0:
                 on_progress(n)
@@ -173,7 +173,7 @@ class Replay:
             case _:
                 self._step(event)
 
-    def _until(self, ts: int) -> None:
+    def until(self, ts: int) -> None:
         """Let the venue answer and the clock tick up to ``ts``, in the order of time."""
         while self._tick and self._tick <= ts:
             self._answers(self._tick)

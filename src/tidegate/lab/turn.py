@@ -41,6 +41,7 @@ class _History:
         for step in range(1, self.weather.steps + 1):
             now = Nanos(begins + step * self.weather.step_ns)
             self._show(step)
+            self.desk.turning.until(now)  # whoever acts sees what has been filled until now
             for population in self.crowd:
                 yield from _dated(population.act(step, now), now)
             yield from self._prices(step, now)
