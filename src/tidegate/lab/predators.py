@@ -7,18 +7,18 @@ mean edge, profit less what the weather's moves gave to what was held, less that
 """
 
 # scipy ships no types.
-# pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false
+# pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false, reportUnknownMemberType=false
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 import numpy as np
 from scipy import stats
 
-from tidegate.lab.agents.adversary import WEATHER
+from tidegate.lab.agents.adversary import CAPITAL, WEATHER
 from tidegate.lab.agents.catalogue import ADVERSARIES, SEATS, Choice, Kind
 from tidegate.lab.opening import Opening
 from tidegate.lab.population import Population
@@ -52,6 +52,7 @@ class Judged:
     low: float  # interval of the edge, at a confidence that holds for all adversaries together
     high: float
     profit: float  # with the weather's part
+    capital: float  # the most it had paid and not yet received back
     loss_added: float  # by how much the venue's loss is larger than without it
     paths: int
     runs: int  # paths run in all
@@ -79,6 +80,23 @@ def _people(opening: Opening) -> int:
     return len(opening.book.names) + 64  # system accounts, and a few to spare
 
 
+class Came(NamedTuple):
+    """What one path came to, in Money."""
+
+    profit: int
+    weather: int
+    capital: int
+    loss: int  # of the venue
+
+    @property
+    def edge(self) -> int:
+        """The profit without what the weather gave."""
+        return self.profit - self.weather
+
+
+_Key: TypeAlias = tuple[str, tuple[tuple[str, float], ...], int]  # kind, choice, path
+
+
 @dataclass(slots=True)
 class Arena:
     """One stack on one opening and world, and what has been run in it."""
@@ -89,12 +107,10 @@ class Arena:
     root: int
     crowd: Callable[[], Sequence[Population]] = tuple
     runs: int = 0
-    _done: dict[tuple[str, tuple[tuple[str, float], ...], int], tuple[int, int, int]] = field(
-        init=False, default_factory=dict[tuple[str, tuple[tuple[str, float], ...], int], tuple[int, int, int]]
-    )
+    _done: dict[_Key, Came] = field(init=False, default_factory=dict[_Key, Came])
 
-    def one(self, kind: Kind | None, choice: Choice, path: int) -> tuple[int, int, int]:
-        """Return (profit, weather's part, venue's loss) of one path; without a kind, of nobody."""
+    def one(self, kind: Kind | None, choice: Choice, path: int) -> Came:
+        """Return what came of one path; without a kind, without anybody."""
         key = (kind.name if kind else "", tuple(sorted(choice.items())), path)
         if key not in self._done:
             players = kind.build(choice) if kind else ()
@@ -105,8 +121,8 @@ class Arena:
             )
             self.runs += 1
             name = players[-1].name if players else ""
-            given = end.profits.get(name + WEATHER, 0)
-            self._done[key] = (end.profits.get(name, 0), given, end.loss)
+            got, given, put = (end.profits.get(name + part, 0) for part in ("", WEATHER, CAPITAL))
+            self._done[key] = Came(got, given, put, end.loss)
         return self._done[key]
 
     def edges(self, kind: Kind, choice: Choice, paths: Sequence[int]) -> F64:
@@ -114,11 +130,10 @@ class Arena:
         return np.array([self._edge(kind, choice, path) for path in paths], np.float64)
 
     def _edge(self, kind: Kind, choice: Choice, path: int) -> int:
-        profit, given, _ = self.one(kind, choice, path)
+        came = self.one(kind, choice, path)
         if kind.twin is None:
-            return profit - given
-        honest, also, _ = self.one(kind, {**choice, **kind.twin}, path)
-        return profit - given - (honest - also)
+            return came.edge
+        return came.edge - self.one(kind, {**choice, **kind.twin}, path).edge
 
 
 def best_adversary(
@@ -171,7 +186,7 @@ def judge(arena: Arena, kind: Kind, choice: Choice, budget: Budget, level: float
     before, paths = arena.runs, range(JUDGED_FROM, JUDGED_FROM + budget.judged)
     edge = arena.edges(kind, choice, paths)
     done = [arena.one(kind, choice, path) for path in paths]
-    alone = [arena.one(None, {}, path)[2] for path in paths]
+    alone = [arena.one(None, {}, path).loss for path in paths]
     mean, half = float(edge.mean()), 0.0
     if edge.std() > 0:
         quantile = float(stats.t.ppf(0.5 + level / 2, edge.size - 1))
@@ -183,8 +198,9 @@ def judge(arena: Arena, kind: Kind, choice: Choice, budget: Budget, level: float
         edge=mean,
         low=mean - half,
         high=mean + half,
-        profit=float(np.mean([p for p, _, _ in done])),
-        loss_added=float(np.mean([l for _, _, l in done]) - np.mean(alone)),
+        profit=float(np.mean([came.profit for came in done])),
+        capital=float(np.mean([came.capital for came in done])),
+        loss_added=float(np.mean([came.loss for came in done]) - np.mean(alone)),
         paths=edge.size,
         runs=arena.runs - before,
     )

@@ -9,7 +9,8 @@ from tidegate.lab.agents.purse import Purse, most_crowded
 from tidegate.lab.population import Desk
 
 
-WEATHER = ".weather"  # behind a name: the part of its profit that the fair price's moves gave
+# Behind a name: the part of its profit that the fair price's moves gave, and the capital it took.
+WEATHER, CAPITAL = ".weather", ".capital"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -17,8 +18,8 @@ class Adversary:
     """A population of one that wants the venue's money. Subclasses say how.
 
     It knows the stack, the book and the market, as on a public ledger, and its own plans; of the
-    weather only what has been shown. Its report is two numbers: its profit, and how much of it the
-    weather gave; the rest, its edge, is what it took from somebody.
+    weather only what has been shown. Its report is its profit, the capital that it took, and how
+    much the weather gave; the rest, its edge, is what it took from somebody.
     """
 
     name: str
@@ -56,8 +57,13 @@ class Adversary:
         return ticks
 
     def profit(self) -> Mapping[str, int]:
-        """Return the profit by name, and beside it what the weather gave."""
-        return {self.name: self.purse.profit(), self.name + WEATHER: self.purse.weather}
+        """Return the profit by name, and beside it what the weather gave and the capital."""
+        purse = self.purse
+        return {
+            self.name: purse.profit(),
+            self.name + WEATHER: purse.weather,
+            self.name + CAPITAL: purse.capital,
+        }
 
     # -- common moves -------------------------------------------------------------------------
 

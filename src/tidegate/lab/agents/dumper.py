@@ -16,10 +16,10 @@ class Dumper(Adversary):
     """Buys with borrowed strength, takes its own margin out again, and waits to be liquidated.
 
     Buying ``size`` depths in ``turns`` steps moves the mark above what it paid on average. Against
-    that unrealised profit it withdraws what it had deposited (``margin`` ppm of the notional, enough
-    to buy away from the mark). Now it has nothing to lose. It sells ``dumped`` depths outside, above
-    the fair price: the mark falls, its account falls below its margin, and whoever takes
-    liquidations over pays for the rest of the way back to fair.
+    that unrealised profit it withdraws what it had deposited (``margin`` ppm of the notional,
+    enough to buy away from the mark). Now it has nothing to lose. It sells ``dumped`` depths
+    outside, above the fair price: the mark falls, its account falls below its margin, and whoever
+    takes liquidations over pays for the rest of the way back to fair.
     """
 
     size: float

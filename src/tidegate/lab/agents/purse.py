@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from tidegate.domain.book import EXTERNAL, row_of
+from tidegate.domain.book import EXTERNAL
 from tidegate.domain.events import AccountOpened, Deposited, Input, Traded, Withdrawn
 from tidegate.domain.instrument import Kind
 from tidegate.domain.units import I64, PPM, Amount, Lots, Nanos, Ticks
@@ -20,6 +20,7 @@ from tidegate.engine.commitments import free_margin
 from tidegate.engine.following import facts_now
 from tidegate.engine.market import worth_of_lot
 from tidegate.kernels.margin import assess_account
+from tidegate.lab.agents.columns import lots_of, trade_on_book
 from tidegate.lab.population import Desk
 from tidegate.safeguards.margin import open_after
 
@@ -39,6 +40,7 @@ class Purse:
     accounts: list[int] = field(default_factory=list[int])
     cash: int = 0  # Money outside since the beginning: what was paid is below zero
     weather: int = 0  # Money that the fair price's own moves gave to what was held
+    capital: int = 0  # Money, the most that was ever paid in and not yet received back
     inventory: I64 = field(init=False)  # [instruments] signed lots held outside
 
     def __post_init__(self) -> None:
@@ -54,8 +56,7 @@ class Purse:
 
     def held(self, account: int, i: int) -> int:
         """Return the signed lots of an account."""
-        row = row_of(self.desk.state.book, account, i)
-        return int(self.desk.state.book.lots[row]) if row >= 0 else 0
+        return lots_of(self.desk, account, i)
 
     def mark(self, i: int) -> int:
         """Return the venue's mark in ticks."""
@@ -86,6 +87,7 @@ class Purse:
 
     def pass_on(self, step: int) -> None:
         """Count what the fair price's move into ``step`` gives to all that is held now."""
+        self.capital = max(self.capital, -self.cash)
         before, after = self.desk.fair(step - 1), self.desk.fair(step)
         for i in np.flatnonzero(after != before).tolist():
             lots = int(self.inventory[i]) + sum(self.held(a, i) for a in self.accounts)
@@ -146,17 +148,8 @@ class Purse:
 
     def trade(self, account: int, i: int, lots: int, now: Nanos) -> Iterator[Input]:
         """Trade on the venue's own book for an account, at what the book asks, if margin allows."""
-        got, price = self.desk.market.outside(i, lots, now, trade=False)
-        if not got:
-            return
-        before = self.held(account, i)
-        yield Traded(
-            ts=now, instrument=i, taker=account, maker=EXTERNAL, lots=Lots(got), price=Ticks(price)
-        )
-        moved = self.held(account, i) - before
-        if moved:
-            self.desk.market.outside(i, moved, now, trade=True)
-            self.cash -= self._fee(i, moved, price)
+        moved, price = yield from trade_on_book(self.desk, account, i, lots, now)
+        self.cash -= self._fee(i, moved, price)
 
     def cross(self, taker: int, maker: int, i: int, lots: int, now: Nanos) -> Iterator[Input]:
         """Let two accounts trade with each other at the mark; both pay the fee outside."""
@@ -216,5 +209,3 @@ def most_crowded(desk: Desk) -> int:
             found.append((size / max(1, depth[instrument.symbol]), -i))
     assert found, "an adversary needs a perpetual that has a market"
     return -max(found)[1]
-
-
