@@ -9,7 +9,7 @@ from tidegate.domain.book import FIRST_USER
 from tidegate.domain.events import Deposited, Input
 from tidegate.domain.units import Amount, Nanos
 from tidegate.lab.agents.bystander import Bystander
-from tidegate.lab.agents.columns import uniform
+from tidegate.lab.agents.columns import Mask, uniform
 from tidegate.lab.weather import F64
 
 
@@ -28,7 +28,7 @@ class Savers(Bystander):
     target: float = 2.0
     spare: float = 1.0
     paid: F64 = field(init=False)  # [accounts] Money paid in so far
-    _looks: "np.ndarray[tuple[int], np.dtype[np.bool_]]" = field(init=False)
+    _looks: Mask = field(init=False)
     _trigger: F64 = field(init=False)
     _left: F64 = field(init=False)  # [accounts] Money outside
 

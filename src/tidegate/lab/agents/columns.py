@@ -5,8 +5,10 @@ more is one row more at the end: whoever was there before draws what it drew bef
 """
 
 from collections.abc import Generator
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tidegate.domain.book import EXTERNAL, FIRST_USER, row_of
 from tidegate.domain.events import Input, Traded
@@ -15,6 +17,9 @@ from tidegate.drivers.streams import Streams
 from tidegate.engine.market import worth_of_lot
 from tidegate.lab.population import Desk
 from tidegate.lab.weather import F64
+
+
+Mask: TypeAlias = NDArray[np.bool_]
 
 
 def uniform(streams: Streams, name: str, count: int, low: float, high: float) -> F64:

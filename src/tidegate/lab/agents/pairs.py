@@ -32,6 +32,7 @@ class Pair(Adversary):
     buffer: int = 1_020_000
     long: int = field(init=False)
     short: int = field(init=False)
+    opened: bool = field(init=False)
 
     def prepare(self) -> Iterator[Input]:
         """Open both legs."""
@@ -44,10 +45,11 @@ class Pair(Adversary):
             yield from purse.pay_in(account, asked * self.buffer // PPM)
         self.long, self.short = purse.accounts[-2:]
         yield from purse.cross(self.long, self.short, i, lots, Nanos(0))
+        self.opened = purse.held(self.long, i) == lots
 
     def pushing(self, step: int) -> bool:
-        """Return whether the price is pushed before ``step``."""
-        return self.push_depths > 0 and START <= step < START + self.turns
+        """Return whether the price is pushed before ``step``; never for a pair that was refused."""
+        return self.opened and self.push_depths > 0 and START <= step < START + self.turns
 
     def cash_in(self, step: int, now: Nanos) -> Iterator[Input]:
         """Close what is left of the legs, and sell what was bought, above the fair price only."""

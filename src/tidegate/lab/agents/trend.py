@@ -9,7 +9,15 @@ import numpy as np
 from tidegate.domain.events import Input
 from tidegate.domain.units import I64, Money, Nanos
 from tidegate.lab.agents.bystander import Bystander
-from tidegate.lab.agents.columns import choices, lognormal, netted, price_now, uniform, worth_now
+from tidegate.lab.agents.columns import (
+    Mask,
+    choices,
+    lognormal,
+    netted,
+    price_now,
+    uniform,
+    worth_now,
+)
 from tidegate.lab.weather import F64
 
 
@@ -36,6 +44,7 @@ class Trend(Bystander):
     pace: float = 0.5  # share of the way to the target in one step
     equity: F64 = field(init=False)  # [count] Money
     held: F64 = field(init=False)  # [count] signed lots
+    gone: Mask = field(init=False)  # [count] closed once, and not coming back
     _lever: F64 = field(init=False)
     _threshold: F64 = field(init=False)
     _speed: I64 = field(init=False)
@@ -50,7 +59,11 @@ class Trend(Bystander):
         self._lever = uniform(streams, self.stream("leverage"), n, 1.0, self.leverage)
         self._threshold = uniform(streams, self.stream("threshold"), n, 0.5, 2.0)
         self._speed = choices(streams, self.stream("speed"), n, len(SPEEDS))
-        self.held, self._trend = np.zeros(n), np.zeros(len(SPEEDS))
+        self.held, self.gone, self._trend = (
+            np.zeros(n),
+            np.zeros(n, np.bool_),
+            np.zeros(len(SPEEDS)),
+        )
         self._last = float(self.desk.state.mark[self.instrument])
         yield from ()
 
@@ -76,5 +89,5 @@ class Trend(Bystander):
         moved_by = np.abs(score)[self._speed] > self._threshold
         conviction = np.clip(score / 3.0, -1, 1)[self._speed] * moved_by
         target = conviction * self.equity * (self._lever / worth)
-        ruined = self.equity <= MAINTENANCE * np.abs(self.held) * worth
-        return np.where(ruined, -self.held, self.pace * (target - self.held))
+        self.gone |= self.equity <= MAINTENANCE * np.abs(self.held) * worth
+        return np.where(self.gone, -self.held, self.pace * (target - self.held))

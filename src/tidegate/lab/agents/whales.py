@@ -8,7 +8,7 @@ import numpy as np
 from tidegate.domain.events import Input
 from tidegate.domain.units import I64, Nanos
 from tidegate.lab.agents.bystander import Bystander
-from tidegate.lab.agents.columns import holdings, lots_of, trade_on_book, uniform
+from tidegate.lab.agents.columns import Mask, holdings, lots_of, trade_on_book, uniform
 from tidegate.lab.weather import F64
 
 
@@ -27,7 +27,7 @@ class Whales(Bystander):
     accounts: I64 = field(init=False)
     _stop: F64 = field(init=False)
     _part: I64 = field(init=False)  # lots a step, signed as the trade
-    _out: "np.ndarray[tuple[int], np.dtype[np.bool_]]" = field(init=False)
+    _out: Mask = field(init=False)
     _first: int = field(init=False)
 
     def gather(self) -> Iterator[Input]:
