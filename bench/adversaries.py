@@ -134,16 +134,17 @@ does best against it, each with parameters that it has searched against that ver
 
 **What is claimed, and what is not.** The adversaries are the seven named here and nobody else. The
 statistic is the mean edge over {TRIAL.judged} paths that the search has not seen: profit in cash,
-inventory and accounts at the fair price of the end, less the part that the fair price's own moves gave
-([how it is counted](../concepts/agents.md)). Intervals are Student's; together they hold for all
-adversaries of one stack with a confidence of {CONFIDENCE:.0%}. "Gains" means that the whole interval lies
-above zero. "Not shown" is not "impossible": the search is small, gains of bets are skewed, and what
-happens rarely may happen in none of {TRIAL.judged} paths. One book, one market, no other agents.
+inventory and accounts at the fair price of the end, less the part that the fair price's own moves
+gave ([how it is counted](../concepts/agents.md)). Intervals are Student's; together they hold for
+all adversaries of one stack with a confidence of {CONFIDENCE:.0%}. "Gains" means that the whole
+interval lies above zero. "Not shown" is not "impossible": the search is small, gains of bets are
+skewed, and what happens rarely may happen in none of {TRIAL.judged} paths. One book, one market, no
+other agents.
 
-The book: 60 longs of 1 million each at 8 to 18 times, against a market that shows 10 million within 10 %
-of the price, healing by half in 20 seconds. Every number is in millions. Capital is the most an adversary
-had paid in and not yet received back, collateral of what it sold short outside left out. Loss added is
-what the venue loses more than without it, on the same paths.
+The book: 60 longs of 1 million each at 8 to 18 times, against a market that shows 10 million within
+10 % of the price, healing by half in 20 seconds. Every number is in millions. Capital is the most
+an adversary had paid in and not yet received back, collateral of what it sold short outside left
+out. Loss added is what the venue loses more than without it, on the same paths.
 """
 
 
@@ -161,8 +162,8 @@ def main() -> None:
         "## Each bites where there is a hole",
         "",
         f"A stack made weak for each, 100 times leverage, and {PROOF.judged} unseen paths of the",
-        "plainest world in which it can profit. An adversary that never profits would prove nothing.",
-        "In a world without chance all paths are one, and the interval is a point.",
+        "plainest world in which it can profit. One that never profits would prove nothing. In a",
+        "world without chance all paths are one, and the interval is a point.",
         "",
         *proof,
         *lines,
