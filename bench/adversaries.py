@@ -27,8 +27,8 @@ HERE = Path(__file__).parent.parent
 PAGE, PICTURE = HERE / "docs/results/adversaries.md", HERE / "docs/images/adversaries.svg"
 QUICK = "--quick" in sys.argv
 ROOT = 11
-PROOF = Budget(first=1, rounds=1, judged=2 if QUICK else 8)
-TRIAL = Budget(first=1, rounds=1 if QUICK else 2, judged=2 if QUICK else 16)
+PROOF = Budget(first=1 if QUICK else 2, rounds=1, judged=2 if QUICK else 8)
+TRIAL = Budget(first=1 if QUICK else 2, rounds=1, judged=2 if QUICK else 12)
 WORLDS = {
     "restless": Walk(steps=20, sigma=0.003, jump=0.03, rate=0.02),
     "falling": Walk(steps=20, sigma=0.003, fall=0.12),
