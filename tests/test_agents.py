@@ -313,7 +313,7 @@ def test_keepers_pay_gas_and_stay_away_when_it_eats_their_margin(book):
         keepers(gas=gas, congestion=100_000) for gas in (0, 100 * PPM, 10**6 * PPM)
     )
     ends = [play(book, stack, [one]) for one in (free, dear, absurd)]
-    burnt = [one.desk.turning.keepers.burnt for one in (free, dear, absurd)]
+    burnt = [one.desk.turning.bidders.burnt for one in (free, dear, absurd)]
     assert burnt[0] == burnt[2] == 0 < burnt[1]
     assert ends[2].profits["keepers"] == 0
     assert ends[0].profits["keepers"] != 0
@@ -325,7 +325,7 @@ def test_keepers_without_room_for_inventory_take_less(book):
     for one in (wide, narrow):
         play(book, stack, [one])
     held = [
-        sum(sum(k.spent.values()) for k in one.desk.turning.keepers.present)
+        sum(sum(k.spent.values()) for k in one.desk.turning.bidders.present)
         for one in (wide, narrow)
     ]
     assert 0 < held[1] < held[0]

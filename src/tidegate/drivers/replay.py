@@ -112,7 +112,7 @@ class Replay:
     market: SimVenue = field(init=False)
     _pacer: Pacer = field(init=False)
     _takers: Arbitrage = field(init=False)
-    keepers: Keepers = field(init=False)
+    bidders: Keepers = field(init=False)
     _last: dict[tuple[int, int], PriceObserved] = field(init=False)
     _shown: dict[int, int] = field(init=False)
     _impact: list[int] = field(init=False)
@@ -127,7 +127,7 @@ class Replay:
         self.market = SimVenue(venue, streams, impact=self.impact)
         self._takers = Arbitrage(venue, self.market, streams)
         self._pacer = Pacer(self.stack, streams["slices"].bytes)
-        self.keepers = Keepers.drawn(self.stack, venue, self.market, streams)
+        self.bidders = Keepers.drawn(self.stack, venue, self.market, streams)
         self._last, self._shown = {}, {}
         self._impact = [0] * len(venue.instruments)
 
@@ -183,7 +183,7 @@ class Replay:
 
     def _answers(self, ts: int) -> None:
         while (due := self._next_due()) is not None and due <= ts:
-            if due == self.keepers.next_due():
+            if due == self.bidders.next_due():
                 self._bid()
                 continue
             for event in (*self.market.poll(due), *self._takers.poll(due)):
@@ -191,18 +191,18 @@ class Replay:
 
     def _next_due(self) -> Nanos | None:
         """Return when the venue, the takers or the keepers next have something to say."""
-        asked = (self.market, self._takers, self.keepers)
+        asked = (self.market, self._takers, self.bidders)
         due = [d for one in asked if (d := one.next_due()) is not None]
         return min(due, default=None)
 
     def _bid(self) -> None:
         """Put one bid to the engine, and let its bidder hear what became of it."""
-        keeper, bid = self.keepers.pop()
+        keeper, bid = self.bidders.pop()
         now = Nanos(max(bid.ts, self.state.now))
         bid = msgspec.structs.replace(bid, ts=now)
         known = {o.auction: o for o in offers(self.state, now, self.stack)}
         offer = known.get(getattr(bid, "auction", -1))
-        self.keepers.hear(keeper, bid, self._step(bid), offer)
+        self.bidders.hear(keeper, bid, self._step(bid), offer)
 
     def _clock(self, now: int) -> None:
         """Show the engine the visible book, our own footprint in the price, and the time."""
@@ -216,7 +216,7 @@ class Replay:
                 self._step(event)
         self._step(ClockTicked(ts=Nanos(now)))
         if not self.shadow:
-            self.keepers.look(Nanos(now), offers(self.state, now, self.stack))
+            self.bidders.look(Nanos(now), offers(self.state, now, self.stack))
 
     def _repeat_prices(self, now: int) -> None:
         # Between two recorded prices our own impact moves on: the sources say so again, each with
@@ -266,7 +266,7 @@ class Replay:
         if isinstance(event, BandsTaken):
             self._takers.settle(event, effects)
         if not self.shadow:
-            self.keepers.answered(effects, Nanos(event.ts))
+            self.bidders.answered(effects, Nanos(event.ts))
         return effects
 
     def _submit(self, event: Input, orders: OrdersPlaced) -> None:

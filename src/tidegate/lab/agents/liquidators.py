@@ -25,8 +25,8 @@ class Liquidators(Bystander):
     def gather(self) -> Iterator[Input]:
         """Take the usual keepers' place before any of them has bid."""
         desk = self.desk
-        assert desk.turning.keepers.next_due() is None, "nobody has bid at the opening"
-        desk.turning.keepers = Keepers.drawn(
+        assert desk.turning.bidders.next_due() is None, "nobody has bid at the opening"
+        desk.turning.bidders = Keepers.drawn(
             desk.stack, desk.stack.venue, desk.market, desk.streams, self.crowd
         )
         self._paid = self._have()
@@ -35,14 +35,14 @@ class Liquidators(Bystander):
     def _have(self) -> int:
         return sum(
             k.capital + sum(k.spent.values()) + sum(k.tied.values())
-            for k in self.desk.turning.keepers.present
+            for k in self.desk.turning.bidders.present
         )
 
     def profit(self) -> Mapping[str, int]:
         """Return what they all gained, gas included, with what they hold at the fair price."""
         fair = self.desk.fair(self.desk.weather.steps)
         gained = self._have() - self._paid
-        for keeper in self.desk.turning.keepers.present:
+        for keeper in self.desk.turning.bidders.present:
             for i, lots in keeper.inventory.items():
                 worth = worth_now(self.desk, i, float(fair[i]))
                 # A long lot is worth its price against its cost, a short one the other way round.
