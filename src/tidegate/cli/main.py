@@ -30,6 +30,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
         "conformance",
         "Hold our rules against the field's own numbers.",
     ),
+    "incident": ("incident", "incident", "Re-enact what went wrong elsewhere; hold it to figures."),
     "journal": ("journal", "journal", "Verify what a replay or a live run has journalled."),
 }
 

@@ -98,7 +98,7 @@ class Replay:
 
     ``impact`` false: orders fill and move nothing. ``shadow``: the engine advises, no order is ever
     filled, and the book follows what the recorded venue really did. ``streams`` are the venue's
-    own lots; None: those of its seed.
+    own lots; None: those of its seed. ``keepers`` false: nobody bids but who is in the recording.
     """
 
     recording: Past
@@ -108,6 +108,7 @@ class Replay:
     journal: Journal | None = None
     observers: Sequence[Observer] = ()
     streams: Streams | None = None
+    keepers: bool = True
     state: State = field(init=False)
     market: SimVenue = field(init=False)
     _pacer: Pacer = field(init=False)
@@ -128,6 +129,8 @@ class Replay:
         self._takers = Arbitrage(venue, self.market, streams)
         self._pacer = Pacer(self.stack, streams["slices"].bytes)
         self.bidders = Keepers.drawn(self.stack, venue, self.market, streams)
+        if not self.keepers:
+            self.bidders.present.clear()
         self._last, self._shown = {}, {}
         self._impact = [0] * len(venue.instruments)
 

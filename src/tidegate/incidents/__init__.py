@@ -1,0 +1,1 @@
+"""Re-enactments of what went wrong elsewhere, with the published figures they are held against."""
