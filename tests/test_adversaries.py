@@ -158,26 +158,28 @@ def test_what_the_venue_refuses_is_not_counted(book):
 
 
 def test_the_venue_and_the_purse_agree_on_every_cent(book):
-    """What purses took out less what they paid in is what the world outside gained of it."""
-    kind, stack = KINDS["pump"], weak_stack("pump")
-    players = kind.build(CHOSEN["pump"])
-    seen = []
+    """What a purse paid is what the world outside lost of it, and the fee of each trade."""
+    world, prices = [], []
 
-    def observe(seq, event, effects, state, impact_ppm):
-        del seq, effects, impact_ppm
-        if type(event).__name__ in {"Deposited", "Withdrawn"}:
-            seen.append(int(state.book.cash[EXTERNAL]))
+    def trades(one, step, now):
+        cash = one.desk.state.book.cash
+        if step == 1:
+            world.append(int(cash[EXTERNAL]))
+            yield from one.purse.open("mine")
+            yield from one.purse.pay_in(one.purse.accounts[0], 900_000 * PPM)
+        if step in {2, 4}:
+            lots = 7_000 if step == 2 else -7_000
+            prices.append(one.desk.market.outside(0, lots, now, trade=False)[1])
+            yield from one.purse.trade(one.purse.accounts[0], 0, lots, now)
 
-    before = -sum(np.frombuffer(book.book.cash, "<i8"))
-    weather = STILL.weather(1, [0], book.symbols)
-    turn(roomy(book), stack, weather, root=1, path=0, crowd=players, observers=[observe])
-    purse = players[-1].purse
-    fund = 20_000_000 * PPM
-    moved = seen[-1] - (before - fund)
-    traded = purse.cash - moved
-    inside = sum(purse.inventory.tolist())
-    assert moved != 0
-    assert traded < 0 or inside <= 0  # the rest of its cash went into the market, fees included
+    one = trader(trades)
+    end = play(book, load_stack("bare"), [one], Walk(steps=7))
+    fees = sum(-(-7_000 * 1_000 * price * FEE // PPM) for price in prices)
+    world.append(int(one.desk.state.book.cash[EXTERNAL]))
+    lost = 7_000 * 1_000 * (prices[0] - prices[1])
+    assert prices[0] > prices[1]
+    assert end.profits["trader"] == -lost - fees
+    assert one.purse.cash == world[1] - world[0] - fees
 
 
 def test_the_thinnest_market_is_chosen(book):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from tidegate.cli.stacks import load_stack
-from tidegate.domain.book import FIRST_USER
+from tidegate.domain.errors import ConfigInvalid
 from tidegate.domain.events import PoolLeft, Unstaked, UnstakeRequested
-from tidegate.domain.units import PPM, Money, unpack
+from tidegate.domain.units import PPM, Money
 from tidegate.drivers.keepers import KeeperCrowd
 from tidegate.drivers.streams import Streams
 from tidegate.lab.agents.arbitrage import Arbitrageurs
@@ -20,6 +20,7 @@ from tidegate.lab.agents.liquidators import Liquidators
 from tidegate.lab.agents.makers import Makers
 from tidegate.lab.agents.providers import PoolRunners, StakeRunners, deposit_of
 from tidegate.lab.agents.proving import DEPTH, Walk, crowded, weak_stack
+from tidegate.lab.agents.sybil import Sybil
 from tidegate.lab.agents.trend import Trend
 from tidegate.lab.agents.whales import Whales
 from tidegate.lab.predators import roomy
@@ -288,6 +289,12 @@ def loans(tmp_path_factory):
     return roomy(replace(opening, book=wide))
 
 
+def test_an_adversary_says_what_it_needs(loans):
+    nobody = Sybil(name="sybil", size=1.0)
+    with pytest.raises(ConfigInvalid, match="linear perpetual"):
+        play(loans, stack_of(POOL), [nobody], Walk(steps=1))
+
+
 # Keepers -----------------------------------------------------------------------------------------
 
 AUCTIONS = """
@@ -335,7 +342,3 @@ def test_the_usual_keepers_are_what_a_replay_draws(book):
     stack = stack_of(AUCTIONS)
     usual = Liquidators(name="keepers", crowd=KeeperCrowd())
     assert play(book, stack, [usual]).digest == play(book, stack, []).digest
-
-
-def test_rows_of_the_book_are_users(book):
-    assert FIRST_USER + len(unpack(book.book.owner)) <= book.venue.limits.accounts_max

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from tidegate.domain.book import EXTERNAL
+from tidegate.domain.errors import ConfigInvalid
 from tidegate.domain.events import AccountOpened, Deposited, Input, Traded, Withdrawn
 from tidegate.domain.instrument import Kind
 from tidegate.domain.units import I64, PPM, Amount, Lots, Nanos, Ticks
@@ -198,7 +199,10 @@ class Purse:
 
 
 def most_crowded(desk: Desk) -> int:
-    """Return the perpetual with the largest open interest for what its market shows."""
+    """Return the perpetual with the largest open interest for what its market shows.
+
+    Raise ConfigInvalid where no perpetual has a market.
+    """
     stack, book = desk.stack, desk.state.book
     depth = {m.symbol: m.depth for m in stack.venue.markets}
     found: list[tuple[float, int]] = []
@@ -207,5 +211,10 @@ def most_crowded(desk: Desk) -> int:
             lots = max(int(book.long_open[i]), int(book.short_open[i]))
             size = lots * worth_of_lot(stack, i, int(desk.state.mark[i]))
             found.append((size / max(1, depth[instrument.symbol]), -i))
-    assert found, "an adversary needs a perpetual that has a market"
+    if not found:
+        raise ConfigInvalid(
+            where="venue.markets",
+            what="must hold a market of a linear perpetual for an adversary to play in",
+            found=", ".join(sorted(depth)) or "none",
+        )
     return -max(found)[1]
