@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from scipy.optimize import minimize
+
 from tidegate.lab.worlds.fitting import fitted_terms
 from tidegate.lab.worlds.garch import Gjr
 from tidegate.lab.worlds.ground import Clock
