@@ -1,4 +1,4 @@
-"""The parts of path kernels against twins written another way: randomness, impact, alarms, reach."""
+"""The parts of path kernels against twins written another way."""
 
 from math import isqrt
 
@@ -138,7 +138,9 @@ def test_within_its_triggers_no_account_is_below_maintenance(positions, mm, spar
     unit = 10
 
     def need(prices_):
-        due = [-(-abs(n) * p * unit * mm // PPM) for (n, _), p in zip(positions, prices_)]
+        due = [
+            -(-abs(n) * p * unit * mm // PPM) for (n, _), p in zip(positions, prices_, strict=True)
+        ]
         return sum(due)
 
     marks = [p for _, p in positions]
@@ -152,7 +154,7 @@ def test_within_its_triggers_no_account_is_below_maintenance(positions, mm, spar
             return  # no trigger fits: the account would be looked at with every price
         safe = (max(1, p // 3), trigger) if n < 0 else (trigger, 3 * p)
         moved.append(data.draw(st.sampled_from([*safe, p]) | st.integers(min(safe), max(safe))))
-    equity = cash + sum(n * p * unit for (n, _), p in zip(positions, moved))
+    equity = cash + sum(n * p * unit for (n, _), p in zip(positions, moved, strict=True))
     assert equity >= need(moved)
 
 

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from tidegate.domain.units import I64, PPM, PPM_DIRECT, kernel
+from tidegate.domain.units import I64, PPM, PPM_DIRECT, kernel, ppm_floor
 from tidegate.kernels.tiers import due_in_tier, tier_at
 from tidegate.lab.kernels.impact import fill_price, impact_ticks
 from tidegate.lab.kernels.inner import inner
@@ -183,7 +183,7 @@ def run_steps(
     shift, lowest = state[SHIFT], total[LOWEST]
     for t in range(price.size):
         if shift:
-            size = abs(shift) * market.keep // PPM
+            size = ppm_floor(abs(shift), market.keep)
             shift = size if shift > 0 else -size
         now = min(market.price_max, max(1, price[t] + shift))
         if now <= low or now >= high:

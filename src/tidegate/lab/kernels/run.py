@@ -6,7 +6,7 @@
 from typing import Final
 
 from tidegate.domain.book import TREASURY
-from tidegate.domain.units import I64, PPM, kernel
+from tidegate.domain.units import I64, kernel, ppm_floor
 from tidegate.lab.kernels import cells as c
 from tidegate.lab.kernels.alarm import fund_of, mark_price, watch
 from tidegate.lab.kernels.desk import FULL, Desk, note
@@ -84,5 +84,5 @@ def run_path(desk: Desk, price: I64, begin: int, step_ns: int) -> int:
 @kernel
 def fade(shift: int, keep: int) -> int:
     """Return what is left of a displacement after a step, rounded towards nothing."""
-    size = abs(shift) * keep // PPM
+    size = ppm_floor(abs(shift), keep)
     return size if shift > 0 else -size
