@@ -36,7 +36,8 @@ class Walks:
     def path(self, n: int, price_max: I64) -> I64:
         """Return the prices of path ``begin + n``, [steps, instruments] ticks."""
         out = np.empty((self.steps, self.first.size), np.int64)
-        key = key_of(self.root, self.begin + n, zlib.crc32(self.stream.encode()))
+        # Python's integers have no width: without this every other key would be taken for signed.
+        key = np.uint64(key_of(self.root, self.begin + n, zlib.crc32(self.stream.encode())))
         walk(key, self.first, self.drift, self.load, price_max, out)
         return out
 
