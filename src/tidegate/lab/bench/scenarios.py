@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from tidegate.drivers.streams import Streams
+from tidegate.lab.bench.processor import cpu_seconds
 from tidegate.lab.bench.result import Result
 from tidegate.lab.bench.timing import Load, timed
 from tidegate.lab.kernels.scenarios import BLOCK, F64
@@ -116,6 +117,7 @@ def measure(scale: float = 1.0) -> list[Result]:
                 "var99": tail.var,
                 "es99": tail.shortfall,
                 "tail_shares_seconds": shares.median,
+                "cpu_seconds": cpu_seconds(lambda: scenario_losses(w.book, w.returns)),
             },
         )
     ]
