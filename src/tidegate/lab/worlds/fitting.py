@@ -1,0 +1,129 @@
+"""Worlds fitted to history: volatilities, correlations, GJR-GARCH, and what its filter leaves."""
+
+# What arch returns has no declared types: only its calls are exempt from the checker's strictness.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from math import inf, sqrt
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+
+from tidegate.domain.errors import ConfigInvalid
+from tidegate.lab.weather import F64
+from tidegate.lab.worlds.brownian import Brownian
+from tidegate.lab.worlds.factor import Factor, fitted_loadings
+from tidegate.lab.worlds.filtered import Filtered
+from tidegate.lab.worlds.garch import DF_MIN, VARIANCE_MAX, Gjr, Terms
+from tidegate.lab.worlds.ground import YEAR, Clock, one_of
+from tidegate.lab.worlds.history import History
+from tidegate.lab.worlds.matching import Matching, Onto
+
+
+FIT_MIN: Final = 250  # returns below which four parameters of a variance are guesswork
+LAWS: Final = ("t", "normal")
+Law: TypeAlias = Literal["t", "normal"]
+
+
+def fitted_terms(returns: F64, law: Law = "t") -> Terms:
+    """Fit one GJR-GARCH(1,1) by maximum likelihood with the library `arch`.
+
+    ``now`` is the variance of the step after the last return. Raise ConfigInvalid for too few
+    returns, for a price that never moved, and where the search did not end.
+    """
+    where = "world: GJR fit"
+    if returns.size < FIT_MIN:
+        raise ConfigInvalid(
+            where=where, what=f"needs at least {FIT_MIN} returns", found=f"{returns.size}"
+        )
+    size = float(returns.std())
+    if size == 0.0:
+        raise ConfigInvalid(where=where, what="needs a price that moves", found="none")
+    from arch import arch_model  # noqa: PLC0415 - seconds of import that most never need
+
+    model = arch_model(
+        returns / size, mean="Constant", vol="GARCH", p=1, o=1, q=1, dist=law, rescale=False
+    )
+    found = model.fit(disp="off", show_warning=False)
+    if found.convergence_flag != 0:
+        raise ConfigInvalid(
+            where=where,
+            what="must converge",
+            found=f"optimiser's flag {found.convergence_flag}",
+            hint="use a longer stretch, or gjr with parameters of your own",
+        )
+    p = found.params.to_dict()
+    terms = Terms(
+        mean=p["mu"] * size,
+        omega=p["omega"] * size**2,
+        alpha=p["alpha[1]"],
+        gamma=p["gamma[1]"],
+        beta=p["beta[1]"],
+        df=max(p["nu"], DF_MIN) if law == "t" else inf,
+        now=0.0,
+    )
+    first = float(np.asarray(found.conditional_volatility)[0]) ** 2 * size**2
+    return after(terms, terms.variances(returns, first))
+
+
+def after(terms: Terms, variances: F64) -> Terms:
+    """Return the same terms with ``now`` as it stands after a history of these variances."""
+    now = float(min(variances[-1], VARIANCE_MAX))
+    return Terms(terms.mean, terms.omega, terms.alpha, terms.gamma, terms.beta, terms.df, now)
+
+
+def residuals(terms: Terms, returns: F64) -> tuple[F64, Terms]:
+    """Return standardised residuals [T], of mean 0 and deviation 1, and the terms as of the end.
+
+    The filter starts from the returns' own variance; so does `arch`, but for its weights. The
+    residuals are centred and scaled, for a world of them must neither drift nor swell.
+    """
+    variances = terms.variances(returns, float(returns.var()))
+    z = (returns - terms.mean) / np.sqrt(variances[:-1])
+    return (z - z.mean()) / z.std(), after(terms, variances)
+
+
+def fitted_brownian(history: History, steps: int, by: str = "name") -> Onto:
+    """Return a Brownian world with the volatilities and correlations of a history."""
+    vols = history.returns.std(axis=0) * sqrt(YEAR / history.interval_ns)
+    world = Brownian(
+        clock=Clock(steps, history.interval_ns),
+        vol=float(vols[0]),
+        vols=tuple(zip(history.symbols, vols.tolist(), strict=True)),
+        factor=Factor(loadings=fitted_loadings(history.returns, history.symbols)),
+    )
+    return Onto(world, Matching(history.symbols, by))
+
+
+def fitted_gjr(history: History, steps: int, by: str = "name", law: Law = "t") -> Onto:
+    """Return a GJR world fitted symbol by symbol; the factor is fitted to what is left over."""
+    terms, left = _all(history, law)
+    factor = Factor(loadings=fitted_loadings(left, history.symbols))
+    world = Gjr(terms, Clock(steps, history.interval_ns), factor)
+    return Onto(world, Matching(history.symbols, by))
+
+
+def fitted_filtered(history: History, steps: int, by: str = "name", law: Law = "t") -> Filtered:
+    """Return filtered historical simulation: shocks of the past at the volatility of the end."""
+    terms, left = _all(history, law)
+    clock, matching = Clock(steps, history.interval_ns), Matching(history.symbols, by)
+    return Filtered(terms, left, clock, matching, str(history))
+
+
+def _all(history: History, law: Law) -> tuple[tuple[Terms, ...], F64]:
+    one_of("world.law", law, LAWS)
+    columns = [np.ascontiguousarray(column) for column in history.returns.T]
+    found = [residuals(fitted_terms(column, law), column) for column in columns]
+    return tuple(terms for _, terms in found), np.column_stack([z for z, _ in found])
+
+
+def block_length(history: History, kind: str = "stationary") -> float:
+    """Return the block length that suits the squared returns best, the longest of all symbols.
+
+    Squares, because it is volatility that must survive inside a block. Source: Politis and White
+    (2004), corrected by Patton, Politis and White (2009), as the library `arch` computes it.
+    """
+    from arch.bootstrap import optimal_block_length  # noqa: PLC0415 - seconds that most never need
+
+    found = optimal_block_length(history.returns**2)[kind]
+    return float(np.clip(found.max(), 1.0, history.returns.shape[0] / 4))
