@@ -4,6 +4,7 @@
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
+from collections.abc import Sequence
 from math import inf, sqrt
 from typing import Final, Literal, TypeAlias
 
@@ -96,25 +97,40 @@ def fitted_brownian(history: History, steps: int, by: str = "name") -> Onto:
 
 
 def fitted_gjr(history: History, steps: int, by: str = "name", law: Law = "t") -> Onto:
-    """Return a GJR world fitted symbol by symbol; the factor is fitted to what is left over."""
-    terms, left = _all(history, law)
-    factor = Factor(loadings=fitted_loadings(left, history.symbols))
-    world = Gjr(terms, Clock(steps, history.interval_ns), factor)
-    return Onto(world, Matching(history.symbols, by))
+    """Return a GJR world fitted symbol by symbol."""
+    return gjr_of(history, all_terms(history, law), steps, by)
 
 
 def fitted_filtered(history: History, steps: int, by: str = "name", law: Law = "t") -> Filtered:
     """Return filtered historical simulation: shocks of the past at the volatility of the end."""
-    terms, left = _all(history, law)
-    clock, matching = Clock(steps, history.interval_ns), Matching(history.symbols, by)
-    return Filtered(terms, left, clock, matching, str(history))
+    return filtered_of(history, all_terms(history, law), steps, by)
 
 
-def _all(history: History, law: Law) -> tuple[tuple[Terms, ...], F64]:
+def all_terms(history: History, law: Law = "t") -> tuple[Terms, ...]:
+    """Return terms fitted to each symbol alone."""
     one_of("world.law", law, LAWS)
+    return tuple(fitted_terms(np.ascontiguousarray(column), law) for column in history.returns.T)
+
+
+def gjr_of(history: History, terms: Sequence[Terms], steps: int, by: str = "name") -> Onto:
+    """Return a GJR world of these terms as of the history's end, with a factor of what is left."""
+    now, left = _filtered(history, terms)
+    factor = Factor(loadings=fitted_loadings(left, history.symbols))
+    world = Gjr(now, Clock(steps, history.interval_ns), factor)
+    return Onto(world, Matching(history.symbols, by))
+
+
+def filtered_of(history: History, terms: Sequence[Terms], steps: int, by: str = "name") -> Filtered:
+    """Return filtered historical simulation by these terms, as of the history's end."""
+    now, left = _filtered(history, terms)
+    clock, matching = Clock(steps, history.interval_ns), Matching(history.symbols, by)
+    return Filtered(now, left, clock, matching, str(history))
+
+
+def _filtered(history: History, terms: Sequence[Terms]) -> tuple[tuple[Terms, ...], F64]:
     columns = [np.ascontiguousarray(column) for column in history.returns.T]
-    found = [residuals(fitted_terms(column, law), column) for column in columns]
-    return tuple(terms for _, terms in found), np.column_stack([z for z, _ in found])
+    found = [residuals(t, column) for t, column in zip(terms, columns, strict=True)]
+    return tuple(now for _, now in found), np.column_stack([z for z, _ in found])
 
 
 def block_length(history: History, kind: str = "stationary") -> float:

@@ -61,6 +61,17 @@ class History:
         names = tuple(one.symbol for one in candles)
         return cls(names, interval, ts[1:][whole] + interval, returns, worth, source)
 
+    def between(self, begin: int, end: int) -> Self:
+        """Return rows ``begin`` to ``end``, the latter left out."""
+        return type(self)(
+            self.symbols,
+            self.interval_ns,
+            self.ts[begin:end],
+            self.returns[begin:end],
+            self.worth,
+            self.source,
+        )
+
     def largest_first(self) -> Self:
         """Return the same with the most traded symbol first: what `map=rank` goes by."""
         order: I64 = np.argsort(-self.worth, kind="stable")
