@@ -35,7 +35,7 @@ class Congestion:
 
     block_ns: int = 12 * SECOND
     usual: float = 0.8
-    elasticity: float = 1.0
+    elasticity: float = 0.5
     fee_max: float = 100.0
     half_life_ns: int = 10 * MINUTE
 

@@ -75,4 +75,4 @@ def dispersion(volume: F64, impact: F64) -> float:
 # Measured by bench/model_checks.py: the coefficient on the two spot books of Binance (BTC and ETH)
 # of 2024-08-08 against the candles of the fortnight before; the error over the 65 perpetuals of one
 # Hyperliquid snapshot that traded more than a million that day. Both books lie well inside.
-SPOT_2024: Final = DepthLaw(coefficient=0.0057, power=0.0, reach=200, error=1.33)
+SPOT_2024: Final = DepthLaw(coefficient=0.0071, power=0.0, reach=200, error=1.33)
