@@ -208,6 +208,10 @@ def test_loadings_are_found_again_from_what_they_made():
     pair = fitted_loadings(made[:, [0, 2]], ["A", "C"])
     assert pair[0][1] * pair[1][1] == pytest.approx(np.corrcoef(made[:, [0, 2]].T)[0, 1])
     assert fitted_loadings(made[:, :1], ["A"]) == (("A", 0.0),)
+    still = np.column_stack([made, np.zeros(made.shape[0])])
+    loose = dict(fitted_loadings(still, [*symbols, "PEG"]))
+    assert loose["PEG"] == 0.0
+    assert loose["A"] == pytest.approx(found["A"])
 
 
 CLOCK = Clock(100, MINUTE)

@@ -13,8 +13,8 @@ from tidegate.lab.worlds.ground import DAY, within
 from tidegate.lab.worlds.history import History
 
 
-# 999 paths: the k-th worst of N has exactly k / (N + 1) below it, here 1 % and 2.5 %.
-PATHS: Final = 999
+# The k-th worst of N draws has exactly k / (N + 1) below it: here 4 and 10 of 400, 1 % and 2.5 %.
+PATHS: Final = 399
 ALPHAS: Final = (0.01, 0.025)
 Maker = Callable[[History, Sequence[Terms], int], World]
 
@@ -66,7 +66,13 @@ def days(history: History, window: int) -> Iterator[int]:
 
 
 def rolling(
-    history: History, *, window: int, refit: int, root: int, makers: Mapping[str, Maker] = MAKERS
+    history: History,
+    *,
+    window: int,
+    refit: int,
+    root: int,
+    makers: Mapping[str, Maker] = MAKERS,
+    paths: int = PATHS,
 ) -> list[Forecast]:
     """Return the forecasts of each world for every day of a history.
 
@@ -89,8 +95,8 @@ def rolling(
         realised.append(np.append(came, came.mean()))
         begins.append(int(history.ts[row - 1]))
         for name, make in makers.items():
-            paths = range(n * PATHS, (n + 1) * PATHS)
-            weather = make(known, terms, steps).weather(root, paths, history.symbols)
+            drawn = range(n * paths, (n + 1) * paths)
+            weather = make(known, terms, steps).weather(root, drawn, history.symbols)
             ends = weather.price[:, -1] - 1.0
             ends = np.column_stack([ends, ends.mean(axis=1)])
             told = [tail(ends, alpha) for alpha in ALPHAS]

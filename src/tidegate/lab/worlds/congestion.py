@@ -101,7 +101,7 @@ class LateSources:
     name: str = "late sources"
     _desk: Desk = field(init=False)
     _delay: list[int] = field(init=False)
-    _late: frozenset[int] = field(init=False)
+    _late: frozenset[int] = field(init=False, default=frozenset())  # nobody before `begin`
 
     def begin(self, desk: Desk) -> Iterable[Input]:
         """Learn this path's delays."""

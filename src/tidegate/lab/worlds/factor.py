@@ -76,7 +76,9 @@ def fitted_loadings(returns: F64, symbols: Sequence[str]) -> BySymbol:
     n = returns.shape[1]
     if n == 1:
         return ((symbols[0], 0.0),)
-    seen: F64 = np.asarray(np.corrcoef(returns, rowvar=False), np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        seen: F64 = np.asarray(np.corrcoef(returns, rowvar=False), np.float64)
+    seen = np.nan_to_num(seen)  # a price that stands still goes with nothing
     if n == 2:
         size = sqrt(abs(seen[0, 1]))
         signs = (1.0, 1.0 if seen[0, 1] >= 0 else -1.0)

@@ -54,12 +54,15 @@ def fitted_terms(returns: F64, law: Law = "t") -> Terms:
             hint="use a longer stretch, or gjr with parameters of your own",
         )
     p = found.params.to_dict()
+    # The optimiser leaves its bounds by rounding; a variance below zero must not be left by it.
+    alpha = max(p["alpha[1]"], 0.0)
+    gamma = max(p["gamma[1]"], -alpha)
     terms = Terms(
         mean=p["mu"] * size,
-        omega=p["omega"] * size**2,
-        alpha=p["alpha[1]"],
-        gamma=p["gamma[1]"],
-        beta=p["beta[1]"],
+        omega=max(p["omega"], 0.0) * size**2,
+        alpha=alpha,
+        gamma=gamma,
+        beta=min(max(p["beta[1]"], 0.0), 1.0 - alpha - gamma / 2),
         df=max(p["nu"], DF_MIN) if law == "t" else inf,
         now=0.0,
     )

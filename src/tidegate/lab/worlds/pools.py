@@ -47,9 +47,9 @@ class Pool:
     def market(self) -> Market:
         """Return an order book that pays what the pool pays over the whole ``reach``.
 
-        An even ladder is linear where a pool bends: it asks too little of a small sale and is right
-        at the end. Nothing of an impact is permanent, for the price comes from elsewhere, and both
-        price and depth come back with the arbitrageurs.
+        An even ladder is straight where a pool bends: for a small fall it pays more than the pool
+        does, and at the end of the reach the same. Nothing of an impact is permanent, for the price
+        comes from elsewhere, and both price and depth come back with the arbitrageurs.
         """
         return Market(
             symbol=self.symbol,
