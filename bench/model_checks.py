@@ -2,8 +2,9 @@
 
 `python bench/model_checks.py FOLDER [PART]...` reads candles and book snapshots from FOLDER (their
 names stand below), replaces the blocks of the page between its marks, and draws
-docs/images/model-checks.svg. Parts: depth, facts, cascades, forecasts; all of them without one.
-The forecasts take a quarter of an hour on two busy cores. With `--png FILE` the picture is also
+docs/images/model-checks.svg. Parts: depth, facts, cascades, forecasts, picture; all of them
+without one. Forecasts take a quarter of an hour on two busy cores and are kept in
+out/model-checks.npz, from which the picture takes them. With `--png FILE` it is also
 written there.
 """
 
@@ -21,7 +22,7 @@ from tidegate.adapters.candles import daily
 from tidegate.lab.cascades import borel
 from tidegate.lab.checks.cascade_sizes import Dominoes, against_borel
 from tidegate.lab.checks.coverage import covered
-from tidegate.lab.checks.forecasts import ALPHAS, rolling
+from tidegate.lab.checks.forecasts import ALPHAS, MAKERS, Forecast, rolling
 from tidegate.lab.checks.stylised import LAGS, autocorrelation, facts
 from tidegate.lab.worlds import fitting
 from tidegate.lab.worlds.books import books
@@ -33,6 +34,7 @@ from tidegate.lab.worlds.history import History, candle_file
 
 HERE = Path(__file__).parent.parent
 PAGE = HERE / "docs/results/model-checks.md"
+KEPT = HERE / "out/model-checks.npz"
 PICTURE = HERE / "docs/images/model-checks.svg"
 HOURLY = "binance_1h_core12_2020_04_to_2025_09.parquet"
 BOOKS = "lob_1s_top20_binance_20240808_09.parquet"
@@ -130,16 +132,26 @@ def laws(history):
     }
 
 
-def stylised(folder):
-    """Facts of real returns and of each world fitted to them; medians over paths of a year."""
-    candles = candle_file(folder / HOURLY, ("BTCUSDT",), venue="binance_spot",
-                          since="2023-01-01", until="2025-10-01")  # fmt: skip
+def returns_of(folder):
+    """Return real returns, and paths of a year of each world fitted to them."""
+    candles = candle_file(
+        folder / HOURLY,
+        ("BTCUSDT",),
+        venue="binance_spot",
+        since="2023-01-01",
+        until="2025-10-01",
+    )
     history = History.of(candles, "Binance spot")
-    real = history.returns[:, 0]
-    series = {"real": [real]}
+    series = {"real": [history.returns[:, 0]]}
     for name, law in laws(history).items():
         price = law.weather(ROOT, range(YEARS), history.symbols).price[:, :, 0]
         series[name] = list(np.diff(np.log(price), axis=1))
+    return series
+
+
+def stylised(folder):
+    """Facts of real returns and of each world fitted to them; medians over paths of a year."""
+    series = returns_of(folder)
     rows = []
     for name, paths in series.items():
         each = [facts(path) for path in paths]
@@ -154,14 +166,18 @@ def stylised(folder):
     head = ["returns", "count", "kurtosis", "tail index, falls", "rises", "linear, 1 h",
             *(f"size, {lag} h" for lag in LAGS), "two errors"]  # fmt: skip
     replace_block("facts", table(head, rows))
-    return series
+
+
+def fallen(n):
+    """Return the sizes of cascades by the ladder."""
+    return np.array([Dominoes.drawn(n, 600, ROOT, k).by_ladder() for k in range(ROWS)])
 
 
 def cascades():
     """Rows of dominoes by the ladder against Borel's law, and by the engine against the ladder."""
-    rows, kept = [], {}
+    rows = []
     for n in RATIOS:
-        sizes = np.array([Dominoes.drawn(n, 600, ROOT, k).by_ladder() for k in range(ROWS)])
+        sizes = fallen(n)
         chi, cells, p = against_borel(sizes, n)
         same, most = 0, 0
         for k in range(BY_ENGINE):
@@ -172,17 +188,16 @@ def cascades():
         numbers = [f"{1 / (1 - n):.3f}", f"{sizes.mean():.3f}", int(sizes.max())]
         told = [f"{chi:.1f} ({cells})", f"{p:.2f}", f"{same} of {BY_ENGINE}", most]
         rows.append([n, *numbers, *told])
-        kept[n] = sizes
     head = ["n", "1 / (1 - n)", "mean size", "largest", "chi squared (df)", "p",
             "engine = ladder", "largest in the engine"]  # fmt: skip
     replace_block("cascades", table(head, rows))
-    return kept
 
 
 def forecasts(folder):
     """Rolling forecasts of a day ahead, with every test."""
     candles = candle_file(folder / HOURLY, THREE, venue="binance_spot")
     history = History.of(candles, "Binance spot")
+    KEPT.parent.mkdir(exist_ok=True)
     made = rolling(history, window=WINDOW, refit=REFIT, root=ROOT)
     names = [*(s.removesuffix("USDT") for s in history.symbols), "all three"]
     rows = []
@@ -197,14 +212,18 @@ def forecasts(folder):
                     f"{found.conditional:.3f}", f"{found.z2:+.2f}", f"{found.z2_p:.3f}",
                     "passes" if found.passes() else "**fails**",
                 ])  # fmt: skip
+    np.savez(KEPT, **{f"{f.name}.{k}": getattr(f, k) for f in made for k in Forecast.__slots__})
     head = ["world", "tail", "series", "days", "breaches", "expected", "Kupiec p",
             "Christoffersen p", "both p", "Z2", "Z2 p", "at 5 %"]  # fmt: skip
-    replace_block("forecasts", table(head, rows))
-    return made
+    failed = f"\n\nFits that did not converge, and kept the terms before: {made[0].kept}."
+    replace_block("forecasts", table(head, rows) + failed)
 
 
-def draw(series, sizes, made, png):
-    """Four panels: tails, clustering, cascades, breaches."""
+def draw(folder, png):
+    """Four panels: tails, clustering, cascades, breaches; forecasts as they were made last."""
+    series, sizes = returns_of(folder), {n: fallen(n) for n in RATIOS}
+    with np.load(KEPT) as kept:
+        made = [Forecast(*(kept[f"{name}.{k}"] for k in Forecast.__slots__)) for name in MAKERS]
     mpl.rcParams |= {"svg.hashsalt": "tidegate", "font.size": 9, "svg.fonttype": "none"}
     fig, ((tails, memory), (falls, hits)) = plt.subplots(
         2, 2, figsize=(9, 6.4), layout="constrained"
@@ -236,7 +255,11 @@ def draw(series, sizes, made, png):
     for forecast in made:
         beyond = forecast.realised[:, column] < -forecast.var[0, :, column]
         hits.plot(
-            when, np.cumsum(beyond), color=COLOURS[forecast.name], lw=1.6, label=forecast.name
+            when,
+            np.cumsum(beyond),
+            color=COLOURS[str(forecast.name)],
+            lw=1.6,
+            label=str(forecast.name),
         )
     hits.plot(
         when, np.arange(1, when.size + 1) * ALPHAS[0], color=INK, lw=1, ls="--", label="expected"
@@ -258,18 +281,21 @@ def draw(series, sizes, made, png):
 
 
 def main():
-    """Run what is asked for; the picture needs the last three parts."""
+    """Run what is asked for, in this order."""
     said = sys.argv[1:]
     png = said[said.index("--png") + 1] if "--png" in said else None
     words = [w for w in said if w not in {"--png", png}]
-    folder, parts = Path(words[0]), words[1:] or ["depth", "facts", "cascades", "forecasts"]
-    if "depth" in parts:
-        depth(folder)
-    series = stylised(folder) if "facts" in parts else None
-    sizes = cascades() if "cascades" in parts else None
-    made = forecasts(folder) if "forecasts" in parts else None
-    if series and sizes and made:
-        draw(series, sizes, made, png)
+    folder = Path(words[0])
+    parts = {
+        "depth": lambda: depth(folder),
+        "facts": lambda: stylised(folder),
+        "cascades": cascades,
+        "forecasts": lambda: forecasts(folder),
+        "picture": lambda: draw(folder, png),
+    }
+    for name, part in parts.items():
+        if name in (words[1:] or parts):
+            part()
 
 
 if __name__ == "__main__":

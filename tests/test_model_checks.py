@@ -12,6 +12,7 @@ from tidegate.lab.checks.cascade_sizes import Dominoes, against_borel
 from tidegate.lab.checks.coverage import covered
 from tidegate.lab.checks.forecasts import ALPHAS, MAKERS, PATHS, days, rolling, tail
 from tidegate.lab.checks.stylised import autocorrelation, facts, hill
+from tidegate.lab.worlds import fitting
 from tidegate.lab.worlds.brownian import Brownian
 from tidegate.lab.worlds.catalogue import world
 from tidegate.lab.worlds.ground import DAY, HOUR, YEAR, Clock, normals, uniforms
@@ -158,6 +159,25 @@ def test_every_world_on_trial_says_something_of_every_day(history):
     for bad in ({"window": 100, "refit": 1}, {"window": 24 * 13, "refit": 0}):
         with pytest.raises(ConfigInvalid, match="forecasts"):
             rolling(part, root=1, **bad)
+
+
+def test_a_desk_whose_fit_fails_keeps_its_last_terms(history, monkeypatch):
+    part, fits = history.between(0, 24 * 17), []
+    fit = fitting.all_terms
+
+    def moody(known):
+        fits.append(known)
+        if len(fits) == 2:
+            raise ConfigInvalid(where="fit", what="must converge", found="flag 8")
+        return fit(known)
+
+    monkeypatch.setattr(fitting, "all_terms", moody)
+    made = {"gjr": MAKERS["gjr"]}
+    (told,) = rolling(part, window=24 * 13, refit=1, root=3, makers=made, paths=199)
+    assert (len(fits), told.kept) == (told.ts.size, 1)
+    fits[:] = [part]
+    with pytest.raises(ConfigInvalid, match="converge"):  # there was nothing to keep
+        rolling(part, window=24 * 13, refit=1, root=3, makers=made, paths=199)
 
 
 def test_coverage_sees_too_many_in_a_row_and_too_deep():

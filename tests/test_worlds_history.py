@@ -98,6 +98,20 @@ def test_a_fit_finds_the_truth_that_made_it(history):
     assert abs(found.mean - TRUTH.mean) < 5 * errors["mu"] * size
 
 
+def test_a_fit_that_does_not_converge_is_tried_again_and_then_refused(history, monkeypatch):
+    class Lost:
+        convergence_flag, tries = 8, 0
+
+        def fit(self, **_):
+            Lost.tries += 1
+            return self
+
+    monkeypatch.setattr(import_module("arch"), "arch_model", lambda *_, **__: Lost())
+    with pytest.raises(ConfigInvalid, match="flag 8 from two starts"):
+        fitting.fitted_terms(history.returns[:, 0])
+    assert Lost.tries == 2
+
+
 def test_our_filter_is_the_librarys(history):
     arch_model = import_module("arch").arch_model
     returns = np.ascontiguousarray(history.returns[:, 1])

@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from tidegate.domain.errors import ConfigInvalid
 from tidegate.lab.weather import F64, World
 from tidegate.lab.worlds import fitting
 from tidegate.lab.worlds.garch import Terms
@@ -43,6 +44,7 @@ class Forecast:
     realised: F64  # [days, series] simple returns of the day
     var: F64  # [alphas, days, series]
     shortfall: F64  # [alphas, days, series]
+    kept: int  # fits that did not converge: the terms before them were kept
 
 
 def tail(simulated: F64, alpha: float) -> tuple[F64, F64]:
@@ -65,6 +67,16 @@ def days(history: History, window: int) -> Iterator[int]:
             yield row
 
 
+def _refitted(known: History, before: tuple[Terms, ...]) -> tuple[tuple[Terms, ...], bool]:
+    """Return new terms, and whether they are the old ones: a desk without a fit keeps its last."""
+    try:
+        return fitting.all_terms(known), False
+    except ConfigInvalid:
+        if not before:
+            raise
+        return before, True
+
+
 def rolling(
     history: History,
     *,
@@ -77,8 +89,9 @@ def rolling(
     """Return the forecasts of each world for every day of a history.
 
     The ``window`` rows before a day are all that is known. GJR terms are fitted anew every
-    ``refit`` days; volatility, residuals and correlations are those of the day. Nothing is chosen
-    by looking ahead, and no day is left out but those with missing hours.
+    ``refit`` days, and kept where that does not converge; volatility, residuals and correlations
+    are those of the day. Nothing is chosen by looking ahead, and no day is left out but those with
+    missing hours.
     """
     within("forecasts.window", window, fitting.FIT_MIN, history.ts.size)
     within("forecasts.refit", refit, 1, 10_000)
@@ -87,10 +100,12 @@ def rolling(
     realised: list[F64] = []
     begins: list[int] = []
     terms: tuple[Terms, ...] = ()
+    kept = 0
     for n, row in enumerate(days(history, window)):
         known = history.between(row - window, row)
         if n % refit == 0:
-            terms = fitting.all_terms(known)
+            terms, failed = _refitted(known, terms)
+            kept += failed
         came = np.expm1(history.returns[row : row + steps].sum(axis=0))
         realised.append(np.append(came, came.mean()))
         begins.append(int(history.ts[row - 1]))
@@ -109,6 +124,7 @@ def rolling(
             np.stack(realised),
             np.stack([var for var, _ in told], axis=1),
             np.stack([short for _, short in told], axis=1),
+            kept,
         )
         for name, told in made.items()
     ]

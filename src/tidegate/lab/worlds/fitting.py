@@ -45,12 +45,16 @@ def fitted_terms(returns: F64, law: Law = "t") -> Terms:
     model = arch_model(
         returns / size, mean="Constant", vol="GARCH", p=1, o=1, q=1, dist=law, rescale=False
     )
+    # A line search that gives up where the likelihood is flat often ends from somewhere else.
+    usual = np.array([0.0, 0.05, 0.05, 0.05, 0.85, 5.0][: 6 if law == "t" else 5])
     found = model.fit(disp="off", show_warning=False)
+    if found.convergence_flag != 0:
+        found = model.fit(disp="off", show_warning=False, starting_values=usual)
     if found.convergence_flag != 0:
         raise ConfigInvalid(
             where=where,
             what="must converge",
-            found=f"optimiser's flag {found.convergence_flag}",
+            found=f"optimiser's flag {found.convergence_flag} from two starts",
             hint="use a longer stretch, or gjr with parameters of your own",
         )
     p = found.params.to_dict()
