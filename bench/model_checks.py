@@ -10,6 +10,7 @@ written there.
 
 import re
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import matplotlib as mpl
@@ -22,7 +23,7 @@ from tidegate.adapters.candles import daily
 from tidegate.lab.cascades import borel
 from tidegate.lab.checks.cascade_sizes import Dominoes, against_borel
 from tidegate.lab.checks.coverage import covered
-from tidegate.lab.checks.forecasts import ALPHAS, MAKERS, Forecast, rolling
+from tidegate.lab.checks.forecasts import ALPHAS, MAKERS, Forecast, joined, rolling, stretches
 from tidegate.lab.checks.stylised import LAGS, autocorrelation, facts
 from tidegate.lab.worlds import fitting
 from tidegate.lab.worlds.books import books
@@ -41,6 +42,7 @@ BOOKS = "lob_1s_top20_binance_20240808_09.parquet"
 CONTEXTS = "hyperliquid_all_dexs_asset_ctxs_snapshot.parquet"
 THREE = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 ROOT, WINDOW, REFIT = 7, 2_160, 14  # rows of 90 days; fitted anew every fortnight
+WORKERS = 3
 YEAR_OF_HOURS, YEARS = 8_760, 8
 ROWS, RATIOS, BY_ENGINE = 4_000, (0.3, 0.6, 0.8), 100
 TRADED_MIN = 1e6
@@ -193,12 +195,19 @@ def cascades():
     replace_block("cascades", table(head, rows))
 
 
+def forecast_of(history):
+    """Return the forecasts of one stretch."""
+    return rolling(history, window=WINDOW, refit=REFIT, root=ROOT)
+
+
 def forecasts(folder):
     """Rolling forecasts of a day ahead, with every test."""
     candles = candle_file(folder / HOURLY, THREE, venue="binance_spot")
     history = History.of(candles, "Binance spot")
     KEPT.parent.mkdir(exist_ok=True)
-    made = rolling(history, window=WINDOW, refit=REFIT, root=ROOT)
+    parts = stretches(history, window=WINDOW, refit=REFIT, count=WORKERS)
+    with ProcessPoolExecutor(WORKERS) as pool:
+        made = [joined(each) for each in zip(*pool.map(forecast_of, parts), strict=True)]
     names = [*(s.removesuffix("USDT") for s in history.symbols), "all three"]
     rows = []
     for forecast in made:

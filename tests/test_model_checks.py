@@ -10,7 +10,16 @@ from tidegate.domain.errors import ConfigInvalid
 from tidegate.lab.cascades import borel
 from tidegate.lab.checks.cascade_sizes import Dominoes, against_borel
 from tidegate.lab.checks.coverage import covered
-from tidegate.lab.checks.forecasts import ALPHAS, MAKERS, PATHS, days, rolling, tail
+from tidegate.lab.checks.forecasts import (
+    ALPHAS,
+    MAKERS,
+    PATHS,
+    days,
+    joined,
+    rolling,
+    stretches,
+    tail,
+)
 from tidegate.lab.checks.stylised import autocorrelation, facts, hill
 from tidegate.lab.worlds import fitting
 from tidegate.lab.worlds.brownian import Brownian
@@ -123,7 +132,7 @@ def test_days_begin_at_midnight_and_are_whole(history):
     found = list(days(history, 24 * 11 + 3))
     ends = (history.ts[np.array(found) - 1] // DAY - history.ts[0] // DAY).tolist()
     assert (history.ts[np.array(found) - 1] % DAY == 0).all()
-    assert set(range(12, 199)) - set(ends) == {150}
+    assert set(range(12, 200)) - set(ends) == {150}
 
 
 def test_forecasts_of_the_true_law_pass_and_know_nothing_of_the_day(history):
@@ -153,12 +162,25 @@ def test_every_world_on_trial_says_something_of_every_day(history):
     for forecast in told:
         assert np.array_equal(forecast.realised, told[0].realised)
         assert (forecast.var > 0).all()
-        assert forecast.ts.size == 3 - 1
+        assert forecast.ts.size == 3
         last = forecast.realised[:, 2]
         assert last == pytest.approx(forecast.realised[:, :2].mean(axis=1))
     for bad in ({"window": 100, "refit": 1}, {"window": 24 * 13, "refit": 0}):
         with pytest.raises(ConfigInvalid, match="forecasts"):
             rolling(part, root=1, **bad)
+
+
+def test_stretches_say_together_what_the_whole_says(history):
+    args = {"window": 24 * 11, "refit": 2}
+    short = history.between(0, 24 * 19)
+    parts = stretches(short, **args, count=3)
+    assert len(parts) == 3
+    told = {**args, "root": 4, "paths": 99, "makers": {"fhs": MAKERS["fhs"]}}
+    one = rolling(short, **told)[0]
+    several = joined([rolling(part, **told)[0] for part in parts])
+    for name in ("ts", "realised", "var", "shortfall"):
+        assert np.array_equal(getattr(one, name), getattr(several, name)), name
+    assert stretches(short, **args, count=1)[0].ts.size == short.ts.size
 
 
 def test_a_desk_whose_fit_fails_keeps_its_last_terms(history, monkeypatch):
@@ -173,7 +195,7 @@ def test_a_desk_whose_fit_fails_keeps_its_last_terms(history, monkeypatch):
 
     monkeypatch.setattr(fitting, "all_terms", moody)
     made = {"gjr": MAKERS["gjr"]}
-    (told,) = rolling(part, window=24 * 13, refit=1, root=3, makers=made, paths=199)
+    told = rolling(part, window=24 * 13, refit=1, root=3, makers=made, paths=199)[0]
     assert (len(fits), told.kept) == (told.ts.size, 1)
     fits[:] = [part]
     with pytest.raises(ConfigInvalid, match="converge"):  # there was nothing to keep

@@ -4,8 +4,10 @@ Statistical tests fix their root, so none of them can flicker; their bands are f
 wide (one in two million a side), so that another root would pass as well.
 """
 
+import re
 from dataclasses import replace
 from math import exp, inf, sqrt
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -306,6 +308,12 @@ def test_the_catalogue_says_what_it_has():
         assert law.name == spec
         assert "\n" not in law.describe()
         assert len(law.describe()) > 20
+
+
+def test_the_page_of_worlds_lists_the_catalogue():
+    page = (Path(__file__).parents[1] / "docs/concepts/worlds.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `(\w+)(?::[\d.]+)?` \|", page, re.MULTILINE)
+    assert listed == [*names(), *changes()]
 
 
 @pytest.mark.parametrize(

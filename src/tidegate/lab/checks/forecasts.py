@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -60,7 +61,7 @@ def tail(simulated: F64, alpha: float) -> tuple[F64, F64]:
 def days(history: History, window: int) -> Iterator[int]:
     """Yield each row that ends a day with ``window`` rows behind it and a whole day ahead."""
     steps = DAY // history.interval_ns
-    for row in range(window, history.ts.size - steps):
+    for row in range(window, history.ts.size - steps + 1):
         begins = int(history.ts[row - 1])
         whole = int(history.ts[row + steps - 1]) - begins == DAY
         if begins % DAY == 0 and whole:
@@ -77,6 +78,32 @@ def _refitted(known: History, before: tuple[Terms, ...]) -> tuple[tuple[Terms, .
         return before, True
 
 
+def stretches(history: History, *, window: int, refit: int, count: int) -> list[History]:
+    """Return at most ``count`` parts of a history whose forecasts, joined, are those of it all."""
+    rows = list(days(history, window))
+    steps = DAY // history.interval_ns
+    due = [n for n, row in enumerate(rows) if int(history.ts[row - 1]) // DAY % refit == 0]
+    wanted = [len(rows) * k // count for k in range(1, count)]
+    cuts = sorted({min((n for n in due if n >= w), default=0) for w in wanted} - {0})
+    edges = [0, *cuts, len(rows)]
+    return [
+        history.between(rows[first] - window, rows[last - 1] + steps)
+        for first, last in pairwise(edges)
+    ]
+
+
+def joined(parts: Sequence[Forecast]) -> Forecast:
+    """Return the forecasts of one world over several stretches, as one."""
+    return Forecast(
+        parts[0].name,
+        np.concatenate([part.ts for part in parts]),
+        np.concatenate([part.realised for part in parts]),
+        np.concatenate([part.var for part in parts], axis=1),
+        np.concatenate([part.shortfall for part in parts], axis=1),
+        sum(part.kept for part in parts),
+    )
+
+
 def rolling(
     history: History,
     *,
@@ -91,7 +118,8 @@ def rolling(
     The ``window`` rows before a day are all that is known. GJR terms are fitted anew every
     ``refit`` days, and kept where that does not converge; volatility, residuals and correlations
     are those of the day. Nothing is chosen by looking ahead, and no day is left out but those with
-    missing hours.
+    missing hours. Paths and fits go by the date: two stretches that meet where a fit is due say
+    together what they say as one (see `stretches`).
     """
     within("forecasts.window", window, fitting.FIT_MIN, history.ts.size)
     within("forecasts.refit", refit, 1, 10_000)
@@ -101,16 +129,17 @@ def rolling(
     begins: list[int] = []
     terms: tuple[Terms, ...] = ()
     kept = 0
-    for n, row in enumerate(days(history, window)):
+    for row in days(history, window):
         known = history.between(row - window, row)
-        if n % refit == 0:
+        day = int(history.ts[row - 1]) // DAY
+        if not terms or day % refit == 0:
             terms, failed = _refitted(known, terms)
             kept += failed
         came = np.expm1(history.returns[row : row + steps].sum(axis=0))
         realised.append(np.append(came, came.mean()))
         begins.append(int(history.ts[row - 1]))
         for name, make in makers.items():
-            drawn = range(n * paths, (n + 1) * paths)
+            drawn = range(day * paths, (day + 1) * paths)
             weather = make(known, terms, steps).weather(root, drawn, history.symbols)
             ends = weather.price[:, -1] - 1.0
             ends = np.column_stack([ends, ends.mean(axis=1)])

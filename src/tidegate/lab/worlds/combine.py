@@ -52,7 +52,8 @@ class Finer:
     The bridge of a step has the variance of that step's own move, shared evenly: where a world
     stands at its own steps is unchanged, and between them it is as restless as it moves. All
     instruments bridge by streams of their own, so inside a step their correlation is that of their
-    drifts alone.
+    drifts alone. A step shows all along the depth that the world said for its end: let makers
+    withdraw after the cut where they must not know it.
     """
 
     world: World
@@ -88,7 +89,6 @@ class Finer:
         price[:, 0] = bare.price[:, 0]
         price[:, 1:] = np.exp(walk[:, :, 1:]).reshape(count, steps * parts, n)
         price[:, ::parts] = bare.price
-        # Makers show at the start of a step what the world said at its end, and never before.
         depth = np.empty_like(price)
         depth[:, 0] = bare.depth[:, 0]
         depth[:, 1:] = np.repeat(bare.depth[:, 1:], parts, axis=1)

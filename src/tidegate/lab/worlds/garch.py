@@ -108,7 +108,7 @@ def heavy(root: int, paths: Sequence[int], shocks: F64, df: F64) -> F64:
     equal degrees of freedom that is the multivariate t, whose tails come together. With unequal
     ones the mixing variables share their rank.
     """
-    finite = np.isfinite(df)
+    finite, shocks = np.isfinite(df), shocks.copy()
     if not finite.any():
         return shocks
     luck = uniforms(root, paths, "world.heavy", shocks.shape[1])
