@@ -98,7 +98,7 @@ def test_brownian_moments():
 @pytest.mark.parametrize("law", [NormalJumps(-0.04, 0.03), ExponentialJumps(0.3, 0.02, 0.05)])
 def test_jump_diffusions_have_the_cumulants_on_paper(law):
     diffusion = JumpDiffusion(Clock(24, HOUR), law, vol=0.5, drift=0.3, rate=6.0, shared=0.4)
-    end = ends(diffusion, paths=4 * TAKEN, symbols=("BTC", "ETH"))
+    end = ends(diffusion, paths=2 * TAKEN, symbols=("BTC", "ETH"))
     one, two, three, four = diffusion.cumulants(DAY / YEAR, 0.5)
     for logs in end.T:
         assert near(logs.mean(), one, logs)
@@ -156,7 +156,7 @@ TERMS = Terms(0.0, 2e-6, 0.08, 0.06, 0.85, 8.0, 4e-4)
 
 def test_gjr_variance_goes_back_to_its_long_run():
     shocks_ = heavy(
-        2, range(4 * TAKEN), normals(2, range(4 * TAKEN), "z", 12, 1), np.array([TERMS.df])
+        2, range(2 * TAKEN), normals(2, range(2 * TAKEN), "z", 12, 1), np.array([TERMS.df])
     )
     squares = walked([TERMS], shocks_)[:, :, 0] ** 2
     for step in (0, 3, 11):
