@@ -54,7 +54,7 @@ COLOURS = {
     "fhs": "#0b7285",
     "bootstrap": "#5f3dc4",
     "merton": "#2b8a3e",
-    "regimes": "#e67700",
+    "regimes": "#c2255c",
 }
 
 
@@ -249,7 +249,9 @@ def draw(folder, png):
         )
         memory.plot(lags, acf, color=COLOURS[name], lw=width)
     tails.set(xlim=(0.3, 40), ylim=(1e-5, 1), xlabel="size of an hour's return, deviations")
-    memory.set(xscale="log", xlabel="hours", ylim=(-0.05, 0.45))
+    memory.set(
+        xscale="log", xlabel="hours between", ylabel="autocorrelation of size", ylim=(-0.05, 0.45)
+    )
     for (n, found), colour in zip(sizes.items(), ("#0b7285", "#d9480f", "#5f3dc4"), strict=True):
         count = np.bincount(found)[1:]
         k = np.arange(1, count.size + 1)
