@@ -47,7 +47,7 @@ def listed() -> list[Path]:
     ignored = [*(ROOT / ".gitignore").read_text(encoding="utf-8").split(), ".git/"]
     files = []
     for folder, names, found in os.walk(ROOT):
-        names[:] = [n for n in names if not any(fnmatch(f"{n}/", i) for i in ignored)]
+        names[:] = [n for n in names if not any(fnmatch(n, i.rstrip("/")) for i in ignored)]
         files += [Path(folder) / name for name in found]
     return sorted(files)
 
