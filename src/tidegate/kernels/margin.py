@@ -76,17 +76,23 @@ def net_margin(book: Book, facts: Facts, mark: I64, row: int, price: int, out: I
 
 
 @kernel
-def best_margin(book: Book, facts: Facts, low: I64, high: I64, row: int) -> int:
-    """Return the net margin of the position in ``row`` at the believed prices that favour it.
+def best_net(facts: Facts, low: I64, high: I64, i: int, lots: int, cost: int) -> int:
+    """Return the net margin of one position at the believed prices that favour it.
 
     An inverse is paid in coins whose own price may be doubted: they are taken at the upper end of
     it where they are owned, and at the lower end where they are owed.
     """
-    i, lots = np.int64(book.instrument[row]), book.lots[row]
     price = high[i] if lots > 0 else low[i]
-    amount = settled_value(facts, i, lots, price) - book.cost[row]
+    amount = settled_value(facts, i, lots, price) - cost
     gain = in_money(facts, high if amount > 0 else low, i, amount)
     return gain - requirement(facts, i, lots, notional(facts, i, lots, price), MAINTENANCE)
+
+
+@kernel
+def best_margin(book: Book, facts: Facts, low: I64, high: I64, row: int) -> int:
+    """Return `best_net` of the position in ``row``."""
+    i = np.int64(book.instrument[row])
+    return best_net(facts, low, high, i, book.lots[row], book.cost[row])
 
 
 @kernel
@@ -98,7 +104,7 @@ def sweep(
     ``best`` is the largest ``equity - maintenance`` that any price within ``low``..``high`` of each
     instrument allows: because a position's net margin is monotone in its price (a rate is below
     100 %), the best end is the upper one for a long and the lower one for a short, and the ends
-    add up (for an inverse and its coin to no less than any price allows: see `best_margin`).
+    add up (for an inverse and its coin to no less than any price allows: see `best_net`).
     Where ``low == high == mark``, ``best`` is exactly ``equity - required``.
     Integer sums commute, so the row order of the book is no part of the answer.
 
