@@ -13,7 +13,7 @@ Steele, Lea, Flood (2014), Fast splittable pseudorandom number generators: incre
 # Indexing a column gives a scalar, which the checker takes for another column.
 # pyright: reportArgumentType=false
 
-from math import pi
+from math import cos, log, pi, sin, sqrt
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -52,7 +52,7 @@ def key_of(root: int, path: int, stream: int) -> np.uint64:
 @kernel
 def word_at(key: np.uint64, place: int) -> np.uint64:
     """Return the 64 random bits at ``place`` >= 0 of a key."""
-    return mixed(key + (np.uint64(place) + ONE) * GOLDEN)
+    return mixed(np.uint64(key) + (np.uint64(place) + ONE) * GOLDEN)
 
 
 @kernel
@@ -70,7 +70,7 @@ def fill_normals(key: np.uint64, first: int, out: F64) -> None:
     """
     for n in range(out.size // 2):
         place = 2 * (first + n)
-        radius = np.sqrt(-2.0 * np.log(unit_at(key, place)))
+        radius = sqrt(-2.0 * log(unit_at(key, place)))
         angle = TURN * unit_at(key, place + 1)
-        out[2 * n] = radius * np.cos(angle)
-        out[2 * n + 1] = radius * np.sin(angle)
+        out[2 * n] = radius * cos(angle)
+        out[2 * n + 1] = radius * sin(angle)
