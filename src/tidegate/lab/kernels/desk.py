@@ -5,6 +5,8 @@
 
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from tidegate.domain.units import I64, PPM, PPM_DIRECT, kernel, ppm_ceil
 from tidegate.kernels.fills import realise
 from tidegate.kernels.tiers import due_in_tier
@@ -76,6 +78,12 @@ def cool(desk: Desk, account: int) -> None:
     desk.lists[c.HOT, at], desk.people[moved, c.SPOT] = moved, at
     desk.people[account, c.SPOT] = -1
     desk.cell[c.N_HOT] = n
+
+
+@kernel
+def in_rows(accounts: I64) -> I64:
+    """Return accounts in the order of their rows; by the one sort that all of a path shares."""
+    return accounts[np.argsort(accounts, kind="mergesort")]
 
 
 @kernel

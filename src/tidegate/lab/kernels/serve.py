@@ -8,7 +8,7 @@ import numpy as np
 from tidegate.domain.units import I64, kernel, ppm_ceil
 from tidegate.kernels.plan import close_share, level_of, urgency
 from tidegate.lab.kernels import cells as c
-from tidegate.lab.kernels.desk import FULL, Desk, unit_worth
+from tidegate.lab.kernels.desk import FULL, Desk, in_rows, unit_worth
 from tidegate.lab.kernels.rooms import rooms
 from tidegate.lab.kernels.trades import execute, net
 
@@ -28,7 +28,7 @@ def due_accounts(desk: Desk, room: I64, now: int) -> I64:
         if who[c.BEST] < 0 and not waits and (desk.rule[c.NETTING] or has_room(desk, room, a)):
             found[n] = a
             n += 1
-    found = np.sort(found[:n])
+    found = in_rows(found[:n])
     columns = np.empty((4, n), np.int64)
     for k in range(n):
         who = desk.people[found[k]]

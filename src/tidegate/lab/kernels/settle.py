@@ -9,7 +9,7 @@ from tidegate.domain.book import FIRST_USER, FUND, TREASURY
 from tidegate.domain.units import I64, kernel
 from tidegate.kernels.allocate import largest_remainder
 from tidegate.lab.kernels import cells as c
-from tidegate.lab.kernels.desk import Desk, disturb, note, weigh
+from tidegate.lab.kernels.desk import Desk, disturb, in_rows, note, weigh
 
 
 @kernel
@@ -63,7 +63,7 @@ def pay_debtors(desk: Desk) -> None:
     many = desk.cell[c.N_DEBTORS]
     desk.cell[c.N_DEBTORS] = 0
     paid = np.zeros(desk.tranche.shape[0], np.int64)
-    for account in np.sort(desk.lists[c.DEBTORS, :many]):
+    for account in in_rows(desk.lists[c.DEBTORS, :many].copy()):
         deficit = -desk.people[account, c.CASH]
         fund = draws(desk, desk.cell[c.LOST], deficit, paid)
         desk.cell[c.LOST] += deficit

@@ -17,7 +17,7 @@ from tidegate.kernels.allocate import (
 from tidegate.kernels.deleverage import PROFIT, SIZE, proportional
 from tidegate.lab.kernels import cells as c
 from tidegate.lab.kernels.alarm import fund_of
-from tidegate.lab.kernels.desk import Desk, disturb, note, trade, unit_worth, weigh
+from tidegate.lab.kernels.desk import Desk, disturb, in_rows, note, trade, unit_worth, weigh
 from tidegate.lab.kernels.rooms import bucket
 from tidegate.lab.kernels.settle import draws
 
@@ -38,7 +38,7 @@ def to_close(desk: Desk, rung: int) -> I64:
         if desk.people[a, c.BEST] < 0 and desk.people[a, c.EQUITY] < 0:
             found[n] = a
             n += 1
-    found = np.sort(found[:n])
+    found = in_rows(found[:n])
     lack = np.empty(n, np.int64)
     for k in range(n):
         lack[k] = -desk.people[found[k], c.EQUITY]
@@ -145,7 +145,9 @@ def close_pool(desk: Desk, key: int, row: I64, lots: I64, deficit: I64) -> None:
         return
     close_against(desk, i, side, row, lots, deficit, found[order], taken[order], left)
     for n in range(row.size):
-        desk.people[desk.fixed[row[n], c.ACCOUNT], c.BEST] = 0
+        account = desk.fixed[row[n], c.ACCOUNT]
+        desk.people[account, c.BEST] = 0  # in this event only: it is looked at with the next price
+        disturb(desk, account)
 
 
 @kernel
