@@ -21,14 +21,18 @@ def walk(key: np.uint64, first: I64, drift: F64, load: F64, price_max: I64, out:
     steps, instruments = out.shape
     factors = load.shape[1]
     level = np.zeros(instruments)
-    z = np.empty(factors + factors % 2)
-    pairs = z.size // 2
+    z = np.empty(steps * factors + steps * factors % 2)
+    fill_normals(key, 0, z)
     for t in range(steps):
-        fill_normals(key, t * pairs, z)
         for i in range(instruments):
             move = drift[i]
             for k in range(factors):
-                move += load[i, k] * z[k]
+                move += load[i, k] * z[t * factors + k]
             level[i] += move
-            price = first[i] * exp(level[i])
-            out[t, i] = max(1, min(price_max[i], int(min(price, 4e15) + 0.5)))
+            out[t, i] = ticks_at(first[i], level[i], price_max[i])
+
+
+@kernel
+def ticks_at(first: int, level: float, price_max: int) -> int:
+    """Return the nearest tick to ``first * exp(level)`` within 1..``price_max``."""
+    return max(1, min(price_max, int(min(first * exp(level), 4e15) + 0.5)))
