@@ -105,7 +105,7 @@ def refuse(stack: Stack) -> None:
     _refuse_breaker(d.breaker)
 
 
-def rules_of(stack: Stack) -> I64:
+def rules_of(stack: Stack, *, pruned: bool = True) -> I64:
     """Return a stack's scalars in the order of `cells`."""
     d = stack.declaration
     b, p, w = d.breaker, d.planner, d.waterfall
@@ -139,6 +139,7 @@ def rules_of(stack: Stack) -> I64:
         c.SOCIALISE: int(w.socialise == "equity"),
         c.ORDERS_MAX: stack.venue.limits.orders_max,
         c.DEBT_RATE: int(stack.facts.cash_debt[0]),
+        c.PRUNED: int(pruned),
     }
     return np.array([said[k] for k in range(len(said))], np.int64)
 
@@ -219,11 +220,15 @@ class PathModel:
     now: int
 
     @classmethod
-    def of(cls, state: State, stack: Stack, laws: Sequence[Law]) -> Self:
-        """Return the model of ``state``; raise ConfigInvalid where no kernel could follow it."""
+    def of(cls, state: State, stack: Stack, laws: Sequence[Law], *, pruned: bool = True) -> Self:
+        """Return the model of ``state``; raise ConfigInvalid where no kernel could follow it.
+
+        Without pruning every account is looked at with every price it holds: the same answers,
+        slowly, for whoever wants to see that they are the same.
+        """
         refuse(stack)
         _refuse_state(state, len(laws))
-        desk = _desk(state, stack, laws)
+        desk = _desk(state, stack, laws, pruned=pruned)
         users = np.arange(FIRST_USER, state.book.accounts)
         desk.lists[c.QUEUE, : users.size] = users
         look(desk, users.size)
@@ -252,7 +257,7 @@ def _refuse_state(state: State, laws: int) -> None:
         raise beyond(where="state", what="nothing in flight, paused or announced")
 
 
-def _desk(state: State, stack: Stack, laws: Sequence[Law]) -> Desk:
+def _desk(state: State, stack: Stack, laws: Sequence[Law], *, pruned: bool) -> Desk:
     book, facts, d = state.book, state.facts, stack.declaration
     accounts, rows, instruments = book.accounts, book.high, facts.kind.size
     people, row = np.zeros((accounts, c.PEOPLE), np.int64), np.zeros((rows, c.ROWS), np.int64)
@@ -279,7 +284,7 @@ def _desk(state: State, stack: Stack, laws: Sequence[Law]) -> Desk:
         head=np.full(instruments * 2 * BUCKETS, NOWHERE, np.int64),
         lists=np.zeros((3, accounts + rows), np.int64),
         cell=cell,
-        rule=rules_of(stack),
+        rule=rules_of(stack, pruned=pruned),
         step=_ladder(d.breaker),
         level=_table(((x.below, x.fraction) for x in d.planner.levels), 2),
         tranche=_table(((t.attachment, t.exhaustion) for t in d.waterfall.tranches), 2),

@@ -126,7 +126,8 @@ TRAIL_WIDTH = 6
     SOCIALISE,  # 1 by equity
     ORDERS_MAX,
     DEBT_RATE,  # maintenance on owed cash
-) = range(29)
+    PRUNED,  # 0: everybody is looked at with every price, for comparison
+) = range(30)
 
 # `Desk.step`, one row a step of the breaker.
 LEVEL, LINE_DEVIATIONS, LINE_DRAWDOWN, HELD_DEVIATIONS, HELD_DRAWDOWN, PACE = range(6)

@@ -52,7 +52,9 @@ def look(desk: Desk, many: int) -> None:
                 n = desk.cell[c.N_DEBTORS]
                 desk.lists[c.DEBTORS, n] = account
                 desk.cell[c.N_DEBTORS] = n + 1
-        elif equity < required or not lay(desk, account, equity - required):
+        elif equity < required or not (
+            desk.rule[c.PRUNED] and lay(desk, account, equity - required)
+        ):
             loosen(desk, account)
             heat(desk, account)
         else:
