@@ -7,6 +7,7 @@ from tidegate.domain.book import FUND, TRANCHES_MAX
 from tidegate.domain.units import PPM, SECOND, isqrt, kernel, muldiv
 from tidegate.lab.kernels import cells as c
 from tidegate.lab.kernels.desk import Desk
+from tidegate.lab.kernels.inner import inner
 
 
 NEVER = 2**62
@@ -48,7 +49,7 @@ def deviations_of(price: int, anchor: int, variance: int, window: int, least: in
     return min(move * PPM // normal, NEVER - 1)
 
 
-@kernel
+@inner
 def mark_price(desk: Desk, i: int, price: int, now: int) -> None:
     """Move the mark of ``i``, its variance, its window and its deviations."""
     m, rule = desk.market[i], desk.rule
@@ -63,7 +64,7 @@ def mark_price(desk: Desk, i: int, price: int, now: int) -> None:
     m[c.MARK], m[c.MARKED_AT] = price, now
 
 
-@kernel
+@inner
 def fund_of(desk: Desk) -> int:
     """Return the money in all tranches."""
     total = 0
@@ -72,7 +73,7 @@ def fund_of(desk: Desk) -> int:
     return total
 
 
-@kernel
+@inner
 def reached(desk: Desk, column: int, deviations: int, drawdown: int) -> int:
     """Return the highest rung whose thresholds, from ``column`` on, an alarm reaches; 0: none."""
     for n in range(desk.step.shape[0] - 1, -1, -1):
@@ -82,7 +83,7 @@ def reached(desk: Desk, column: int, deviations: int, drawdown: int) -> int:
     return 0
 
 
-@kernel
+@inner
 def watch(desk: Desk, now: int) -> int:
     """Let the breaker judge the moves and the fund; return the rung it stands on."""
     cell, fund = desk.cell, fund_of(desk)
@@ -110,7 +111,7 @@ def watch(desk: Desk, now: int) -> int:
     return rung
 
 
-@kernel
+@inner
 def below(desk: Desk, rung: int) -> int:
     """Return the next lower rung of the ladder."""
     lower = 0
@@ -120,7 +121,7 @@ def below(desk: Desk, rung: int) -> int:
     return lower
 
 
-@kernel
+@inner
 def pace_of(desk: Desk, rung: int) -> int:
     """Return the pace of the last step at or below ``rung``; full pace where there is none."""
     pace = PPM

@@ -7,10 +7,11 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from tidegate.domain.units import I64, PPM, PPM_DIRECT, kernel, ppm_ceil
+from tidegate.domain.units import I64, PPM, PPM_DIRECT, ppm_ceil
 from tidegate.kernels.fills import realise
 from tidegate.kernels.tiers import due_in_tier
 from tidegate.lab.kernels import cells as c
+from tidegate.lab.kernels.inner import inner
 
 
 FULL: Final = 1  # `run_path`: the venue's order slots did not suffice
@@ -37,7 +38,7 @@ class Desk(NamedTuple):
     trail: I64  # [rows, TRAIL_WIDTH]; no rows: none is kept
 
 
-@kernel
+@inner
 def note(
     desk: Desk, kind: int, first: int, second: int, third: int, fourth: int, fifth: int
 ) -> None:
@@ -51,14 +52,14 @@ def note(
         row[0], row[1], row[2], row[3], row[4], row[5] = kind, first, second, third, fourth, fifth
 
 
-@kernel
+@inner
 def disturb(desk: Desk, account: int) -> None:
     """Say that something but a price has changed: the account is looked at with the next one."""
     heat(desk, account)
     desk.people[account, c.STALE] = 1
 
 
-@kernel
+@inner
 def heat(desk: Desk, account: int) -> None:
     """Put an account among those that are looked at with every price they hold."""
     if desk.people[account, c.SPOT] < 0:
@@ -67,7 +68,7 @@ def heat(desk: Desk, account: int) -> None:
         desk.cell[c.N_HOT] = n + 1
 
 
-@kernel
+@inner
 def cool(desk: Desk, account: int) -> None:
     """Take an account out of that list; the last one takes its place."""
     at = desk.people[account, c.SPOT]
@@ -80,13 +81,13 @@ def cool(desk: Desk, account: int) -> None:
     desk.cell[c.N_HOT] = n
 
 
-@kernel
+@inner
 def in_rows(accounts: I64) -> I64:
     """Return accounts in the order of their rows; by the one sort that all of a path shares."""
     return accounts[np.argsort(accounts, kind="mergesort")]
 
 
-@kernel
+@inner
 def trade(desk: Desk, row: int, lots: int, paid: int) -> None:
     """Trade ``lots`` of a position for ``paid``; what that realises goes to the account's cash."""
     held = desk.row[row]
@@ -96,13 +97,13 @@ def trade(desk: Desk, row: int, lots: int, paid: int) -> None:
     desk.people[desk.fixed[row, c.ACCOUNT], c.CASH] += gain
 
 
-@kernel
+@inner
 def unit_worth(desk: Desk, i: int) -> int:
     """Return the Money value of one lot of a linear instrument at its mark."""
     return desk.market[i, c.MARK] * desk.fact[i, c.TICK_VALUE]
 
 
-@kernel
+@inner
 def maintenance(desk: Desk, i: int, size: int) -> int:
     """Return what a position of notional ``size`` must keep, rounded up; see `margin.tiered`."""
     tier, end = desk.fact[i, c.TIER_START], desk.fact[i, c.TIER_END]
@@ -113,7 +114,7 @@ def maintenance(desk: Desk, i: int, size: int) -> int:
     return due_in_tier(size, desk.tier[tier, c.RATE], desk.tier[tier, c.CUM], PPM)
 
 
-@kernel
+@inner
 def weigh(desk: Desk, account: int) -> tuple[int, int]:
     """Return equity and maintenance of one account at the marks, as `margin.sweep` reckons them."""
     equity, required = desk.people[account, c.CASH], 0

@@ -26,10 +26,18 @@ def impact_ppm(law: int, lots: int, depth: int, move: int, most: int) -> int:
         # Where the square under the root would not be in range, the root is far beyond any cap.
         if lots // depth >= RANGE // (move * move):
             return most
-        return min(most, isqrt(muldiv(move * move, lots, depth)))
+        return min(most, isqrt(part_of(move * move, lots, depth)))
     if lots // depth >= RANGE // move:
         return most
-    return min(most, muldiv(move, lots, depth))
+    return min(most, part_of(move, lots, depth))
+
+
+@kernel
+def part_of(amount: int, lots: int, depth: int) -> int:
+    """Return ``amount * lots // depth``, at once where the product is in range."""
+    if lots <= RANGE // amount:
+        return amount * lots // depth
+    return muldiv(amount, lots, depth)
 
 
 @kernel

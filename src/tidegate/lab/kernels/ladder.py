@@ -15,6 +15,7 @@ import numpy as np
 from tidegate.domain.units import I64, PPM, PPM_DIRECT, kernel
 from tidegate.kernels.tiers import due_in_tier, tier_at
 from tidegate.lab.kernels.impact import fill_price, impact_ticks
+from tidegate.lab.kernels.inner import inner
 from tidegate.lab.kernels.rng import fill_normals, key_of
 from tidegate.lab.kernels.walk import ticks_at
 
@@ -114,7 +115,7 @@ def reached(key: I64, start: int, at: int) -> int:
     return low
 
 
-@kernel
+@inner
 def shortfall(side: Side, begin: int, end: int, fill: int, tick_value: int) -> int:
     """Return what the accounts ``begin``..``end`` owe after all were closed at ``fill``."""
     at, unit = side.sign * fill, side.sign * fill * tick_value
@@ -137,7 +138,7 @@ def shortfall(side: Side, begin: int, end: int, fill: int, tick_value: int) -> i
     return total
 
 
-@kernel
+@inner
 def fall(
     side: Side, market: Market, outside: int, step: int, state: I64, total: I64, trail: I64
 ) -> None:
@@ -166,7 +167,7 @@ def fall(
         state[PRICE] = min(market.price_max, max(1, outside + state[SHIFT]))
 
 
-@kernel
+@inner
 def run_steps(
     longs: Side,
     shorts: Side,

@@ -6,10 +6,11 @@
 from tidegate.domain.units import kernel
 from tidegate.lab.kernels import cells as c
 from tidegate.lab.kernels.desk import Desk, cool, heat, weigh
+from tidegate.lab.kernels.inner import inner
 from tidegate.lab.kernels.reach import fired, lay, loosen
 
 
-@kernel
+@inner
 def gather(desk: Desk, i: int, old: int, new: int) -> int:
     """Write into the queue whom a move of ``i`` calls for: triggers, and hot accounts; how many.
 
@@ -62,7 +63,7 @@ def look(desk: Desk, many: int) -> None:
     desk.total[c.LOOKS] += many
 
 
-@kernel
+@inner
 def bare(desk: Desk, account: int) -> bool:
     """Return whether an account holds no position any more."""
     row = desk.owns[account, c.HEAD]
@@ -73,7 +74,7 @@ def bare(desk: Desk, account: int) -> bool:
     return True
 
 
-@kernel
+@inner
 def census(desk: Desk) -> tuple[int, int]:
     """Return how many are below maintenance, and how many of these below nothing."""
     below, broke = 0, 0

@@ -15,19 +15,20 @@ from typing import Final
 from tidegate.domain.units import I64, kernel
 from tidegate.lab.kernels import cells as c
 from tidegate.lab.kernels.desk import Desk
+from tidegate.lab.kernels.inner import inner
 
 
 BUCKETS: Final = 2_048  # of a price's range from nothing to four times what it was
 NOWHERE: Final = -1
 
 
-@kernel
+@inner
 def list_of(width: int, i: int, short: int, price: int) -> int:
     """Return the list in which a trigger at ``price`` lies; all beyond the range share the last."""
     return (2 * i + short) * BUCKETS + min(price // width, BUCKETS - 1)
 
 
-@kernel
+@inner
 def unlink(desk: Desk, row: int) -> None:
     """Take a row's trigger out of its list, if it is in one."""
     mine = desk.row[row]
@@ -44,7 +45,7 @@ def unlink(desk: Desk, row: int) -> None:
     mine[c.PLACE] = NOWHERE
 
 
-@kernel
+@inner
 def link(desk: Desk, row: int, i: int, short: int, trigger: int) -> None:
     """Put a row's trigger, which is in no list, in front of the list where it belongs."""
     at = list_of(desk.fact[i, c.WIDTH], i, short, trigger)
@@ -55,7 +56,7 @@ def link(desk: Desk, row: int, i: int, short: int, trigger: int) -> None:
     desk.head[at] = row
 
 
-@kernel
+@inner
 def fired(desk: Desk, i: int, old: int, new: int, out: I64) -> int:
     """Write the rows whose triggers a move of ``i`` from ``old`` to ``new`` has passed.
 
@@ -99,7 +100,7 @@ def trigger_at(mark: int, move: float, short: int) -> int:
     return int(mark * max(0.0, 1.0 - move)) + 2
 
 
-@kernel
+@inner
 def lay(desk: Desk, account: int, slack: int) -> bool:
     """Lay an account's triggers around the present marks; return whether they all fit."""
     rows, weight = 0, 0.0
@@ -129,13 +130,13 @@ def lay(desk: Desk, account: int, slack: int) -> bool:
     return True
 
 
-@kernel
+@inner
 def unit(desk: Desk, i: int) -> float:
     """Return the Money value of one lot at the mark, for bounds."""
     return float(desk.market[i, c.MARK]) * desk.fact[i, c.TICK_VALUE]
 
 
-@kernel
+@inner
 def loosen(desk: Desk, account: int) -> None:
     """Take all of an account's triggers away."""
     row = desk.owns[account, c.HEAD]

@@ -5,17 +5,18 @@
 
 from typing import Final
 
-from tidegate.domain.units import I64, PPM, kernel, muldiv, ppm_floor
+from tidegate.domain.units import I64, PPM, muldiv, ppm_floor
 from tidegate.lab.kernels import cells as c
 from tidegate.lab.kernels.alarm import EXACT, pace_of
 from tidegate.lab.kernels.desk import Desk, unit_worth
+from tidegate.lab.kernels.inner import inner
 
 
 UNLIMITED: Final = 2**62
 AUCTION_ONLY: Final = 3  # the rung from which forced sales leave the order book alone
 
 
-@kernel
+@inner
 def bucket(desk: Desk, rung: int, i: int) -> int:
     """Return the lots of ``i`` that one window may release on a side, by the depth assumed."""
     rule = desk.rule
@@ -27,7 +28,7 @@ def bucket(desk: Desk, rung: int, i: int) -> int:
     return ppm_floor(ppm_floor(free, rule[c.DEPTH_SHARE]), pace)
 
 
-@kernel
+@inner
 def drained(desk: Desk, spent: int, capacity: int, elapsed: int) -> int:
     """Return what is left in a bucket after ``elapsed`` ns."""
     if desk.rule[c.DEPTH_SHARE] == 0 or capacity >= UNLIMITED or spent == 0:
@@ -40,7 +41,7 @@ def drained(desk: Desk, spent: int, capacity: int, elapsed: int) -> int:
     return max(0, spent - muldiv(capacity, elapsed, drain))
 
 
-@kernel
+@inner
 def rooms(desk: Desk, rung: int, now: int, room: I64, held: I64) -> bool:
     """Write the lots that may be ordered now and what the buckets hold; return whether any may.
 

@@ -10,6 +10,7 @@ from tidegate.domain.units import I64, PPM, kernel
 from tidegate.lab.kernels import cells as c
 from tidegate.lab.kernels.alarm import fund_of, mark_price, watch
 from tidegate.lab.kernels.desk import FULL, Desk, note
+from tidegate.lab.kernels.inner import inner
 from tidegate.lab.kernels.look import census, gather, look
 from tidegate.lab.kernels.serve import serve
 from tidegate.lab.kernels.settle import pay_debtors
@@ -19,7 +20,7 @@ from tidegate.lab.kernels.winners import deleverage
 HALT: Final = 4
 
 
-@kernel
+@inner
 def observe(desk: Desk, i: int, now: int) -> int:
     """Take one price of ``i``, our displacement in it, through the whole stack; 0, or FULL.
 

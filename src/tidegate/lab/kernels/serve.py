@@ -5,15 +5,16 @@
 
 import numpy as np
 
-from tidegate.domain.units import I64, kernel, ppm_ceil
+from tidegate.domain.units import I64, ppm_ceil
 from tidegate.kernels.plan import close_share, level_of, urgency
 from tidegate.lab.kernels import cells as c
 from tidegate.lab.kernels.desk import FULL, Desk, in_rows, unit_worth
+from tidegate.lab.kernels.inner import inner
 from tidegate.lab.kernels.rooms import rooms
 from tidegate.lab.kernels.trades import execute, net
 
 
-@kernel
+@inner
 def due_accounts(desk: Desk, room: I64, now: int) -> I64:
     """Return the liquidatable whose last stage is over, in the order of service.
 
@@ -42,7 +43,7 @@ def due_accounts(desk: Desk, room: I64, now: int) -> I64:
     return found[np.argsort(line, kind="mergesort")]
 
 
-@kernel
+@inner
 def has_room(desk: Desk, room: I64, account: int) -> bool:
     """Return whether anything of an account could be ordered."""
     row = desk.owns[account, c.HEAD]
@@ -54,7 +55,7 @@ def has_room(desk: Desk, room: I64, account: int) -> bool:
     return False
 
 
-@kernel
+@inner
 def share_of(desk: Desk, account: int) -> int:
     """Return the ppm of an account that one stage closes; see `kernels.plan.wanted_in_levels`."""
     size, penalty, rule = 0, 0, desk.rule
@@ -74,7 +75,7 @@ def share_of(desk: Desk, account: int) -> int:
     return close_share(equity, required, penalty, rule[c.TARGET], most)
 
 
-@kernel
+@inner
 def wanted(desk: Desk, due: I64, row_out: I64, want_out: I64) -> int:
     """Write the rows to close and by how many lots, signed as trades; return how many."""
     n = 0
@@ -94,7 +95,7 @@ def wanted(desk: Desk, due: I64, row_out: I64, want_out: I64) -> int:
     return n
 
 
-@kernel
+@inner
 def fit(desk: Desk, row: I64, want: I64, room: I64, netted: I64, ordered: I64) -> None:
     """Split what is wanted into what meets at the mark and what has room, which is drawn down.
 
@@ -115,7 +116,7 @@ def fit(desk: Desk, row: I64, want: I64, room: I64, netted: I64, ordered: I64) -
         netted[n], ordered[n] = (2 * side - 1) * met, (2 * side - 1) * sold
 
 
-@kernel
+@inner
 def serve(desk: Desk, rung: int, now: int) -> int:
     """Take this event's stages, net them, order what has room, and let the venue fill it.
 
@@ -145,7 +146,7 @@ def serve(desk: Desk, rung: int, now: int) -> int:
     return 0
 
 
-@kernel
+@inner
 def remember(desk: Desk, row: I64, netted: I64, ordered: I64, held: I64, now: int) -> int:
     """Remember stages and what the buckets now hold; return how many orders there are."""
     used, many = np.zeros_like(held), 0

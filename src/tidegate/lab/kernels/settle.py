@@ -6,13 +6,14 @@
 import numpy as np
 
 from tidegate.domain.book import FIRST_USER, FUND, TREASURY
-from tidegate.domain.units import I64, kernel
+from tidegate.domain.units import I64
 from tidegate.kernels.allocate import largest_remainder
 from tidegate.lab.kernels import cells as c
 from tidegate.lab.kernels.desk import Desk, disturb, in_rows, note, weigh
+from tidegate.lab.kernels.inner import inner
 
 
-@kernel
+@inner
 def draws(desk: Desk, lost: int, deficit: int, out: I64) -> int:
     """Write what each tranche pays of ``deficit``, as `Waterfall.draws` reckons; return the sum."""
     place, owed, total = lost, 0, 0
@@ -28,7 +29,7 @@ def draws(desk: Desk, lost: int, deficit: int, out: I64) -> int:
     return total
 
 
-@kernel
+@inner
 def share_out(desk: Desk, account: int, rest: int) -> int:
     """Let all with equity bear ``rest`` in proportion to it; return what they bear.
 
@@ -57,7 +58,7 @@ def share_out(desk: Desk, account: int, rest: int) -> int:
     return total
 
 
-@kernel
+@inner
 def pay_debtors(desk: Desk) -> None:
     """Pay what bare accounts owe: tranches first, then everybody, then it stays with the venue."""
     many = desk.cell[c.N_DEBTORS]

@@ -6,13 +6,14 @@
 import numpy as np
 
 from tidegate.domain.book import FUND
-from tidegate.domain.units import I64, kernel, ppm_floor
+from tidegate.domain.units import I64, ppm_floor
 from tidegate.lab.kernels import cells as c
 from tidegate.lab.kernels.desk import Desk, disturb, note, trade, unit_worth
 from tidegate.lab.kernels.impact import fill_price, impact_ticks
+from tidegate.lab.kernels.inner import inner
 
 
-@kernel
+@inner
 def net(desk: Desk, row: I64, lots: I64) -> None:
     """Let closes that meet one another trade at the mark."""
     for n in range(row.size):
@@ -25,7 +26,7 @@ def net(desk: Desk, row: I64, lots: I64) -> None:
             note(desk, c.NET, account, i, lots[n], 0, 0)
 
 
-@kernel
+@inner
 def fill_prices(desk: Desk, row: I64, lots: I64) -> I64:
     """Return the price of each instrument's batch, and let its net lots displace the next one."""
     instruments = desk.market.shape[0]
@@ -43,7 +44,7 @@ def fill_prices(desk: Desk, row: I64, lots: I64) -> I64:
     return price
 
 
-@kernel
+@inner
 def equity_at(desk: Desk, account: int) -> int:
     """Return an account's equity at the marks."""
     equity = desk.people[account, c.CASH]
@@ -57,7 +58,7 @@ def equity_at(desk: Desk, account: int) -> int:
     return equity
 
 
-@kernel
+@inner
 def penalties_of(desk: Desk, row: I64, lots: I64, price: I64) -> I64:
     """Return each fill's penalty, never beyond the equity left; see `kernels.penalty.penalties`.
 
@@ -76,7 +77,7 @@ def penalties_of(desk: Desk, row: I64, lots: I64, price: I64) -> I64:
     return out
 
 
-@kernel
+@inner
 def execute(desk: Desk, row: I64, lots: I64) -> None:
     """Let the declared venue fill these orders whole, each instrument at one price, at once.
 

@@ -6,7 +6,7 @@
 import numpy as np
 
 from tidegate.domain.book import FIRST_USER, FUND
-from tidegate.domain.units import I64, PPM, kernel, muldiv, muldiv_up, ppm_ceil, ppm_floor
+from tidegate.domain.units import I64, PPM, muldiv, muldiv_up, ppm_ceil, ppm_floor
 from tidegate.kernels.allocate import (
     RATIO_MAX,
     capped_pro_rata,
@@ -18,6 +18,7 @@ from tidegate.kernels.deleverage import PROFIT, SIZE, proportional
 from tidegate.lab.kernels import cells as c
 from tidegate.lab.kernels.alarm import fund_of
 from tidegate.lab.kernels.desk import Desk, disturb, in_rows, note, trade, unit_worth, weigh
+from tidegate.lab.kernels.inner import inner
 from tidegate.lab.kernels.rooms import bucket
 from tidegate.lab.kernels.settle import draws
 
@@ -25,7 +26,7 @@ from tidegate.lab.kernels.settle import draws
 PRO_RATA = 2
 
 
-@kernel
+@inner
 def to_close(desk: Desk, rung: int) -> I64:
     """Return the bankrupt that must be closed out now, deepest first.
 
@@ -55,7 +56,7 @@ def to_close(desk: Desk, rung: int) -> I64:
     return np.concatenate((kept, found[carried:]))[::-1].copy()
 
 
-@kernel
+@inner
 def unsold(desk: Desk, rung: int, accounts: I64) -> I64:
     """Return those whose positions one window of the throttle could not sell, in their order."""
     instruments = desk.market.shape[0]
@@ -81,7 +82,7 @@ def unsold(desk: Desk, rung: int, accounts: I64) -> I64:
     return out[:n]
 
 
-@kernel
+@inner
 def pooled(desk: Desk, accounts: I64) -> tuple[I64, I64, I64, I64]:
     """Return (key, row, lots, deficit) of all positions of ``accounts``, in their order.
 
@@ -107,7 +108,7 @@ def pooled(desk: Desk, accounts: I64) -> tuple[I64, I64, I64, I64]:
     return out[0, :n].copy(), out[1, :n].copy(), out[2, :n].copy(), out[3, :n].copy()
 
 
-@kernel
+@inner
 def deleverage(desk: Desk, rung: int) -> None:
     """Close out the bankrupt that the fund will not carry, pool by pool, against winners.
 
@@ -123,7 +124,7 @@ def deleverage(desk: Desk, rung: int) -> None:
             close_pool(desk, one, row[here], lots[here], deficit[here])
 
 
-@kernel
+@inner
 def close_pool(desk: Desk, key: int, row: I64, lots: I64, deficit: I64) -> None:
     """Close one pool of bankrupt positions against the winners that the rule chooses."""
     i, side = key // 2, (1 if key % 2 else -1)
@@ -150,7 +151,7 @@ def close_pool(desk: Desk, key: int, row: I64, lots: I64, deficit: I64) -> None:
         disturb(desk, account)
 
 
-@kernel
+@inner
 def able(desk: Desk, i: int, side: int, deficit: int, closed: int) -> tuple[I64, I64, I64]:
     """Return (rows, scores, lots) of who can be closed; see `kernels.deleverage.candidates`."""
     positions, unit = desk.row.shape[0], unit_worth(desk, i)
@@ -184,7 +185,7 @@ def able(desk: Desk, i: int, side: int, deficit: int, closed: int) -> tuple[I64,
     return out[0, :n].copy(), out[1, :n].copy(), out[2, :n].copy()
 
 
-@kernel
+@inner
 def score_of(desk: Desk, gain: int, size: int, cost: int, equity: int) -> int:
     """Return a candidate's place in the queue, high first; see `kernels.deleverage.candidates`."""
     if desk.rule[c.SCORE] == PROFIT:
@@ -195,7 +196,7 @@ def score_of(desk: Desk, gain: int, size: int, cost: int, equity: int) -> int:
     return profit * ratio_ppm(size, equity) // PPM
 
 
-@kernel
+@inner
 def close_against(
     desk: Desk,
     i: int,
@@ -240,7 +241,7 @@ def close_against(
     desk.total[c.FORGONE] += total
 
 
-@kernel
+@inner
 def fund_pays(desk: Desk, row: I64, lack: I64) -> int:
     """Let the tranches pay what they offer for ``lack``, which shrinks; return what they paid."""
     paid, total = np.zeros(desk.tranche.shape[0], np.int64), 0
