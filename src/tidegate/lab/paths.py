@@ -125,20 +125,17 @@ def split(paths: int, parts: int) -> Iterator[tuple[int, int]]:
 
 
 def _paths(model: PathModel, prices: Prices) -> int:
-    if isinstance(prices, Walks):
-        given, paths = prices.first.size, prices.paths
-    else:
-        given, paths = prices.shape[2], prices.shape[0]
-        most = model.first.fact[:, c.PRICE_MAX]
-        if prices.size and not (prices.min() > 0 and (prices <= most).all()):
-            raise ConfigInvalid(
-                where="prices", what="must lie within 1..price_max", found="one beyond"
-            )
+    given = prices.first.size if isinstance(prices, Walks) else prices.shape[2]
     if given != model.instruments:
         raise ConfigInvalid(
             where="prices", what=f"must be of {model.instruments} instruments", found=str(given)
         )
-    return paths
+    if isinstance(prices, Walks):
+        return prices.paths
+    most = model.first.fact[:, c.PRICE_MAX]
+    if prices.size and not (prices.min() > 0 and (prices <= most).all()):
+        raise ConfigInvalid(where="prices", what="must lie within 1..price_max", found="one beyond")
+    return prices.shape[0]
 
 
 def _path(model: PathModel, prices: Prices, n: int) -> I64:

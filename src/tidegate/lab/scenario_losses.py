@@ -82,7 +82,8 @@ class _Group:
 def _groups(book: Exposures) -> list[_Group]:
     count = np.diff(book.start)
     groups: list[_Group] = []
-    for k in sorted(set(count.tolist())):
+    kinds: list[int] = np.unique(count).tolist()
+    for k in kinds:
         account = np.flatnonzero(count == k)
         rows: I64 = book.start[account][:, None] + np.arange(k)
         odd = int(account.size % 2 and 1 <= k <= UNROLLED)

@@ -38,7 +38,7 @@ def numpy_ladder(ladder: Ladder, price: I64) -> I64:
     for t in range(price.shape[1]):
         shift = np.sign(shift) * (np.abs(shift) * m.keep // PPM)
         for side, left in zip((ladder.longs, ladder.shorts), gone, strict=True):
-            live = np.arange(paths)
+            live: I64 = np.arange(paths, dtype=np.int64)
             while live.size:
                 now = np.clip(price[live, t] + shift[live], 1, m.price_max)
                 live, now = _fallen(side, left, live, now)
@@ -73,7 +73,7 @@ def _single(scale: float) -> Result:
     accounts = max(200, int(SINGLE_ACCOUNTS * scale))
     paths, steps = max(COMPARED, int(SINGLE_PATHS * scale)), max(50, int(SINGLE_STEPS * scale))
     state, price = populated(Stack.bind(whole(), venue_of(accounts, 1)), accounts, near=0.2)
-    depth = int(state.book.long_open[0] + state.book.short_open[0]) // 40
+    depth = int(state.book.long_open[0] + state.book.short_open[0])
     ladder = Ladder.of(state, Law(depth=depth, move=10_000, most=50_000, keep=990_000))
     assert ladder.longs.ordered, "NumPy's search needs rungs in the order of their bankruptcy"
     assert ladder.shorts.ordered, "NumPy's search needs rungs in the order of their bankruptcy"

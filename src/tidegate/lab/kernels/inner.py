@@ -15,5 +15,5 @@ def inner(function: F) -> F:
     Taking a desk of sixteen columns from Python's objects, and checking each, is more code than
     most of the functions that work on it.
     """
-    flags = {"cache": True, "nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    return cast("F", njit(**flags)(function))
+    flags: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    return cast("F", njit(cache=True, nogil=True, **flags)(function))

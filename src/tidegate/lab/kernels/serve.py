@@ -24,9 +24,7 @@ def due_accounts(desk: Desk, room: I64, now: int) -> I64:
     found, n = np.empty(desk.cell[c.N_HOT], np.int64), 0
     for k in range(found.size):
         a = desk.lists[c.HOT, k]
-        who = desk.people[a]
-        waits = who[c.STAGED_AT] >= 0 and now - who[c.STAGED_AT] < desk.rule[c.INTERVAL]
-        if who[c.BEST] < 0 and not waits and (desk.rule[c.NETTING] or has_room(desk, room, a)):
+        if is_due(desk, a, now) and (desk.rule[c.NETTING] or has_room(desk, room, a)):
             found[n] = a
             n += 1
     found = in_rows(found[:n])
@@ -41,6 +39,24 @@ def due_accounts(desk: Desk, room: I64, now: int) -> I64:
     line = columns[3]
     urgency(np.arange(n), columns[0], columns[1], columns[2], desk.rule[c.PRIORITY], line)
     return found[np.argsort(line, kind="mergesort")]
+
+
+@inner
+def is_due(desk: Desk, account: int, now: int) -> bool:
+    """Return whether an account is below maintenance and its last stage is over."""
+    who = desk.people[account]
+    if who[c.BEST] >= 0:
+        return False
+    return who[c.STAGED_AT] < 0 or now - who[c.STAGED_AT] >= desk.rule[c.INTERVAL]
+
+
+@inner
+def anybody_due(desk: Desk, now: int) -> bool:
+    """Return whether anybody is due: in most events all are between two of their stages."""
+    many = 0
+    for k in range(desk.cell[c.N_HOT]):
+        many += is_due(desk, desk.lists[c.HOT, k], now)
+    return many > 0
 
 
 @inner
@@ -122,6 +138,8 @@ def serve(desk: Desk, rung: int, now: int) -> int:
 
     Return 0, or FULL where the venue has fewer slots than there are orders.
     """
+    if not anybody_due(desk, now):
+        return 0
     instruments = desk.market.shape[0]
     room, held = np.zeros((2, instruments), np.int64), np.zeros((2, instruments), np.int64)
     if not rooms(desk, rung, now, room, held) and not desk.rule[c.NETTING]:

@@ -131,7 +131,8 @@ def close_pool(desk: Desk, key: int, row: I64, lots: I64, deficit: I64) -> None:
     lack, many, rule = deficit.sum(), lots.sum(), desk.rule
     left = lack
     if rule[c.FUND_FIRST]:
-        left -= draws(desk, desk.cell[c.LOST], lack, np.zeros(desk.tranche.shape[0], np.int64))
+        offered: I64 = np.zeros(desk.tranche.shape[0], np.int64)
+        left -= draws(desk, desk.cell[c.LOST], lack, offered)
     left = ppm_floor(left, rule[c.HAIRCUT])
     asked = ppm_ceil(many, rule[c.CLOSE_SHARE])
     found, score, cap = able(desk, i, side, muldiv_up(left, asked, many), asked)
