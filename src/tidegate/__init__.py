@@ -15,6 +15,7 @@ def _compiled_code_folder() -> Path:
     for source in [
         *sorted((here / "domain").glob("*.py")),
         *sorted((here / "kernels").glob("*.py")),
+        *sorted((here / "lab/kernels").glob("*.py")),
     ]:
         digest.update(source.read_bytes())
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
