@@ -23,6 +23,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "demo": ("demo", "demo", "Replay a synthetic crash three ways and write the report."),
     "replay": ("replay", "replay", "Replay a recording under one stack or several; judge them."),
     "explain": ("explain", "explain", "Say why an account was touched, back to the observation."),
+    "tune": ("tune", "tune", "Search better numbers for a stack, and propose them with evidence."),
     "stack": ("stack", "stack", "Check stack files and read them back in plain language."),
     "data": ("data", "data", "Make, fetch, convert and check recordings."),
     "bench": ("bench", "bench", "Measure what things cost here, beside other libraries."),
