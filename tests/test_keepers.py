@@ -136,7 +136,7 @@ def test_nothing_is_sold_below_the_limit_of_its_auction(runs, name):
 
 def test_without_keepers_the_book_gets_everything_in_the_end(monkeypatch):
     """Nobody bids: no lot changes hands by auction, and every auction ends on the book."""
-    monkeypatch.setattr(keepers, "ABSENT", PPM + 1)
+    monkeypatch.setattr(keepers, "USUAL", keepers.KeeperCrowd(absent=PPM + 1))
     for name in ("auction", "sealed"):
         _, done, effects = replayed(ROUTES[name])
         assert not [e for e in effects if isinstance(e, BidsCleared)]
@@ -150,7 +150,7 @@ def test_without_keepers_the_book_gets_everything_in_the_end(monkeypatch):
 
 
 def test_a_stack_without_auctions_never_meets_a_keeper(runs, monkeypatch):
-    monkeypatch.setattr(keepers, "COUNT", 3)
+    monkeypatch.setattr(keepers, "USUAL", keepers.KeeperCrowd(count=3))
     for name in ("book", "auction"):
         same = replayed(ROUTES[name])[0].digest() == runs[name][0].digest()
         assert same == (name == "book")

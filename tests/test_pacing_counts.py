@@ -56,7 +56,7 @@ def replayed(
     )
     until = recording.begins + seconds * SECOND
     for event in takewhile(lambda e: e.ts <= until, recording.events()):
-        turning._until(event.ts)
+        turning.until(event.ts)
         turning._exogenous(event)
     return turning.state.digest(), taken
 

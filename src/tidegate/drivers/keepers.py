@@ -37,6 +37,29 @@ SALT: Final = 16  # bytes
 RESOLD: Final = 20  # a holder resells one part in this many of the visible book at each look
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeeperCrowd:
+    """How many keepers there are and what they are like; the default is what replays draw.
+
+    ``gas`` is Money for each bid that is sent, won or lost: nobody bids for less. ``congestion`` is
+    how much more it costs, in ppm, for each bid that is on its way already. ``inventory`` is the
+    share of its capital, in ppm, that a keeper lets itself hold in unsold lots.
+    """
+
+    count: int = COUNT
+    absent: int = ABSENT
+    capital: int = CAPITAL
+    margin: tuple[int, int] = MARGIN
+    latency_ns: tuple[int, int] = LATENCY_NS
+    holders: int = HOLDERS
+    gas: int = 0
+    congestion: int = 0
+    inventory: int = PPM
+
+
+USUAL: Final = KeeperCrowd()
+
+
 Bid: TypeAlias = AuctionTaken | BidPlaced | BidCommitted | BidRevealed
 
 
@@ -71,6 +94,8 @@ class Keepers:
     market: SimVenue
     present: list[Keeper]
     salts: np.random.Generator
+    crowd: KeeperCrowd = USUAL
+    burnt: int = field(init=False, default=0)  # Money paid for gas by all of them
     _bids: list[tuple[int, int, int, Bid]] = field(init=False)  # due, count, keeper, bid
     _sealed: dict[bytes, tuple[int, BidRevealed]] = field(init=False)  # due, what will be said
     _waiting: dict[int, _Waiting] = field(init=False)  # by bid
@@ -81,15 +106,23 @@ class Keepers:
         self._bids, self._sealed, self._waiting = [], {}, {}
 
     @classmethod
-    def drawn(cls, stack: Stack, venue: Venue, market: SimVenue, streams: Streams) -> "Keepers":
-        """Return the keepers of a venue; the same for every stack."""
-        draw = streams["keepers"]
-        absent, holds = draw.random(COUNT) * PPM < ABSENT, draw.random(COUNT) * PPM < HOLDERS
-        margin = draw.integers(*MARGIN, COUNT, endpoint=True)
-        latency = draw.integers(*LATENCY_NS, COUNT, endpoint=True)
+    def drawn(
+        cls,
+        stack: Stack,
+        venue: Venue,
+        market: SimVenue,
+        streams: Streams,
+        crowd: KeeperCrowd | None = None,
+    ) -> "Keepers":
+        """Return the keepers of a venue, the usual ones if none are given; any stack's the same."""
+        crowd = crowd or USUAL
+        draw, n = streams["keepers"], crowd.count
+        absent, holds = draw.random(n) * PPM < crowd.absent, draw.random(n) * PPM < crowd.holders
+        margin = draw.integers(*crowd.margin, n, endpoint=True)
+        latency = draw.integers(*crowd.latency_ns, n, endpoint=True)
         present = [
             Keeper(
-                capital=venue.scaled(CAPITAL),
+                capital=venue.scaled(crowd.capital),
                 margin=int(margin[n]),
                 latency_ns=int(latency[n]),
                 holds=bool(holds[n]),
@@ -97,7 +130,7 @@ class Keepers:
             for n in np.argsort(latency, kind="stable").tolist()
             if not absent[n]
         ]
-        return cls(stack, market, present, draw)
+        return cls(stack, market, present, draw, crowd)
 
     def next_due(self) -> Nanos | None:
         """Return when the next bid arrives; None while nobody bids."""
@@ -137,7 +170,7 @@ class Keepers:
             return
         if isinstance(bid, BidCommitted):
             del self._sealed[bid.seal]
-        self._free(n, bid.auction)
+        self._untie(n, bid.auction)
         for effect in effects:
             if offer is not None and isinstance(effect, AuctionsReduced):
                 got = -int(unpack(effect.lots)[0])
@@ -151,12 +184,23 @@ class Keepers:
                 for bid, lots, price in zip(*columns, strict=True):
                     one = self._waiting.pop(bid, None)
                     if one is not None:
-                        self._free(one.keeper, one.auction)
+                        self._untie(one.keeper, one.auction)
                         signed = lots if one.selling else -lots
                         self._took(one.keeper, one.instrument, signed, price, now)
 
-    def _free(self, n: int, auction: int) -> None:
+    def _untie(self, n: int, auction: int) -> None:
         self.present[n].capital += self.present[n].tied.pop(auction)
+
+    def _free(self, keeper: Keeper) -> int:
+        """Return the Money it may still tie up: what it has, and room among what it holds."""
+        spent = sum(keeper.spent.values())
+        whole = keeper.capital + spent + sum(keeper.tied.values())
+        room = whole * self.crowd.inventory // PPM - spent
+        return max(0, min(keeper.capital, room))
+
+    def _gas(self) -> int:
+        """Return the Money that one more bid costs, while others are on their way."""
+        return self.crowd.gas * (PPM + self.crowd.congestion * len(self._bids)) // PPM
 
     def _took(self, n: int, i: int, lots: int, price: int, now: Nanos) -> None:
         if not lots:
@@ -190,7 +234,7 @@ class Keepers:
         if batch is not None and offer.elapsed + keeper.latency_ns >= batch.window_ns:
             return
         worth = int(worth_of_lot(self.stack, i, offer.price))
-        affordable = max(0, keeper.capital) // max(1, worth)
+        affordable = self._free(keeper) // max(1, worth)
         # Selling (buying) again must bring the margin, at every price that it takes.
         edge = keeper.margin if offer.selling else -keeper.margin
         at = offer.price if batch is None else int(book.price[0]) * (PPM + SIGN[side] * REACH)
@@ -198,8 +242,11 @@ class Keepers:
         good = book.price >= at if offer.selling else book.price <= at
         sold = affordable if keeper.holds and good[0] else int(book.lots[good].sum())
         lots = min(open_lots[offer.auction], affordable, sold)
-        if lots <= 0:
+        gas = self._gas()
+        if lots <= 0 or lots * worth * keeper.margin // PPM < gas:
             return
+        keeper.capital -= gas
+        self.burnt += gas
         limit = int(offer.price)
         if batch is not None:
             last = book.price[0] if keeper.holds else book.price[good][-1]

@@ -113,7 +113,7 @@ class Replay:
     market: SimVenue = field(init=False)
     _pacer: Pacer = field(init=False)
     _takers: Arbitrage = field(init=False)
-    _keepers: Keepers = field(init=False)
+    bidders: Keepers = field(init=False)
     _last: dict[tuple[int, int], PriceObserved] = field(init=False)
     _shown: dict[int, int] = field(init=False)
     _impact: list[int] = field(init=False)
@@ -128,9 +128,9 @@ class Replay:
         self.market = SimVenue(venue, streams, impact=self.impact)
         self._takers = Arbitrage(venue, self.market, streams)
         self._pacer = Pacer(self.stack, streams["slices"].bytes)
-        self._keepers = Keepers.drawn(self.stack, venue, self.market, streams)
+        self.bidders = Keepers.drawn(self.stack, venue, self.market, streams)
         if not self.keepers:
-            self._keepers.present.clear()
+            self.bidders.present.clear()
         self._last, self._shown = {}, {}
         self._impact = [0] * len(venue.instruments)
 
@@ -147,10 +147,10 @@ class Replay:
             if stop is None and stop_after is not None:
                 stop = event.ts + stop_after
             if stop is not None and event.ts > stop:
-                self._until(stop)
+                self.until(stop)
                 self._commit()
                 return
-            self._until(event.ts)
+            self.until(event.ts)
             self._exogenous(event)
             if on_progress is not None and n % PROGRESS_EVERY == 0:
                 on_progress(n)
@@ -176,7 +176,7 @@ class Replay:
             case _:
                 self._step(event)
 
-    def _until(self, ts: int) -> None:
+    def until(self, ts: int) -> None:
         """Let the venue answer and the clock tick up to ``ts``, in the order of time."""
         while self._tick and self._tick <= ts:
             self._answers(self._tick)
@@ -186,7 +186,7 @@ class Replay:
 
     def _answers(self, ts: int) -> None:
         while (due := self._next_due()) is not None and due <= ts:
-            if due == self._keepers.next_due():
+            if due == self.bidders.next_due():
                 self._bid()
                 continue
             for event in (*self.market.poll(due), *self._takers.poll(due)):
@@ -194,18 +194,18 @@ class Replay:
 
     def _next_due(self) -> Nanos | None:
         """Return when the venue, the takers or the keepers next have something to say."""
-        asked = (self.market, self._takers, self._keepers)
+        asked = (self.market, self._takers, self.bidders)
         due = [d for one in asked if (d := one.next_due()) is not None]
         return min(due, default=None)
 
     def _bid(self) -> None:
         """Put one bid to the engine, and let its bidder hear what became of it."""
-        keeper, bid = self._keepers.pop()
+        keeper, bid = self.bidders.pop()
         now = Nanos(max(bid.ts, self.state.now))
         bid = msgspec.structs.replace(bid, ts=now)
         known = {o.auction: o for o in offers(self.state, now, self.stack)}
         offer = known.get(getattr(bid, "auction", -1))
-        self._keepers.hear(keeper, bid, self._step(bid), offer)
+        self.bidders.hear(keeper, bid, self._step(bid), offer)
 
     def _clock(self, now: int) -> None:
         """Show the engine the visible book, our own footprint in the price, and the time."""
@@ -219,7 +219,7 @@ class Replay:
                 self._step(event)
         self._step(ClockTicked(ts=Nanos(now)))
         if not self.shadow:
-            self._keepers.look(Nanos(now), offers(self.state, now, self.stack))
+            self.bidders.look(Nanos(now), offers(self.state, now, self.stack))
 
     def _repeat_prices(self, now: int) -> None:
         # Between two recorded prices our own impact moves on: the sources say so again, each with
@@ -269,7 +269,7 @@ class Replay:
         if isinstance(event, BandsTaken):
             self._takers.settle(event, effects)
         if not self.shadow:
-            self._keepers.answered(effects, Nanos(event.ts))
+            self.bidders.answered(effects, Nanos(event.ts))
         return effects
 
     def _submit(self, event: Input, orders: OrdersPlaced) -> None:

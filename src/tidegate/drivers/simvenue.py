@@ -196,6 +196,16 @@ class SimVenue:
         if instrument in self._markets:
             self._markets[instrument].memory.shown = share
 
+    def shown(self, instrument: int) -> float:
+        """Return the share of their book that makers show; 0 where there is no market."""
+        market = self._markets.get(instrument)
+        return market.memory.shown if market else 0.0
+
+    def mid(self, instrument: int, now: Nanos) -> float:
+        """Return the price in ticks around which a book stands; 0 where there is none."""
+        market = self._markets.get(instrument)
+        return market.price(now) if market else 0.0
+
     def quote(self, now: Nanos) -> list[DepthObserved]:
         """Return the book that is visible now, for each instrument that has a market and a price.
 

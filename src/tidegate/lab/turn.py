@@ -40,6 +40,7 @@ class _History:
             yield from _dated(population.begin(self.desk), Nanos(begins))
         for step in range(1, self.weather.steps + 1):
             now = Nanos(begins + step * self.weather.step_ns)
+            self.desk.turning.until(now)  # into the book that was shown until now
             self._show(step)
             for population in self.crowd:
                 yield from _dated(population.act(step, now), now)
