@@ -22,6 +22,7 @@ FINE, FINDING, OPERATOR, INTERRUPTED = 0, 1, 2, 130
 COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "demo": ("demo", "demo", "Replay a synthetic crash three ways and write the report."),
     "replay": ("replay", "replay", "Replay a recording under one stack or several; judge them."),
+    "stress": ("stress", "stress", "Find what breaks a book, in worlds that have not happened."),
     "explain": ("explain", "explain", "Say why an account was touched, back to the observation."),
     "tune": ("tune", "tune", "Search better numbers for a stack, and propose them with evidence."),
     "stack": ("stack", "stack", "Check stack files and read them back in plain language."),

@@ -85,14 +85,18 @@ def _bar(label: str, total: int) -> Generator[Tick]:
 @contextmanager
 def _lines(label: str, total: int, of: str) -> Generator[Tick]:
     begun = said = time.monotonic()
+    first = -1  # what was done before anybody counted says nothing of the pace
 
     def tick(done: int) -> None:
-        nonlocal said
+        nonlocal said, first
         now = time.monotonic()
+        first = done if first < 0 else first
         if now - said >= LINE_EVERY:
             said = now
             share = 100 * done / total if total else 100
-            words(f"{label}: {share:.0f} % of {total:,} {of}, {now - begun:.0f} s")
+            left = (now - begun) * (total - done) / (done - first) if done > first else 0.0
+            more = f", about {left:.0f} s left" if left else ""
+            words(f"{label}: {share:.0f} % of {total:,} {of}, {now - begun:.0f} s{more}")
 
     yield tick
     words(f"{label}: {total:,} {of} in {time.monotonic() - begun:.1f} s")

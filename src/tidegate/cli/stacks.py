@@ -1,40 +1,12 @@
 """Find stacks by file or by the name of one that comes with the package, and bind them."""
 
 from collections.abc import Sequence
-from difflib import get_close_matches
-from importlib.resources import as_file, files
 from pathlib import Path
 
 from tidegate.domain.errors import ConfigInvalid
 from tidegate.domain.venue import Venue
-from tidegate.safeguards.stack import SafeguardStack, Stack, decode_toml
-
-
-def shipped() -> list[str]:
-    """Return the names of the stacks that come with the package."""
-    return sorted(
-        entry.name.removesuffix(".toml")
-        for entry in files("tidegate.stacks").iterdir()
-        if entry.name.endswith(".toml")
-    )
-
-
-def load_stack(wanted: str) -> SafeguardStack:
-    """Read a stack file, or one that comes with the package where no such file is there."""
-    path = Path(wanted)
-    if path.exists():
-        return SafeguardStack.load(path)
-    name, known = wanted.removesuffix(".toml"), shipped()  # a path is never taken for a name
-    if name not in known:
-        close = get_close_matches(path.stem, known, n=1)
-        raise ConfigInvalid(
-            where="--stack",
-            what=f"must be a file or one of {', '.join(known)}",
-            found=repr(wanted),
-            hint=f"did you mean {close[0]}?" if close else None,
-        )
-    with as_file(files("tidegate.stacks") / f"{name}.toml") as file:
-        return SafeguardStack.load(file)
+from tidegate.drivers.shelf import load_stack, shipped
+from tidegate.safeguards.stack import Stack, decode_toml
 
 
 def bind_stack(wanted: str, venue: Venue) -> Stack:
@@ -70,3 +42,6 @@ def load_venue_file(path: Path) -> Venue:
 
         return load_venue(path)
     return decode_toml(path, Venue)
+
+
+__all__ = ["bind_stack", "bind_stacks", "load_stack", "load_venue_file", "shipped"]

@@ -10,12 +10,14 @@ stylesheet of the page decides. Text stays text and takes the font of the page.
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
@@ -44,6 +46,29 @@ NAMES: Final = (
     "rung4",
 )
 STAND_IN: Final = {name: f"#01{n:02x}fe" for n, name in enumerate(NAMES)}
+# What the stylesheet gives them on a light page, for figures that no page will colour.
+LIGHT: Final = {
+    "ink": "#15202b",
+    "muted": "#5b6875",
+    "grid": "#d9dfe4",
+    "surface": "#ffffff",
+    "bare": "#d9480f",
+    "guarded": "#0b8a8f",
+    "neutral": "#8a94a0",
+    "other1": "#6741d9",
+    "other2": "#b78103",
+    "other3": "#c2255c",
+    "sold": "#d9480f",
+    "bought": "#e8a33d",
+    "netted": "#4c9a8e",
+    "adl": "#7048b6",
+    "rung0": "#cfd8dd",
+    "rung1": "#f0c350",
+    "rung2": "#ec8a35",
+    "rung3": "#cf3f4b",
+    "rung4": "#7d1464",
+}
+_palette: ContextVar[Mapping[str, str]] = ContextVar("palette", default=STAND_IN)
 _NAME_OF: Final = {colour: name for name, colour in STAND_IN.items()}
 
 WIDE: Final = 10.4  # inches of 72 points: the page's column at 1.4 pixels a point
@@ -69,8 +94,8 @@ class Picture:
 
 
 def colour(name: str) -> str:
-    """Return the stand-in for the CSS variable ``name``."""
-    return STAND_IN[name]
+    """Return what to draw the CSS variable ``name`` with: a stand-in, or its light value."""
+    return _palette.get()[name]
 
 
 def stack_colours(names: list[str]) -> list[str]:
@@ -98,6 +123,28 @@ def picture(
             draw(figure, narrow)
             both.append(_inline(figure, alt, "narrow" if narrow else "wide"))
     return Picture(wide=both[0], narrow=both[1], keys=keys)
+
+
+class Shown(Figure):
+    """A figure that a notebook shows by itself, without any global state of matplotlib's."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=100)
+        return buffer.getvalue()
+
+
+def figure_of(draw: Callable[[Figure, bool], None], *, height: float) -> Figure:
+    """Return a figure of its own, in light colours and wide: what a notebook shows."""
+    token = _palette.set(LIGHT)
+    try:
+        with mpl.rc_context(cast("Any", {**_settings("figure"), "figure.facecolor": "white"})):
+            figure = Shown(figsize=(WIDE, height), layout="constrained")
+            FigureCanvasAgg(figure)
+            draw(figure, False)  # noqa: FBT003 - the signature of `picture`
+    finally:
+        _palette.reset(token)
+    return figure
 
 
 def tidy(axes: Axes, *, grid: bool = True) -> None:

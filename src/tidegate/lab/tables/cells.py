@@ -4,8 +4,9 @@ Rows are counted from 0 below the header, as every data frame library shows them
 file, row and column.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,8 @@ from tidegate.domain.errors import RecordingInvalid
 from tidegate.drivers.recording_sheet import Sheet
 
 
-F64 = NDArray[np.float64]
+F64: TypeAlias = NDArray[np.float64]
+DataFrame: TypeAlias = Any  # a pandas.DataFrame, whose import costs a second
 
 
 def read_table(path: Path, where: Mapping[str, str] | None = None) -> Sheet:
@@ -38,11 +40,30 @@ def read_table(path: Path, where: Mapping[str, str] | None = None) -> Sheet:
             found=" ".join(str(error).split())[:200],
             hint="write it again as CSV, or with columns of at most 64 bits",
         ) from None
-    sheet = Sheet(path.name, table)
+    return _chosen(Sheet(path.name, table), where)
+
+
+def read_frame(frame: DataFrame, where: Mapping[str, str] | None = None) -> Sheet:
+    """Take a data frame as a table; its index is no column."""
+    try:
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+    except pa.ArrowException:
+        # Cells of several kinds in one column: as text, the one that does not fit is found by row.
+        table = pa.table({str(name): pa.array(_spelt(frame[name])) for name in frame.columns})
+    return _chosen(Sheet("data frame", table), where)
+
+
+def _spelt(cells: Iterable[object]) -> list[str | None]:
+    """Return cells as text; what is empty, or no number, stays empty."""
+    texts = [None if cell is None else str(cell) for cell in cells]
+    return [None if text in {"nan", "NaT", "<NA>"} else text for text in texts]
+
+
+def _chosen(sheet: Sheet, where: Mapping[str, str] | None) -> Sheet:
     for column, wanted in (where or {}).items():
         sheet = _kept(sheet, column, wanted)
     if not sheet.rows:
-        raise RecordingInvalid(where=path.name, what="must hold at least one row", found="none")
+        raise RecordingInvalid(where=sheet.file, what="must hold at least one row", found="none")
     return sheet
 
 

@@ -21,7 +21,7 @@ from tidegate.drivers.recording import load
 from tidegate.drivers.recording_book import opening_book
 from tidegate.drivers.recording_sheet import Sheet, nearest
 from tidegate.lab.opening import Opening
-from tidegate.lab.tables.cells import read_table
+from tidegate.lab.tables.cells import DataFrame, read_frame, read_table
 from tidegate.lab.tables.draft import HOUSE, Draft, kept, plural
 from tidegate.lab.tables.given import Given, refuse_unpriced
 from tidegate.lab.tables.loans import loans
@@ -66,7 +66,7 @@ def _said(rule: Requirement) -> dict[str, object]:
 
 
 def read_book(
-    path: Path,
+    source: Path | DataFrame,
     *,
     venue: Venue | None = None,
     prices: Mapping[str, float] | None = None,
@@ -79,8 +79,8 @@ def read_book(
 
     Parameters
     ----------
-    path
-        A folder, or a .parquet or .csv file.
+    source
+        A folder, a .parquet or .csv file, or a data frame like one.
     venue
         Replaces the venue of a recording, or the one that would be inferred of a table.
     prices
@@ -102,19 +102,19 @@ def read_book(
     """
     given = parameters or Given()
     _prove(balance_with, leave_out)
-    if path.is_dir():
+    if isinstance(source, Path) and source.is_dir():
         if prices or where or balance_with or leave_out:
             raise ConfigInvalid(
-                where=str(path),
+                where=str(source),
                 what="a recording has its own prices and rows; these options complete tables",
                 found="a recording's folder",
                 hint="leave out --prices, --where, --balance-with and --leave-out",
             )
-        opening = Opening.of(load(path))
+        opening = Opening.of(load(source))
         if venue is not None:
             opening = _moved(opening, venue)
         return Book(opening, _has_loans(opening), margins_of(given, opening.venue, {}))
-    sheet = read_table(path, where)
+    sheet = read_table(source, where) if isinstance(source, Path) else read_frame(source, where)
     if is_loans(sheet.table.column_names):
         draft = loans(sheet, prices or {}, given, leave_out)
     else:

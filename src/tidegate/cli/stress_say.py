@@ -1,0 +1,123 @@
+"""What a stress says to people: what was inferred, what it will take, how far it is, the table."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
+
+import click
+
+from tidegate.cli.say import Tick, identity, progress, words
+from tidegate.lab.stress import Forecast, Hearer, Plan
+from tidegate.lab.stress.frames import records
+from tidegate.lab.tables import Book
+from tidegate.report.numbers import amount, duration, percent
+from tidegate.report.stress_result import StressResult
+from tidegate.report.stress_words import money_text, short_world
+
+
+MEBI = 2**20
+
+
+def inferred(book: Book) -> Iterator[str]:
+    """Yield the book in a line, its markets, and what was inferred or assumed of it."""
+    opening = book.opening
+    venue = opening.venue
+    kind = "loans" if book.loans else "positions"
+    yield (
+        f"book: {venue.name}, {kind} of {len(opening.book.names):,} accounts, digest "
+        f"{opening.digest}, money in {venue.numeraire}"
+    )
+    markets = {market.symbol: market for market in venue.markets}
+    for instrument, mark in zip(venue.instruments, opening.marks.tolist(), strict=True):
+        market = markets.get(instrument.symbol)
+        depth = f"{amount(market.depth)} within 2 %" if market else "none"
+        rule = book.margins.get(instrument.symbol)
+        own = f", maintenance {rule.tiers[0].maintenance / 1e4:g} %" if rule else ""
+        price = mark * float(instrument.tick_size)
+        yield (
+            f"  {instrument.symbol}: {price:,.10g}, tick {instrument.tick_size}, lot "
+            f"{instrument.lot_size}, depth {depth}{own}"
+        )
+    yield from (f"  {note}" for note in opening.notes)
+
+
+class Told(Hearer):
+    """Says a stress's forecast and progress on stderr, with the time that is left."""
+
+    def __init__(self) -> None:
+        self._open = ExitStack()
+        self._tick: Tick | None = None
+        self._asked = ""
+
+    def __enter__(self) -> Self:
+        """Return it; bars begin with what they show."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the bar; after an interrupt, say what the next run begins with."""
+        self._open.close()
+        if kind is KeyboardInterrupt:
+            words("finished paths are kept: the same command goes on from them")
+
+    def begins(self, plan: Plan, found: Forecast) -> None:
+        """Say what is left, how long it takes and how much memory, then begin to count."""
+        identity(
+            seed=str(plan.root),
+            **{f"stack_{stack.name}": stack.digest for stack in plan.stacks},
+        )
+        for world in plan.worlds:
+            words(f"  {short_world(world.name)}: {world.describe()}")
+        words(
+            f"{len(plan.paths):,} paths x {len(plan.worlds)} worlds x {len(plan.stacks)} stacks = "
+            f"{plan.size:,} to turn, {found.kept:,} of them finished; about "
+            f"{duration(found.seconds)} more, at most {found.memory / MEBI:,.0f} MiB of memory"
+        )
+        self._tick = self._open.enter_context(progress("stress", plan.size, "paths"))
+        self._tick(found.kept)
+
+    def done(self, paths: int, of: int) -> None:
+        """Count a path."""
+        del of
+        if self._tick is not None:
+            self._tick(paths)
+
+    def asked(self, what: str, done: int, of: int) -> None:
+        """Say once what is looked at beside the paths."""
+        del done, of
+        if what != self._asked:
+            self._open.close()
+            self._tick, self._asked = None, what
+            words(f"looking for {what}")
+
+
+def table(result: StressResult) -> str:
+    """Return the summary for a terminal: a block a world, a line a stack; then the verdict."""
+    names = [stack.name for stack in result.found.plan.stacks]
+    label = max(len(name) for name in names) + 4
+    heads = ("fund gone (95 %)", "mean loss", "VaR 95 %", "ES 95 %", "worst", "path", "liquidated")
+    widths = (18, 13, 13, 13, 13, 6, 11)
+    head = " " * label + "".join(f"{h:>{w}}" for h, w in zip(heads, widths, strict=True))
+    lines = [click.style(head, bold=True)]
+    world = ""
+    for row in records(result.summary):
+        if row["world"] != world:
+            world = row["world"]
+            lines += ["", f"{short_world(world)}  ({world})"]
+        low, high = (percent(row[f"insolvency_{end}"], 0) for end in ("low", "high"))
+        cells = (
+            f"{percent(row['insolvency'], 0)} ({low[:-2]}-{high[:-2]})",
+            *(money_text(row[key]) for key in ("loss", "var", "es", "worst")),
+            f"{row['worst_path']}",
+            f"{row['accounts_liquidated']:,.0f}",
+        )
+        texts = "".join(f"{c:>{w}}" for c, w in zip(cells, widths, strict=True))
+        lines.append(f"  {row['stack']:<{label - 2}}{texts}")
+    lines += ["", f"money in {result.found.numeraire}; {result.found.plan.root} is the seed", ""]
+    lines += result.words()
+    return "\n".join(lines)

@@ -1,0 +1,83 @@
+"""Finished paths on disk: an interrupted stress goes on where it was, and a larger one adds.
+
+A path's place is named by everything its outcome depends on: the book and its prices, the world,
+the stack, the seed, the code, and the path's own number. How many paths were asked for is no part
+of it, nor are the other stacks.
+"""
+
+import hashlib
+import os
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from tidegate.lab.farm_code import code_digest
+from tidegate.lab.outcome import Outcome
+from tidegate.lab.sample import Piece
+
+
+_MARK: Final = 16  # bytes of the checksum before an outcome
+
+
+@dataclass(slots=True)
+class Kept:
+    """A folder of outcomes, one small file each; None keeps nothing."""
+
+    folder: Path | None
+
+    def get(self, piece: Piece) -> Outcome | None:
+        """Return a kept outcome; None where there is none, or a damaged one."""
+        file = self._file(piece)
+        if file is None:
+            return None
+        try:
+            content = file.read_bytes()
+        except OSError:
+            return None
+        if _checksum(content[_MARK:]) != content[:_MARK]:
+            return None
+        return msgspec.msgpack.decode(content[_MARK:], type=Outcome)
+
+    def put(self, piece: Piece, outcome: Outcome) -> None:
+        """Keep an outcome: a reader sees all of it or nothing."""
+        file = self._file(piece)
+        if file is None:
+            return
+        file.parent.mkdir(parents=True, exist_ok=True)
+        content = msgspec.msgpack.encode(outcome)
+        fresh = file.with_suffix(f".{os.getpid()}")
+        fresh.write_bytes(_checksum(content) + content)
+        fresh.replace(file)
+
+    def _file(self, piece: Piece) -> Path | None:
+        if self.folder is None:
+            return None
+        return self.folder / _place(piece) / f"{piece.path:08d}"
+
+
+def _checksum(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=_MARK).digest()
+
+
+_PLACES: dict[tuple[int, int, int, int], tuple[Piece, str]] = {}
+
+
+def _place(piece: Piece) -> str:
+    """Return the folder of all paths of this book, world, stack and seed, on this code."""
+    key = (id(piece.opening), id(piece.stacks[0]), id(piece.world), piece.root)
+    known = _PLACES.get(key)
+    if known is not None:
+        return known[1]
+    (stack,) = piece.stacks
+    digest = hashlib.blake2b(digest_size=12)
+    world = pickle.dumps(piece.world, protocol=5)
+    said = piece.world.describe()
+    for part in (piece.opening.digest, piece.world.name, said, stack.digest, str(piece.root)):
+        digest.update(f"{len(part)}:{part}".encode())
+    digest.update(world)
+    digest.update(code_digest().encode())
+    _PLACES[key] = (piece, digest.hexdigest())  # the piece keeps these objects, and their ids
+    return _PLACES[key][1]
