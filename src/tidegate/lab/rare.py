@@ -25,6 +25,7 @@ from tidegate.safeguards.stack import SafeguardStack
 
 
 ELITE: Final = 0.1  # share of the worst paths from which a tilt learns
+REFINED: Final = 2  # rounds at the threshold itself: one alone may rest on a handful of paths
 INTENSITY: Final = (1.0, 1e4)  # of jumps, that a tilt may ask for
 
 Loss = Callable[[Weather], F64]  # what each path of a weather costs, in any unit
@@ -78,25 +79,35 @@ def tilt_for(
     Each round draws under the tilt so far, takes the worst tenth (or all beyond the threshold, once
     it is that common), and moves drift, intensity and jump mean to their weighted means: the
     closest member of the family to the law given a loss. ``loss`` is best a cheap one: a wrong tilt
-    costs variance, never correctness. Source: Rubinstein and Kroese (2004), chapter 5. Every round
-    draws fresh paths, from ``root`` on.
+    costs variance, never correctness. The first round has a jump or so a path, if the law has any:
+    what no pilot shows is never learned. While hardly any path loses anything, the deepest falls
+    lead the way instead; a book that loses in rises alone would need a tilt of one's own. Every
+    round draws fresh paths, from 0 on. Source: Rubinstein and Kroese (2004), chapter 5.
     """
-    tilt, thresholds = Tilt(), list[float]()
+    tilt, thresholds = _first(law), list[float]()
     for n in range(rounds):
         drawn_from = law.under(tilt)
         which = range(n * paths, (n + 1) * paths)
         drawn = drawn_from.drawn(root, which)
-        values = loss(drawn_from.weather(root, which, symbols))
+        weather = drawn_from.weather(root, which, symbols)
+        values = loss(weather)
         line = min(float(np.quantile(values, 1 - ELITE)), threshold)
-        elite = values > line if line == threshold or values.max() > line else values >= line
         thresholds.append(line)
-        if not elite.any():
-            elite = values >= line
+        elite = values > line if line == threshold else values >= line
+        if line == values.min():
+            fall = -np.log(weather.price).mean(axis=2).min(axis=1)
+            elite = fall >= np.quantile(fall, 1 - ELITE)
         weight = np.exp(drawn.log_weight - drawn.log_weight[elite].max()) * elite
         tilt = _closest(law, drawn.factor, drawn.jumps, drawn.size, weight)
-        if line >= threshold:
+        if line >= threshold and thresholds.count(threshold) == REFINED:
             return Found(tilt, tuple(thresholds), reached=True)
-    return Found(tilt, tuple(thresholds), reached=False)
+    return Found(tilt, tuple(thresholds), reached=threshold in thresholds)
+
+
+def _first(law: TiltedJumps) -> Tilt:
+    expected = law.steps * law.per_step
+    low, high = INTENSITY
+    return Tilt(intensity=min(high, max(low, 1 / expected))) if expected else Tilt()
 
 
 def _closest(law: TiltedJumps, factor: F64, jumps: F64, size: F64, weight: F64) -> Tilt:

@@ -134,13 +134,6 @@ class Search:
         ranked = never_worse or {n: g for n, g in gains.items() if sum(g) > 0}
         return max(ranked, key=lambda n: (sum(ranked[n]), -n)) if ranked else None
 
-    @property
-    def trades(self) -> bool:
-        """Whether what is proposed makes an objective worse."""
-        pick = self.pick
-        scores = self.trials[pick].scores if pick is not None else None
-        return scores is not None and min(gains_of(self.now, scores)) < 0
-
 
 def gains_of(now: Scores, scores: Scores) -> tuple[float, float, float]:
     """Return by which share each objective is better than now; negative where it is worse."""

@@ -51,7 +51,7 @@ def _page(search: Search, judged: Judged | None, *, book: str, command: str) -> 
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    drawn = pareto_picture(search)
+    drawn = pareto_picture(search, judged.number if judged else None)
     context: dict[str, Any] = {
         "version": __version__,
         "book": book,
@@ -71,11 +71,11 @@ def _page(search: Search, judged: Judged | None, *, book: str, command: str) -> 
     return environment.get_template("tuning.html.j2").render(context)
 
 
-def pareto_picture(search: Search) -> Picture:
-    """Draw every trial by tail loss against margin and against harm; what none beats is filled."""
-    pick, unit = search.pick, search.question.opening.venue.numeraire
+def pareto_picture(search: Search, pick: int | None) -> Picture:
+    """Draw every trial by tail loss against margin and against harm; a star for what is picked."""
+    unit = search.question.opening.venue.numeraire
     scores = [(t.number, t.scores) for t in search.trials if t.scores is not None]
-    beaten = [s for n, s in scores if n not in search.front]
+    beaten = [s for n, s in scores if n not in search.front and n != pick]
     front = [s for n, s in scores if n in search.front and n != pick]
     picked = [s for n, s in scores if n == pick]
     worst = f"{1 - search.question.level:.0%}"

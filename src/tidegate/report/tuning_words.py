@@ -49,12 +49,15 @@ def explained(search: Search, judged: Judged | None) -> list[str]:
         ]
     scores = search.trials[judged.number].scores
     assert scores is not None, "only what was scored is judged"
-    tail, margin, harm = gains_of(search.now, scores)
-    named = (("tail loss", tail), ("margin asked", margin), ("harm to users", harm))
-    said = [f"{what} {_change(gain)}" for what, gain in named]
+    names = ("tail loss", "margin asked", "harm to users")
+    gains = gains_of(search.now, scores)
+    said = [
+        f"{name} {_change(gain, before)}"
+        for name, gain, before in zip(names, gains, search.now, strict=True)
+    ]
     out = [f"On the paths it was tuned on, trial {judged.number}: {'; '.join(said)}."]
-    if search.trades:
-        out.append("No trial is at least as good in everything: this one buys one with another.")
+    if min(gains) < 0:
+        out.append("It buys one thing with another: no gain of it is free.")
     return [*out, _verdict(judged), *(_unseen(row) for row in judged.unseen())]
 
 
@@ -76,9 +79,11 @@ def _verdict(judged: Judged) -> str:
     return f"Held out, it is worse beyond chance in none of {len(rows)}."
 
 
-def _change(gain: float) -> str:
+def _change(gain: float, before: float) -> str:
     if gain == 0:
         return "unchanged"
+    if not before:
+        return "more, where there was none"
     return f"{percent(abs(gain))} {'less' if gain > 0 else 'more'}"
 
 
