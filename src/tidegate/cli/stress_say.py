@@ -61,7 +61,7 @@ class Told(Hearer):
         trace: TracebackType | None,
     ) -> None:
         """End the bar; after an interrupt, say what the next run begins with."""
-        self._open.close()
+        self._open.__exit__(kind, error, trace)  # a bar that was cut short says no total
         if kind is KeyboardInterrupt:
             words("finished paths are kept: the same command goes on from them")
 

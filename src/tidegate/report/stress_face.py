@@ -1,11 +1,11 @@
-"""From the words of `tidegate.stress` to its result: files are read, then everything is turned."""
+"""`tidegate.stress`: files are read, every path is turned, and the result can be asked."""
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from tidegate.domain.errors import ConfigInvalid
 from tidegate.domain.venue import Venue
-from tidegate.lab.stress import Hearer, plan_of, stressed
+from tidegate.lab.stress import SEED, Hearer, plan_of, stressed
 from tidegate.lab.tables import Book, Given, read_book, read_parameters, read_prices
 from tidegate.lab.tables.cells import DataFrame
 from tidegate.lab.weather import World
@@ -14,51 +14,60 @@ from tidegate.report.stress_result import StressResult
 from tidegate.safeguards.stack import SafeguardStack, decode_toml
 
 
-def face(
+def stress(
     book: Path | str | DataFrame | Book,
-    venue: Venue | Path | str | None,
-    worlds: Sequence[World | str] | None,
-    stacks: Sequence[SafeguardStack | str | Path] | None,
+    venue: Venue | Path | str | None = None,
+    worlds: Sequence[World | str] | None = None,
+    stacks: Sequence[SafeguardStack | str | Path] | None = None,
     *,
-    paths: int | Sequence[int] | None,
-    seed: int,
-    workers: int,
-    cluster: str | None,
-    prices: Mapping[str, float] | Path | str | None,
-    parameters: Given | Path | str | None,
-    balance_with: str | None,
-    leave_out: Collection[str],
-    where: Mapping[str, str] | None,
-    questions: bool,
-    keep: Path | str | None,
-    hearer: Hearer | None,
+    paths: int | Sequence[int] | None = None,
+    seed: int = SEED,
+    workers: int = 1,
+    cluster: str | None = None,
+    prices: Mapping[str, float] | Path | str | None = None,
+    parameters: Given | Path | str | None = None,
+    balance_with: str | None = None,
+    leave_out: Collection[str] = (),
+    where: Mapping[str, str] | None = None,
+    questions: bool = True,
+    keep: Path | str | None = None,
+    hearer: Hearer | None = None,
 ) -> StressResult:
-    """Return what `tidegate.stress` returns; its arguments, and its meaning, are those there."""
+    """Find what breaks a book: worlds x stacks x paths through the engine that runs live.
+
+    Parameters
+    ----------
+    book
+        The folder of a recording, a table of positions or of loans (.parquet, .csv or a data
+        frame), or a `Book` that was read before.
+    venue
+        A venue file; None infers one and says what was inferred in ``result.notes``.
+    worlds, stacks
+        Things, or the words that name them: ``"kou:rate=24"``, ``"guarded"``, ``"my.toml"``.
+    paths
+        How many for each world and stack, or which; None goes by the size of the book.
+    workers, cluster
+        Processes, or the address of a Dask scheduler; the answer is the same.
+    prices, parameters, balance_with, leave_out, where
+        What completes a table: see `tidegate.lab.tables.read_book`.
+    questions
+        Whether to map the liquidity cliff and to search where each stack breaks, too.
+    keep
+        A folder of finished paths, so that the same call, or one for more paths, goes on from them.
+    """
     lines = _lines(book, worlds, stacks, seed)
+    completing = (venue, prices, parameters, balance_with, leave_out, where)
     if not isinstance(book, Book):
-        book = read_book(
-            Path(book) if isinstance(book, str) else book,
-            venue=venue_of(venue),
-            prices=read_prices(Path(prices)) if isinstance(prices, Path | str) else prices,
-            parameters=(
-                read_parameters(Path(parameters))
-                if isinstance(parameters, Path | str)
-                else parameters
-            ),
-            balance_with=balance_with,
-            leave_out=leave_out,
-            where=where,
-        )
-    elif any((venue, prices, parameters, balance_with, leave_out, where)):
+        book = _read(book, *completing)
+    elif any(completing):
         raise ConfigInvalid(
             where="stress",
             what="a Book was completed when it was read: nothing completes it again",
             found="a Book, with arguments that complete a table",
         )
-    words = None if stacks is None else [str(s) if isinstance(s, Path) else s for s in stacks]
-    plan = plan_of(book, worlds=worlds, stacks=words, paths=paths, seed=seed)
+    named = None if stacks is None else [str(s) if isinstance(s, Path) else s for s in stacks]
     found = stressed(
-        plan,
+        plan_of(book, worlds=worlds, stacks=named, paths=paths, seed=seed),
         workers=workers,
         cluster=cluster,
         keep=None if keep is None else Path(keep),
@@ -66,6 +75,28 @@ def face(
         questions=questions,
     )
     return StressResult(found, lines)
+
+
+def _read(
+    book: Path | str | DataFrame,
+    venue: Venue | Path | str | None,
+    prices: Mapping[str, float] | Path | str | None,
+    parameters: Given | Path | str | None,
+    balance_with: str | None,
+    leave_out: Collection[str],
+    where: Mapping[str, str] | None,
+) -> Book:
+    priced = read_prices(Path(prices)) if isinstance(prices, Path | str) else prices
+    is_file = isinstance(parameters, Path | str)
+    return read_book(
+        Path(book) if isinstance(book, str) else book,
+        venue=venue_of(venue),
+        prices=priced,
+        parameters=read_parameters(Path(parameters)) if is_file else parameters,
+        balance_with=balance_with,
+        leave_out=leave_out,
+        where=where,
+    )
 
 
 def _lines(

@@ -133,6 +133,7 @@ def losses(found: Stressed) -> Drawing:
             beyond = [f for f in funds if f >= right]
             if not most:
                 said = "nothing is lost"
+                axes.set_xticks([0])
             elif beyond:
                 said = f"the fund, {amount(max(beyond))}, lies far to the right"
             else:

@@ -8,7 +8,7 @@ of it, nor are the other stacks.
 import hashlib
 import os
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +27,11 @@ class Kept:
     """A folder of outcomes, one small file each; None keeps nothing."""
 
     folder: Path | None
+    # Pieces of one plan share their objects: each combination is named once. The piece is kept with
+    # its name, so that no other object can take the place of one of its own.
+    _names: dict[tuple[int, int, int, int], tuple[Piece, str]] = field(
+        default_factory=dict[tuple[int, int, int, int], tuple[Piece, str]]
+    )
 
     def get(self, piece: Piece) -> Outcome | None:
         """Return a kept outcome; None where there is none, or a damaged one."""
@@ -55,29 +60,23 @@ class Kept:
     def _file(self, piece: Piece) -> Path | None:
         if self.folder is None:
             return None
-        return self.folder / _place(piece) / f"{piece.path:08d}"
+        key = (id(piece.opening), id(piece.stacks[0]), id(piece.world), piece.root)
+        if key not in self._names:
+            self._names[key] = (piece, _name(piece))
+        return self.folder / self._names[key][1] / f"{piece.path:08d}"
 
 
 def _checksum(content: bytes) -> bytes:
     return hashlib.blake2b(content, digest_size=_MARK).digest()
 
 
-_PLACES: dict[tuple[int, int, int, int], tuple[Piece, str]] = {}
-
-
-def _place(piece: Piece) -> str:
+def _name(piece: Piece) -> str:
     """Return the folder of all paths of this book, world, stack and seed, on this code."""
-    key = (id(piece.opening), id(piece.stacks[0]), id(piece.world), piece.root)
-    known = _PLACES.get(key)
-    if known is not None:
-        return known[1]
     (stack,) = piece.stacks
     digest = hashlib.blake2b(digest_size=12)
-    world = pickle.dumps(piece.world, protocol=5)
     said = piece.world.describe()
     for part in (piece.opening.digest, piece.world.name, said, stack.digest, str(piece.root)):
         digest.update(f"{len(part)}:{part}".encode())
-    digest.update(world)
+    digest.update(pickle.dumps(piece.world, protocol=5))
     digest.update(code_digest().encode())
-    _PLACES[key] = (piece, digest.hexdigest())  # the piece keeps these objects, and their ids
-    return _PLACES[key][1]
+    return digest.hexdigest()
