@@ -209,6 +209,9 @@ def test_a_lie_is_told_by_the_sources_it_controls_and_for_its_time_only(book):
     play(book, load_stack("guarded"), [one], Walk(steps=4))
     assert one.said(2, 0, 1, 1_000) == 500
     assert one.said(1, 0, 1, 1_000) == one.said(4, 0, 1, 1_000) == one.said(2, 0, 0, 1_000) == 1_000
+    twin = replace(one, honest=True)
+    twin.instrument = one.instrument
+    assert twin.said(2, 0, 1, 1_000) == 1_000
 
 
 def test_a_front_runner_goes_home(book):
@@ -302,7 +305,7 @@ def test_an_arena_runs_a_path_once_and_repeats_itself(book):
     arenas = [Arena(roomy(book), stack, STILL, root=1) for _ in range(2)]
     once = [arena.edges(kind, CHOSEN["manipulator"], [0, 1, 0]).tolist() for arena in arenas]
     assert once[0] == once[1]
-    assert [arena.runs for arena in arenas] == [2, 2]
+    assert [arena.runs for arena in arenas] == [4, 4]  # two paths, each with the twin
 
 
 def test_the_best_adversary_comes_first_with_its_interval(book):

@@ -31,8 +31,14 @@ class Kind:
 
 
 def _manipulator(p: Choice) -> tuple[Population, ...]:
-    liar = Manipulator(name="manipulator", lie=p["lie"], hold=int(p["hold"]), bite=p["bite"])
-    return (liar,)
+    one = Manipulator(
+        name="manipulator",
+        lie=p["lie"],
+        hold=int(p["hold"]),
+        bite=p["bite"],
+        honest=bool(p.get("honest")),
+    )
+    return (one,)
 
 
 def _front_runner(p: Choice) -> tuple[Population, ...]:
@@ -73,6 +79,7 @@ ADVERSARIES: Final = (
         _manipulator,
         {"lie": (-0.3, -0.1, -0.03, 0.1), "hold": (2, 5), "bite": (0.1, 0.4)},
         ("lie", "bite"),
+        {"honest": 1},
     ),
     Kind(
         "front_runner",

@@ -72,10 +72,11 @@ class Manipulator(Adversary):
 
     ``lie`` is a share of the price, below zero down, told for ``hold`` steps from step `START` on.
     While forced trades have the market away from fair, up to ``bite`` depths a step are taken, and
-    brought home at fair.
+    brought home at fair. One that is ``honest`` trades the same way and tells no lie.
     """
 
     lie: float
+    honest: bool = False
     hold: int = 3
     bite: float = 0.2
     controls: Sequence[int] = (0,)  # sources
@@ -84,7 +85,7 @@ class Manipulator(Adversary):
 
     def said(self, step: int, instrument: int, source: int, ticks: int) -> int:
         """Return the lie while it is told, else the truth."""
-        told = self.START <= step < self.START + self.hold
+        told = not self.honest and self.START <= step < self.START + self.hold
         if told and instrument == self.instrument and source in self.controls:
             most = self.desk.stack.venue.instruments[instrument].price_max
             return min(max(1, round(ticks * (1 + self.lie))), most)
