@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from tidegate import __version__
 from tidegate.lab.allocation import OPEN
-from tidegate.lab.measures import paths_for
+from tidegate.lab.measures import paths_for, saved
 from tidegate.lab.sizing import fund_for
 from tidegate.lab.stress import Stressed, frames
 from tidegate.lab.study import Study
@@ -121,8 +121,9 @@ def _cards(found: Stressed, study: Study) -> list[dict[str, str]]:
     borne = {n: float(study.column(n, "borne_by_others").mean()) for n in names}
     cards = [
         _card("paths that exhaust the fund", gone, base, other, _whole_percent),
-        _card("lost on average", mean, base, other, amount),
-        _card("borne by other accounts", borne, base, other, amount),
+        _card("lost on average", mean, base, other, amount) | _sure(study, base, other, "loss"),
+        _card("borne by other accounts", borne, base, other, amount)
+        | _sure(study, base, other, "borne_by_others"),
     ]
     falls = {p.stack: -(p.move or -1.0) for p in found.points if p.direction == "down"}
     if falls:
@@ -155,6 +156,12 @@ def _card(
         "before": before,
         "tone": _tone(values[base], values[other]),
     }
+
+
+def _sure(study: Study, base: str, other: str, name: str) -> dict[str, str]:
+    """Return a tone without judgement where the paths cannot tell two stacks apart."""
+    less = saved(study, other, base, name)
+    return {"tone": "same"} if less.low <= 0 <= less.high else {}
 
 
 def _whole_percent(share: float) -> str:
