@@ -27,6 +27,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--venue", type=FILE, help="A venue.toml, instead of the one that is inferred.")
 @click.option("--stack", "stacks", multiple=True, metavar="FILE", help="Stack file, or name.")
 @click.option("--world", "worlds", multiple=True, metavar="SPEC", help="Such as v:fall=0.3.")
+@click.option("--agents", multiple=True, metavar="SPEC", help="Who acts, such as trend:count=100.")
 @click.option("--paths", type=click.IntRange(1), help="For each world and stack.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @click.option("--path", type=click.IntRange(0), help="Turn this one path alone.")
@@ -119,6 +120,7 @@ def _turned(path: Path, book: "Book", said: dict[str, Any], hearer: "Hearer") ->
         stacks=said["stacks"] or None,
         paths=said["paths"] if said["path"] is None else [said["path"]],
         seed=said["seed"],
+        agents=said["agents"],
     )
     found = stressed(
         plan,
@@ -141,7 +143,7 @@ def _kept() -> Path:
 
 
 BOOK_OPTIONS = ("venue", "prices", "parameters", "balance_with", "leave_out", "where")
-PLAN_OPTIONS = ("stacks", "worlds", "paths", "seed", "path")
+PLAN_OPTIONS = ("stacks", "worlds", "agents", "paths", "seed", "path")
 
 
 def lines_of(book: Path, said: dict[str, Any], plan: "Plan") -> "Lines":
@@ -193,6 +195,7 @@ def as_object(result: "StressResult") -> dict[str, Any]:
         "seed": plan.root,
         "paths": list(plan.paths),
         "worlds": {world.name: world.describe() for world in plan.worlds},
+        "agents": list(plan.agents),
         "stacks": {stack.name: stack.digest for stack in plan.stacks},
         "words": result.words(),
         "command": result.lines.whole,

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from tidegate.lab.agents.crowd import crowd_of
 from tidegate.lab.opening import Opening
 from tidegate.lab.outcome import Outcome
 from tidegate.lab.study import Study
@@ -23,6 +24,7 @@ class Piece:
     world: World
     root: int
     path: int
+    agents: tuple[str, ...] = ()  # who acts in it, see `agents.crowd`
 
 
 def outcomes_of(piece: Piece) -> list[Outcome]:
@@ -30,7 +32,14 @@ def outcomes_of(piece: Piece) -> list[Outcome]:
     weather = piece.world.weather(piece.root, [piece.path], piece.opening.symbols)
     weather = checked(weather, f"world.{piece.world.name}")
     return [
-        turn(piece.opening, stack, weather, root=piece.root, path=piece.path)
+        turn(
+            piece.opening,
+            stack,
+            weather,
+            root=piece.root,
+            path=piece.path,
+            crowd=crowd_of(piece.agents, piece.opening.symbols),
+        )
         for stack in piece.stacks
     ]
 

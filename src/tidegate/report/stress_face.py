@@ -22,6 +22,7 @@ def stress(
     *,
     paths: int | Sequence[int] | None = None,
     seed: int = SEED,
+    agents: Sequence[str] = (),
     workers: int = 1,
     cluster: str | None = None,
     prices: Mapping[str, float] | Path | str | None = None,
@@ -46,6 +47,8 @@ def stress(
         Things, or the words that name them: ``"kou:rate=24"``, ``"guarded"``, ``"my.toml"``.
     paths
         How many for each world and stack, or which; None goes by the size of the book.
+    agents
+        Who else acts in every path: ``"trend:count=1000"``, ``"makers"``; see `lab.agents.crowd`.
     workers, cluster
         Processes, or the address of a Dask scheduler; the answer is the same.
     prices, parameters, balance_with, leave_out, where
@@ -55,7 +58,7 @@ def stress(
     keep
         A folder of finished paths, so that the same call, or one for more paths, goes on from them.
     """
-    lines = _lines(book, worlds, stacks, seed)
+    lines = _lines(book, worlds, stacks, seed, agents)
     completing = (venue, prices, parameters, balance_with, leave_out, where)
     if not isinstance(book, Book):
         book = _read(book, *completing)
@@ -67,7 +70,7 @@ def stress(
         )
     named = None if stacks is None else [str(s) if isinstance(s, Path) else s for s in stacks]
     found = stressed(
-        plan_of(book, worlds=worlds, stacks=named, paths=paths, seed=seed),
+        plan_of(book, worlds=worlds, stacks=named, paths=paths, seed=seed, agents=agents),
         workers=workers,
         cluster=cluster,
         keep=None if keep is None else Path(keep),
@@ -104,12 +107,15 @@ def _lines(
     worlds: Sequence[World | str] | None,
     stacks: Sequence[SafeguardStack | str | Path] | None,
     seed: int,
+    agents: Sequence[str],
 ) -> Lines:
     """Return the lines of a shell that come closest; what has no word there is called BOOK."""
     named = str(book) if isinstance(book, Path | str) else "BOOK"
     more = ["--seed", str(seed)]
     for world in worlds or ():
         more += ["--world", world if isinstance(world, str) else world.name]
+    for spec in agents:
+        more += ["--agents", spec]
     for stack in stacks or ():
         more += ["--stack", stack.name if isinstance(stack, SafeguardStack) else str(stack)]
     return Lines((named,), tuple(more))

@@ -29,8 +29,8 @@ class Kept:
     folder: Path | None
     # Pieces of one plan share their objects: each combination is named once. The piece is kept with
     # its name, so that no other object can take the place of one of its own.
-    _names: dict[tuple[int, int, int, int], tuple[Piece, str]] = field(
-        default_factory=dict[tuple[int, int, int, int], tuple[Piece, str]]
+    _names: dict[tuple[int, int, int, int, tuple[str, ...]], tuple[Piece, str]] = field(
+        default_factory=dict[tuple[int, int, int, int, tuple[str, ...]], tuple[Piece, str]]
     )
 
     def get(self, piece: Piece) -> Outcome | None:
@@ -60,7 +60,7 @@ class Kept:
     def _file(self, piece: Piece) -> Path | None:
         if self.folder is None:
             return None
-        key = (id(piece.opening), id(piece.stacks[0]), id(piece.world), piece.root)
+        key = (id(piece.opening), id(piece.stacks[0]), id(piece.world), piece.root, piece.agents)
         if key not in self._names:
             self._names[key] = (piece, _name(piece))
         return self.folder / self._names[key][1] / f"{piece.path:08d}"
@@ -75,7 +75,8 @@ def _name(piece: Piece) -> str:
     (stack,) = piece.stacks
     digest = hashlib.blake2b(digest_size=12)
     said = piece.world.describe()
-    for part in (piece.opening.digest, piece.world.name, said, stack.digest, str(piece.root)):
+    about = (piece.opening.digest, piece.world.name, said, stack.digest, str(piece.root))
+    for part in (*about, *piece.agents):
         digest.update(f"{len(part)}:{part}".encode())
     digest.update(pickle.dumps(piece.world, protocol=5))
     digest.update(code_digest().encode())

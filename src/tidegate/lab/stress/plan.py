@@ -8,6 +8,7 @@ import msgspec
 
 from tidegate.domain.book import FIRST_USER
 from tidegate.domain.errors import ConfigInvalid
+from tidegate.lab.agents.crowd import crowd_of
 from tidegate.lab.outcome import Outcome
 from tidegate.lab.sample import Piece
 from tidegate.lab.tables import Book
@@ -32,6 +33,7 @@ class Plan:
     stacks: tuple[SafeguardStack, ...]  # completed by the book's own margins
     root: int
     paths: tuple[int, ...]
+    agents: tuple[str, ...] = ()  # who acts in every path
 
     def pieces(self) -> list[Piece]:
         """Return the work: one path of one world under one stack each.
@@ -39,7 +41,7 @@ class Plan:
         Paths come first, so that an interrupted stress has every world and stack alike.
         """
         return [
-            Piece(self.book.opening, (stack,), world, self.root, path)
+            Piece(self.book.opening, (stack,), world, self.root, path, self.agents)
             for path in self.paths
             for world in self.worlds
             for stack in self.stacks
@@ -72,11 +74,13 @@ def planned(
     *,
     root: int,
     paths: int | Sequence[int] | None = None,
+    agents: Sequence[str] = (),
 ) -> Plan:
     """Return the plan; raise ConfigInvalid for names that clash and numbers that cannot be.
 
     ``paths`` is how many, counted from 0, or which; None goes by the size of the book.
     """
+    crowd_of(agents, book.opening.symbols)  # refused here rather than in a worker
     for where, names in (
         ("--stack", [stack.name for stack in stacks]),
         ("--world", [world.name for world in worlds]),
@@ -98,7 +102,7 @@ def planned(
     completed = tuple(book.completed(stack) for stack in stacks)
     for stack in completed:
         _bound(stack, book)
-    return Plan(book, tuple(worlds), completed, root, chosen)
+    return Plan(book, tuple(worlds), completed, root, chosen, tuple(agents))
 
 
 def _bound(stack: SafeguardStack, book: Book) -> None:

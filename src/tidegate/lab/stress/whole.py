@@ -53,12 +53,13 @@ def plan_of(
     stacks: Sequence[SafeguardStack | str] | None = None,
     paths: int | Sequence[int] | None = None,
     seed: int = SEED,
+    agents: Sequence[str] = (),
 ) -> Plan:
     """Return the plan of a stress; worlds and stacks are things or the words that name them."""
     usual = LOAN_STACKS if book.loans else STACKS
     skies = [world_of(w) if isinstance(w, str) else w for w in (worlds or WORLDS)]
     shields = [load_stack(s) if isinstance(s, str) else s for s in (stacks or usual)]
-    return planned(book, skies, shields, root=seed, paths=paths)
+    return planned(book, skies, shields, root=seed, paths=paths, agents=agents)
 
 
 def stressed(
