@@ -142,7 +142,13 @@ def summary(found: Found) -> list[str]:
     for world, by_stack in found.items():
         for stack, rows in by_stack.items():
             gains = [f"{r.adversary} ({r.edge / MILLION:+.2f})" for r in rows if r.profits]
-            said = ", ".join(gains) if gains else "nobody is shown to gain"
+            best = max(rows, key=lambda r: r.edge)
+            at_most = (
+                f"nobody is shown to gain; the largest mean is {best.adversary}'s "
+                f"{best.edge / MILLION:+.2f} ({best.low / MILLION:+.2f} to "
+                f"{best.high / MILLION:+.2f})"
+            )
+            said = ", ".join(gains) if gains else at_most
             lines.append(f"* **{stack}**, {world}: {said}.")
     return [*lines, ""]
 

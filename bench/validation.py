@@ -248,8 +248,10 @@ def draw(vaults, rows):
 
 PAGE_TEXT = """# Predicted against realised
 
-What the lab would have said the evening before, and what then happened. Calibration ends where
-the event begins, and every miss is in the tables.
+Two parts. *Chance* and *99 %* are forecasts of the evening before: a book, a world fitted to the
+past, no engine and no impact. Everything called *given the path*, and all of the second part, knows
+the day's real prices and asks only what they force: it tests the book and the law, not a forecast.
+Nothing is fitted to the event itself, and every miss is in the tables.
 
 ![Predicted against realised](../images/validation.svg)
 

@@ -3,6 +3,7 @@
 from itertools import groupby
 
 import numpy as np
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -193,6 +194,15 @@ def test_fills_are_counted_one_after_another(open_lots, told, says):
     fills.count_fills(*cells, int(says), np.array(priced, np.bool_), *out)
     expected = counted(open_lots, slot, lots, after if says else None, priced)
     assert [tuple(c) for c in zip(*(o.tolist() for o in out), strict=True)] == expected
+
+
+@pytest.mark.parametrize(("rest", "size", "then"), [(-5, -1, -(2**63)), (-5, -(2**63), -3)])
+def test_no_fill_is_taken_for_the_smallest_number_of_all(rest, size, then):
+    """Its absolute value wraps: a venue that says it has filled nothing more."""
+    cells = [np.array([n], np.int64) for n in (rest, 0, size, then)]
+    out = [np.zeros(1, kind) for kind in (np.int64, np.bool_, np.int64, np.int64)]
+    fills.count_fills(*cells, 1, np.ones(1, np.bool_), *out)
+    assert (int(out[0][0]), int(out[2][0]), int(out[3][0])) == (0, 0, 0)
 
 
 def test_slots_of_orders():

@@ -31,7 +31,8 @@ def gaps(sizes, instruments=5):
 
 @pytest.mark.parametrize("name", [n for n in shipped() if n not in {"loans", "soft", "maker"}])
 def test_kernels_follow_what_is_left_of_every_shipped_stack(name, opening):
-    refuse(Stack.bind(plainer(load_stack(name)), opening.venue))
+    stack = Stack.bind(plainer(load_stack(name)), opening.venue)
+    refuse(stack, stack.facts)
     assert plainer(load_stack(name)).margin.instruments == load_stack(name).margin.instruments
 
 

@@ -201,6 +201,16 @@ def test_more_orders_than_slots_are_an_error_with_a_name():
     model.first.rule[c.ORDERS_MAX] = 1
     with pytest.raises(CapacityExceeded, match="slots"):
         run_paths(model, price[None])
+    with pytest.raises(CapacityExceeded, match="slots"):  # and nobody waits for a desk for ever
+        run_paths(model, np.repeat(price[None], 6, axis=0), threads=2, chunk=1)
+
+
+def test_a_dated_rate_on_debt_is_the_states_own():
+    state, stack, laws, _ = coinciding("throttle, breaker, fund and queue")
+    before = PathModel.of(state, stack, laws).first.rule[c.DEBT_RATE]
+    state.facts.cash_debt[0] += 70_000
+    assert PathModel.of(state, stack, laws).first.rule[c.DEBT_RATE] == before + 70_000
+    state.facts.cash_debt[0] -= 70_000
 
 
 def test_the_engine_orders_what_the_trail_says():

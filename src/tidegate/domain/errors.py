@@ -15,6 +15,9 @@ Bad *input* is not an error. A stale price or an unknown account is a fact of li
 answers it with a `Rejected` effect, journals it, and goes on.
 """
 
+from functools import partial
+from typing import Any
+
 
 class TidegateError(Exception):
     """Base of every error that someone can be asked to act on."""
@@ -26,6 +29,11 @@ class Refused(TidegateError):
     def __init__(self, *, where: str, what: str, found: str, hint: str | None = None) -> None:
         self.where, self.what, self.found, self.hint = where, what, found, hint
         super().__init__(f"{where}: {what}, found {found}" + (f"\nhint: {hint}" if hint else ""))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel between processes as what it is: an error's usual way knows no keywords."""
+        said = {"where": self.where, "what": self.what, "found": self.found, "hint": self.hint}
+        return partial(type(self), **said), (), self.__dict__
 
 
 class ConfigInvalid(Refused):
@@ -72,6 +80,11 @@ class WorkerLost(TidegateError):
             f"chunk {chunk}: {tries} workers died on it{ended}\n"
             "hint: mostly memory; use fewer workers, or smaller chunks"
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """See `Refused.__reduce__`."""
+        said = {"chunk": self.chunk, "tries": self.tries, "code": self.code}
+        return partial(type(self), **said), (), self.__dict__
 
 
 class ReplayDiverged(TidegateError):

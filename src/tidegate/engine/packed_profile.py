@@ -83,6 +83,7 @@ class MovingProfile:
 
     def refresh(self, facts: Facts, *, mark: I64, low: I64, high: I64, share: Share = alone) -> I64:
         """Return the profile at these prices, [slots, buckets]; valid until the next call."""
+        assert self.book.fits(facts), "a rule that is packed with the book has changed: pack anew"
         packed, (low, high) = self.book.packed, ends(mark, low, high)
         c = coefficients(packed, facts, mark, mark)
         g = grid(c, self.width, self.buckets)

@@ -114,12 +114,13 @@ def count_fills(
         rest, size = left[slot[k]], lots[k]
         buys = rest > 0
         then = after[k] if told else rest - size
-        # Compared and not multiplied: what a venue says may be any number.
+        # Compared and not multiplied, and side by side: what a venue says may be any number, and
+        # the smallest of all has no absolute value.
         if size == 0 or (size > 0) != buys or (then != 0 and (then > 0) != buys):
             continue
-        if abs(then) >= abs(rest):
+        if (then >= rest) if buys else (then <= rest):
             twice[k] = told != 0
-        elif abs(rest - then) >= abs(size) and priced[k]:
+        elif ((rest - then >= size) if buys else (rest - then <= size)) and priced[k]:
             gone[k], missing[k] = rest - then, rest - then - size
             closed[k] = then == 0
             left[slot[k]] = then

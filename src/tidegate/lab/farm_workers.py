@@ -30,10 +30,11 @@ def _serve(pipe: Connection, threads: int) -> None:
     numba.set_num_threads(threads)
     while True:
         try:
-            task, chunk = pickle.loads(pipe.recv_bytes())  # noqa: S301 - from our own parent
+            message = pipe.recv_bytes()
         except EOFError:
             return
         try:
+            task, chunk = pickle.loads(message)  # noqa: S301 - from our own parent
             answer: _Answer = (True, task(chunk))
         except Exception as error:  # noqa: BLE001 - whatever it is, the parent raises it
             error.add_note("in a worker:\n" + traceback.format_exc())
@@ -48,8 +49,12 @@ def _packed(answer: _Answer) -> bytes:
     try:
         return pickle.dumps(answer, protocol=5)
     except Exception as error:  # noqa: BLE001 - pickle raises whatever an object's own code raises
-        error.add_note("a worker's answer must pickle")
-        return pickle.dumps((False, error), protocol=5)
+        well, what = answer
+        told = error if well else RuntimeError(repr(what))
+        for note in [] if well else getattr(what, "__notes__", []):
+            told.add_note(note)
+        told.add_note("a worker's answer must pickle")
+        return pickle.dumps((False, told), protocol=5)
 
 
 def _opened(content: bytes) -> Any:  # noqa: ANN401 - whatever the task returned

@@ -71,8 +71,8 @@ class Law(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             )
 
 
-def refuse(stack: Stack) -> None:
-    """Raise ConfigInvalid where no path kernel could follow this stack."""
+def refuse(stack: Stack, facts: Facts) -> None:
+    """Raise ConfigInvalid where no path kernel could follow this stack from these facts."""
     d = stack.declaration
     for name in UNTOUCHED:
         if getattr(d, name) != getattr(NEUTRAL, name):
@@ -98,15 +98,15 @@ def refuse(stack: Stack) -> None:
         raise beyond(
             where="waterfall", what="socialise none or equity, tranches without market and stakes"
         )
-    if w.socialise == "equity" and stack.facts.cash_debt.any():
+    if w.socialise == "equity" and facts.cash_debt.any():
         raise beyond(where="margin.cash_debt_maintenance", what="0 where deficits are socialised")
     if PRIORITIES[p.priority] > 3:
         raise beyond(where="planner.priority", what="one that looks at a single account")
     _refuse_breaker(d.breaker)
 
 
-def rules_of(stack: Stack, *, pruned: bool = True) -> I64:
-    """Return a stack's scalars in the order of `cells`."""
+def rules_of(stack: Stack, facts: Facts, *, pruned: bool = True) -> I64:
+    """Return a stack's scalars in the order of `cells`; what dated changes move is in ``facts``."""
     d = stack.declaration
     b, p, w = d.breaker, d.planner, d.waterfall
     said = {
@@ -138,7 +138,7 @@ def rules_of(stack: Stack, *, pruned: bool = True) -> I64:
         c.DRAWDOWN_WINDOW: w.drawdown_window_ns,
         c.SOCIALISE: int(w.socialise == "equity"),
         c.ORDERS_MAX: stack.venue.limits.orders_max,
-        c.DEBT_RATE: int(stack.facts.cash_debt[0]),
+        c.DEBT_RATE: int(facts.cash_debt[0]),
         c.PRUNED: int(pruned),
     }
     return np.array([said[k] for k in range(len(said))], np.int64)
@@ -226,7 +226,7 @@ class PathModel:
         Without pruning every account is looked at with every price it holds: the same answers,
         slowly, for whoever wants to see that they are the same.
         """
-        refuse(stack)
+        refuse(stack, state.facts)
         _refuse_state(state, len(laws))
         desk = _desk(state, stack, laws, pruned=pruned)
         users = np.arange(FIRST_USER, state.book.accounts)
@@ -253,7 +253,8 @@ def _refuse_state(state: State, laws: int) -> None:
         raise beyond(where="venue.instruments", what="linear instruments without size premium")
     if (market.mark == 0).any() or (market.quality != Quality.GOOD).any() or market.levels.any():
         raise beyond(where="state", what="a good price of every instrument, and no measured depth")
-    if state.orders.counts[1] or state.restraint.stirred() or state.pending.live:
+    flying = state.orders.counts[1] or state.book.in_flight[: state.book.high].any()
+    if flying or state.restraint.stirred() or state.pending.live:
         raise beyond(where="state", what="nothing in flight, paused or announced")
 
 
@@ -284,7 +285,7 @@ def _desk(state: State, stack: Stack, laws: Sequence[Law], *, pruned: bool) -> D
         head=np.full(instruments * 2 * BUCKETS, NOWHERE, np.int64),
         lists=np.zeros((3, accounts + rows), np.int64),
         cell=cell,
-        rule=rules_of(stack, pruned=pruned),
+        rule=rules_of(stack, facts, pruned=pruned),
         step=_ladder(d.breaker),
         level=_table(((x.below, x.fraction) for x in d.planner.levels), 2),
         tranche=_table(((t.attachment, t.exhaustion) for t in d.waterfall.tranches), 2),

@@ -94,11 +94,13 @@ def run_paths(
 
     def work(first: int) -> None:
         desk = spare.get()
-        for n in range(first, min(first + chunk, paths)):
-            become(desk, model.first)
-            _run(model, desk, _path(model, prices, n), step_ns)
-            out[n] = desk.total
-        spare.put(desk)
+        try:
+            for n in range(first, min(first + chunk, paths)):
+                become(desk, model.first)
+                _run(model, desk, _path(model, prices, n), step_ns)
+                out[n] = desk.total
+        finally:
+            spare.put(desk)  # or those who wait for one would wait for ever
 
     in_threads(work, range(0, paths, chunk), threads, progress)
     return PathTotals.of(out)

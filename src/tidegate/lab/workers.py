@@ -1,9 +1,10 @@
 """Chunks of one computation on several cores: serial kernels, threads outside, one answer."""
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TypeAlias, TypeVar
+
+import numba
 
 
 T = TypeVar("T")
@@ -12,8 +13,8 @@ Progress: TypeAlias = Callable[[int, int], None]  # (done, of)
 
 
 def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return how many cores this process may use: all, or its share as a worker among others."""
+    return int(numba.get_num_threads())
 
 
 def in_threads(
@@ -26,7 +27,7 @@ def in_threads(
 
     Work must write where no other chunk writes, and release the interpreter's lock: then neither
     the number of threads nor the order in which chunks end is part of the answer. The first
-    exception is raised once all have ended.
+    exception is raised once the chunks under way have ended; no other is begun.
     """
     many = min(threads or cores(), len(chunks))
     if many <= 1:
@@ -36,7 +37,11 @@ def in_threads(
                 progress(n, len(chunks))
         return
     with ThreadPoolExecutor(many) as pool:
-        for n, done in enumerate(as_completed([pool.submit(work, c) for c in chunks]), 1):
-            done.result()
-            if progress:
-                progress(n, len(chunks))
+        try:
+            for n, done in enumerate(as_completed([pool.submit(work, c) for c in chunks]), 1):
+                done.result()
+                if progress:
+                    progress(n, len(chunks))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
