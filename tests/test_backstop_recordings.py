@@ -162,7 +162,7 @@ def first_minutes(recording: Recording, declaration: SafeguardStack):
     turning = Replay(recording=recording, stack=stack, observers=(watch,))
     until = recording.begins + 240 * SECOND
     for event in takewhile(lambda e: e.ts <= until, recording.events()):
-        turning._until(event.ts)
+        turning.until(event.ts)
         turning._exogenous(event)
     return turning.state, meter.verdict(turning.state), fills
 
@@ -200,7 +200,7 @@ def test_providers_come_after_everybody_and_can_carry_what_they_commit(crash):
     turning = Replay(recording=replace(crash), stack=stack)
     until = crash.begins + 2 * SECOND
     for event in takewhile(lambda e: e.ts <= until, crash.events()):
-        turning._until(event.ts)
+        turning.until(event.ts)
         turning._exogenous(event)
     assert turning.state.backing.counts[0] == 15
 

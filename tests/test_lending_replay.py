@@ -50,7 +50,7 @@ def after(recording: Recording, stack: SafeguardStack) -> str:
     turning = Replay(recording=recording, stack=Stack.bind(stack, recording.venue))
     until = recording.begins + SECONDS * SECOND
     for event in takewhile(lambda e: e.ts <= until, recording.events()):
-        turning._until(event.ts)
+        turning.until(event.ts)
         turning._exogenous(event)
     audit(turning.state)
     return turning.state.digest()

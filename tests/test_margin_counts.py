@@ -72,7 +72,7 @@ def digest_of(recording: Recording, declared: SafeguardStack, seconds: int = 110
     """Return the state's digest after a while."""
     run = Replay(recording=recording, stack=Stack.bind(declared, recording.venue))
     for event in weather(recording, seconds):
-        run._until(event.ts)
+        run.until(event.ts)
         run._exogenous(event)
     audit(run.state)
     return run.state.digest()

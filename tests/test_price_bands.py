@@ -598,7 +598,7 @@ def test_each_changes_what_happens_in_a_replay(crash):
         turning = Replay(recording=crash, stack=Stack.bind(stack, crash.venue))
         until = crash.begins + 190 * SECOND
         for event in takewhile(lambda e, until=until: e.ts <= until, crash.events()):
-            turning._until(event.ts)
+            turning.until(event.ts)
             turning._exogenous(event)
         found.add(turning.state.book.cash.tobytes() + turning.state.book.lots.tobytes())
     assert len(found) == len(stacks)

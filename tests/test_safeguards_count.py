@@ -48,7 +48,7 @@ def digest_of(recording: Recording, stack: SafeguardStack) -> str:
     events = recording.events()
     until = recording.begins + SECONDS * SECOND
     for event in takewhile(lambda e: e.ts <= until, events):
-        turning._until(event.ts)
+        turning.until(event.ts)
         turning._exogenous(event)
     return turning.state.digest()
 
