@@ -77,6 +77,16 @@ FILLS = (
         "out[n] = -settled_value(facts, instrument[n], -lots[n]",
         "out[n] = settled_value(facts, instrument[n], lots[n]",
     ),
+    (
+        "elif abs(rest - then) >= abs(size) and priced[k]:",
+        "elif abs(rest - then) > abs(size) and priced[k]:",
+    ),
+    ("or (then != 0 and (then > 0) != buys):", "or False:"),
+    ("if size == 0 or (size > 0) != buys or (then", "if size == 0 or (then"),
+    ("if size == 0 or (size > 0) != buys or (then", "if (size > 0) != buys or (then"),
+    ("        if abs(then) >= abs(rest):\n", "        if abs(then) > abs(rest):\n"),
+    ("            left[slot[k]] = then\n", "            pass\n"),
+    ("            closed[k] = then == 0\n", "            closed[k] = True\n"),
     ("pays = (lots > 0) == (rate > 0)", "pays = (lots > 0) != (rate > 0)"),
     (
         "size = max(one, other) if pays else min(one, other)",
@@ -134,15 +144,15 @@ PLAN = (
 )
 ALLOCATE = (
     ("if whole <= 0 or part // whole >= 1_000:", "if whole < 0 or part // whole >= 1_000:"),
-    ("order = np.argsort(-rest, kind=", "order = np.argsort(rest, kind="),
+    ("order = stable_order(-rest)", "order = stable_order(rest)"),
     ("full = share >= cap[live]", "full = share > cap[live] + 1"),
     ("                left -= cap[live[n]]\n", ""),
     ("out[row] = min(left, cap[row])", "out[row] = cap[row]"),
 )
 DELEVERAGE = (
-    ("book.lots[other] * side >= 0 or", "book.lots[other] * side <= 0 or"),
+    ("held * side >= 0 or account < FIRST_USER", "held * side <= 0 or account < FIRST_USER"),
     ("if best[account] < 0 or equity", "if best[account] <= 0 or equity"),
-    ("or book.in_flight[other]:", "or False:"),
+    ("or flying[other]:", "or False:"),
     ("        if gain <= 0:\n", "        if gain < 0:\n"),
     (
         "            if deficit > muldiv(gain, lots_closed, most):",
@@ -151,6 +161,9 @@ DELEVERAGE = (
     ("if share > gain or share", "if share >= gain or share"),
     ("            score[n] = gain\n", "            score[n] = -gain\n"),
     ("out[weight.size - 1] += total - given", "out[0] += total - given"),
+    ("fits = fits and abs(lots) <= room[", "fits = fits and abs(lots) < room["),
+    ("muldiv_up(amount[n], part[n], whole[n])", "muldiv(amount[n], part[n], whole[n])"),
+    ("]] and not book.in_flight[row[k]]:", "]]:"),
 )
 PROFILE = (
     ("    loss = PPM - side * rate\n", "    loss = PPM + side * rate\n"),
@@ -239,7 +252,7 @@ PLANNER = (
         "return max(0, spent - capacity * elapsed // self.window_ns)",
         "return spent - capacity * elapsed // self.window_ns",
     ),
-    ("return accounts[np.argsort(line, kind=", "return accounts[np.argsort(-line, kind="),
+    ("return accounts[stable_order(line)]", "return accounts[stable_order(-line)]"),
     ("waiting = int((netted + ordered != want).sum())", "waiting = int((ordered != want).sum())"),
     ("depth = depth_lots or self.unknown_depth", "depth = depth_lots + self.unknown_depth"),
 )
@@ -253,7 +266,7 @@ WATERFALL = (
     ("paid.append(min(owed, max(money, 0), width))", "paid.append(min(owed, money, width))"),
     ("paid.append(min(owed, max(money, 0), width))", "paid.append(min(owed, width))"),
     ("            place = max(place, end)\n", ""),
-    ("order = np.argsort(-score, kind=", "order = np.argsort(score, kind="),
+    ("order = stable_order(-score)", "order = stable_order(score)"),
     ("able = min(deficit, int(weight.sum()))", "able = deficit"),
     ("        weight[:FIRST_USER] = 0\n", "        weight[FIRST_USER] = 0\n"),
 )
@@ -318,16 +331,13 @@ DEFICITS = (
     ),
     ("(np.cumsum(-health.equity[order]) <= risked)", "(np.cumsum(-health.equity[order]) < risked)"),
     ("risked = fund * stack.declaration.waterfall.fund_share // PPM", "risked = fund"),
-    ("    return order[::-1]\n", "    return order\n"),
-    ("if any(lots > room[key]", "if any(lots >= room[key]"),
+    ("    return order[::-1].copy()\n", "    return order.copy()\n"),
     ("left = lack - sum(purse.offer(lack)) if waterfall.fund_pays_first else lack", "left = lack"),
-    ("            -(-int(d) * int(s) // int(n))", "            int(d) * int(s) // int(n)"),
     ("            health.best[state.book.account[pool.row]] = 0\n", ""),
     (
         "        rest = deficit - sum(paid)\n        payers",
         "        rest = deficit\n        payers",
     ),
-    ("if int(book.in_flight[row]) or not good:", "if not good:"),
 )
 LEDGER = (
     (
@@ -365,15 +375,8 @@ LEDGER = (
     ("borrows = balance(state, account, asset) < amount", "borrows = True"),
 )
 ACCRUALS = (("if not -PPB <= rate <= PPB:", "if not -PPB < rate < PPB:"),)
-PENALTIES = (("amount = np.array([a * share // PPM for a", "amount = np.array([a for a"),)
-ANSWERS = (
-    ("gone >= size * side and priced[k]:", "gone > size * side and priced[k]:"),
-    ("then * side >= 0 and gone >= size", "gone >= size"),
-    ("elif size * side > 0 and then", "elif then"),
-    ("            left[int(slot[k])] = then\n", "            pass\n"),
-    ("        closed[k] = left[k] == 0\n", "        closed[k] = True\n"),
-    ("known[first] = slot[first] >= 0", "known[:] = slot >= 0"),
-)
+PENALTIES = (("amount = amount // PPM * share + amount % PPM * share // PPM", "amount = amount"),)
+ANSWERS = (("known[first] = slot[first] >= 0", "known[:] = slot >= 0"),)
 STEP = (
     ("if event.ts < state.now:", "if event.ts <= state.now:"),
     ("if event.confidence < bound.confidence_min:", "if event.confidence <= bound.confidence_min:"),

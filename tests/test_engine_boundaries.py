@@ -818,8 +818,31 @@ def test_two_fills_of_one_order_may_not_exceed_it_together():
     audit(d.state)
 
 
-def fills_event(d, order, lots, price):
-    return OrdersFilled(ts=d.now, order=pack(order), lots=pack(lots), price=pack(price))
+def fills_event(d, order, lots, price, left=None):
+    told = b"" if left is None else pack(left)
+    return OrdersFilled(ts=d.now, order=pack(order), lots=pack(lots), price=pack(price), left=told)
+
+
+@table(
+    ("lots", "left", "gone", "odd"),
+    [
+        (-4, -6, -4, ""),
+        (-10, 0, -10, ""),
+        (-4, -5, -5, "fills_are_missing"),  # a report of one lot never came
+        (-4, -7, 0, "order_is_unknown"),  # it leaves more than it explains
+        (-4, -10, 0, "fill_is_a_duplicate"),
+        (-4, -11, 0, "fill_is_a_duplicate"),
+        (-11, 1, 0, "order_is_unknown"),  # beyond nothing
+        (4, -6, 0, "order_is_unknown"),  # the wrong way, whatever it leaves
+        (0, -6, 0, "order_is_unknown"),
+    ],
+)
+def test_what_a_fill_leaves_tells_it_apart(lots, left, gone, odd):
+    d, first = in_flight()
+    found = d.send(fills_event(d, column(first), column(lots), column(100), column(left)))
+    assert code([e for e in found if isinstance(e, Rejected)]) == odd
+    reduced = [rows_of(e, "lots", "closed") for e in d.of(OrdersReduced, found)]
+    assert reduced == ([[(gone, int(left == 0))]] if gone else [])
 
 
 def test_an_expiry_frees_what_is_left_once():
