@@ -127,6 +127,18 @@ def test_longs_without_shorts_are_refused_or_balanced_with_the_house():
     assert [int(lots[which == i].sum()) for i in range(2)] == [0, 0]
 
 
+def test_longs_and_shorts_are_matched_after_the_bankrupt_have_left():
+    frame = cell(positions(), "accountValue", 0, -5.0)  # the first of three longs of 0.5 BTC
+    with pytest.raises(RecordingInvalid, match=r"instrument BTC.*1 long and 1\.5 short") as refused:
+        read_book(frame, leave_out=["bankrupt"])
+    assert "--balance-with house" in refused.value.hint
+    book = read_book(frame, leave_out=["bankrupt"], balance_with="house")
+    assert "the account house takes 0.5 long" in said(book)
+    assert "trader-00" not in book.opening.book.names
+    lots, which = unpack(book.opening.book.lots), unpack(book.opening.book.instrument)
+    assert [int(lots[which == i].sum()) for i in range(2)] == [0, 0]
+
+
 @given(
     sizes=st.lists(
         st.tuples(st.floats(0.001, 5e4), st.booleans(), st.floats(0.5, 2.0), st.floats(0.0, 1e6)),
@@ -220,6 +232,18 @@ WRONG = {
         {},
         "row 1",
         "1 account below zero by 5 USD.*--leave-out bankrupt",
+    ),
+    "nobody is left": (
+        positions(accountValue=[-1.0] * 12),
+        {"leave_out": ["bankrupt"]},
+        "data frame",
+        "must keep an account.*all 12 accounts below zero",
+    ),
+    "a user named house": (
+        cell(positions(), "user", 3, "house"),
+        {"balance_with": "house"},
+        "row 3",
+        "found 'house'.*rename it",
     ),
     "only zeros": (positions(szi=[0.0] * 12), {}, "data frame", "must hold an open position"),
     "an unknown filter": (positions(), {"where": {"venue": "a"}}, "--where venue=a", "a column"),

@@ -21,9 +21,7 @@ AGREE = 1e-6  # relative: how far two numbers for the same thing may lie apart
 NUMERAIRE = "USD"
 
 
-def positions(
-    sheet: Sheet, prices: Mapping[str, float], given: Given, balance_with: str | None
-) -> Draft:
+def positions(sheet: Sheet, prices: Mapping[str, float], given: Given) -> Draft:
     """Return the draft of a positions table; refuse the row that cannot be what it says."""
     columns: list[str] = sheet.table.column_names
     found = recognised(columns, POSITIONS)
@@ -48,7 +46,6 @@ def positions(
     for row in held.tolist():
         draft.hold(account[row], symbol[row], float(quantity[row]), float(entry[row]), row)
     _back(sheet, found, account, quantity, entry, mark, given, draft)
-    _match(draft, balance_with)
     return draft
 
 
@@ -216,8 +213,17 @@ def _once(sheet: Sheet, column: str, account: list[str], draft: Draft) -> dict[s
     return own
 
 
-def _match(draft: Draft, balance_with: str | None) -> None:
+def matched(draft: Draft, balance_with: str | None) -> None:
     """Refuse longs and shorts that do not match, or put the rest into an account of the house."""
+    if balance_with is not None and balance_with in draft.cash:
+        rows = zip(draft.account, draft.row, strict=True)
+        row = next((f": row {row:_}" for name, row in rows if name == balance_with), "")
+        raise RecordingInvalid(
+            where=f"{draft.file}{row}",
+            what="an account must not bear the name of the one that takes the rest",
+            found=repr(balance_with),
+            hint="rename it in the table, or leave --balance-with out",
+        )
     for symbol in draft.symbols:
         longs, shorts = draft.sides(symbol)
         rest = longs - shorts
