@@ -333,6 +333,28 @@ def test_a_worth_of_collateral_without_an_asset_is_one_asset_at_price_one():
     assert "no liquidation thresholds" in said(book)
 
 
+@pytest.mark.parametrize("owed", ["debt_usd", "debtValue"])
+def test_a_worth_beside_an_asset_is_divided_by_its_price(owed):
+    frame = pd.DataFrame(
+        {
+            "user": ["a", "b"],
+            "collateral_symbol": ["ETH", "ETH"],
+            "collateral_usd": [20_000.0, 8_000.0],
+            "debt_symbol": ["USDC", "WBTC"],
+            owed: [9_000.0, 6_000.0],
+        }
+    )
+    book = read_book(frame, prices=PRICES | {"WBTC": 60_000.0})
+    assert equity(book) == pytest.approx({"a": 11_000.0, "b": 2_000.0}, abs=0.01)
+    assert f"{owed} is taken as a worth in USD" in said(book)
+    # The table's own price says how much there is; the operator's what it is worth now.
+    own = frame.assign(collateral_price=[5_000.0, None])
+    moved = read_book(own, prices=PRICES | {"WBTC": 60_000.0})
+    assert equity(moved) == pytest.approx({"a": 7_000.0, "b": 2_000.0}, abs=0.01)
+    with pytest.raises(RecordingInvalid, match=r"row 0.*found none for ETH"):
+        read_book(frame.head(1))
+
+
 def test_loans_in_assets_nobody_priced_can_be_left_out_aloud():
     frame = pd.concat(
         [

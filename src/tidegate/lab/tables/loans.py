@@ -9,7 +9,7 @@ from tidegate.drivers.recording_sheet import Sheet
 from tidegate.lab.tables.cells import F64, numbers, texts
 from tidegate.lab.tables.draft import Draft, plural
 from tidegate.lab.tables.given import Given, refuse_unpriced
-from tidegate.lab.tables.names import LOANS, STABLE, recognised, required
+from tidegate.lab.tables.names import LOANS, STABLE, WORTHS, recognised, required, squeezed
 
 
 NUMERAIRE = "USD"
@@ -43,6 +43,7 @@ def loans(
     _once_each(sheet, rows, draft)
     _price(sheet, found, rows, prices, draft)
     _unpriced(sheet, rows, draft, leave_out)
+    _as_quantities(sheet, found, rows, draft)
     _hold(rows, draft)
     _thresholds(sheet, found, rows, draft)
     return draft
@@ -125,6 +126,25 @@ def _unpriced(sheet: Sheet, rows: _Rows, draft: Draft, leave_out: Collection[str
         f"{plural(len(names), 'account')} with assets that nobody priced left out: "
         f"{', '.join(lost)}"
     )
+
+
+def _as_quantities(sheet: Sheet, found: Mapping[str, str], rows: _Rows, draft: Draft) -> None:
+    """Divide what a column says an asset is worth by its price: the row's own, or the book's."""
+    for name, assets, worth in (
+        ("collateral", rows.pledged, rows.collateral),
+        ("debt", rows.owed, rows.debt),
+    ):
+        if squeezed(found[name]) not in WORTHS or f"{name}_asset" not in found:
+            continue
+        price = np.array([draft.price.get(asset, 1.0) for asset in assets])
+        if f"{name}_price" in found:
+            own = numbers(sheet, found[f"{name}_price"], empty=True)
+            price = np.where(np.isnan(own), price, own)
+        worth /= price
+        draft.note(
+            f"{found[name]} is taken as a worth in {draft.numeraire}: divided by the price (the row's own, or else the "
+            f"book's) it gives how much {name} there is"
+        )
 
 
 def _once_each(sheet: Sheet, rows: _Rows, draft: Draft) -> None:

@@ -46,6 +46,8 @@ PRICES: Final[Mapping[str, str]] = {
     "instrument": POSITIONS["instrument"] + " token",
     "mark": "price markprice markpx mark priceusd usd close oraclepx",
 }
+# Of these names, those that say what something is worth, and not how much of it there is.
+WORTHS: Final = frozenset({"collateralvalue", "collateralusd", "debtvalue", "debtusd"})
 # Dollars on a chain; a table that does not price them takes them one for one, and says so.
 STABLE: Final = frozenset(
     {
