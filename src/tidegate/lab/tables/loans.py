@@ -130,7 +130,7 @@ def _unpriced(sheet: Sheet, rows: _Rows, draft: Draft, leave_out: Collection[str
 
 def _as_quantities(sheet: Sheet, found: Mapping[str, str], rows: _Rows, draft: Draft) -> None:
     """Divide what a column says an asset is worth by its price: the row's own, or the book's."""
-    for name, assets, worth in (
+    for name, assets, amounts in (
         ("collateral", rows.pledged, rows.collateral),
         ("debt", rows.owed, rows.debt),
     ):
@@ -140,10 +140,10 @@ def _as_quantities(sheet: Sheet, found: Mapping[str, str], rows: _Rows, draft: D
         if f"{name}_price" in found:
             own = numbers(sheet, found[f"{name}_price"], empty=True)
             price = np.where(np.isnan(own), price, own)
-        worth /= price
+        np.divide(amounts, price, out=amounts)
         draft.note(
-            f"{found[name]} is taken as a worth in {draft.numeraire}: divided by the price (the row's own, or else the "
-            f"book's) it gives how much {name} there is"
+            f"{found[name]} is taken as a worth in {draft.numeraire}: divided by the price (the "
+            f"row's own, or else the book's) it gives how much {name} there is"
         )
 
 

@@ -28,6 +28,8 @@ POSITIONS: Final[Mapping[str, str]] = {
     "leverage": "leverage lev",
     "volume": "dailyvolume volume volume24h dayntlvlm",
 }
+# Of the names of margins, those of a requirement at the mark, and not of money that was posted.
+AT_MARK: Final = frozenset({"marginused", "initialmargin"})
 LOANS: Final[Mapping[str, str]] = {
     "account": ACCOUNT,
     "market": "market version pool protocol",

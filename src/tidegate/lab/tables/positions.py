@@ -10,7 +10,7 @@ from tidegate.drivers.recording_sheet import Sheet
 from tidegate.lab.tables.cells import F64, numbers, texts
 from tidegate.lab.tables.draft import Draft, plural
 from tidegate.lab.tables.given import Given, refuse_unpriced
-from tidegate.lab.tables.names import POSITIONS, recognised, required
+from tidegate.lab.tables.names import AT_MARK, POSITIONS, recognised, required, squeezed
 
 
 SIDES: Final = {
@@ -161,17 +161,29 @@ def _back(
         draft.note("balances are the equity of the table less profit and loss at the mark")
         return
     if "margin" in found:
-        margin = numbers(sheet, found["margin"], empty=True)
-        sheet.refuse_first(margin < 0.0, found["margin"], "must not be negative")
-        given_margin = np.nan_to_num(margin)
-        said = f"balances are the sum of {found['margin']} over an account's positions"
+        column = found["margin"]
+        margin = numbers(sheet, column, empty=True)
+        sheet.refuse_first(margin < 0.0, column, "must not be negative")
+        _refuse_empty(sheet, column, margin, quantity)
+        at_mark = squeezed(column) in AT_MARK
+        given_margin = np.nan_to_num(margin) - (profit if at_mark else 0.0)
+        said = (
+            f"an account's equity at the mark is taken to be the sum of {column} over its "
+            "positions, a requirement: what else backs it is not in the table"
+            if at_mark
+            else f"balances are the sum of {column} over an account's positions, taken as posted: "
+            "profit and loss come on top"
+        )
     elif "leverage" in found:
-        leverage = numbers(sheet, found["leverage"], empty=True)
-        sheet.refuse_first(leverage <= 0.0, found["leverage"], "must be above 0")
-        lost = np.isnan(leverage) & (quantity != 0.0)
-        sheet.refuse_first(lost, found["leverage"], "an open position must have a leverage")
-        given_margin = np.abs(quantity) * entry / np.where(np.isnan(leverage), 1.0, leverage)
-        said = "balances are notional at entry over the leverage of the table, summed by account"
+        column = found["leverage"]
+        leverage = numbers(sheet, column, empty=True)
+        sheet.refuse_first(leverage <= 0.0, column, "must be above 0")
+        _refuse_empty(sheet, column, leverage, quantity)
+        given_margin = size / np.where(np.isnan(leverage), 1.0, leverage) - profit
+        said = (
+            "an account's equity at the mark is taken to be its notional there over the leverage "
+            "of the table, summed over its positions: what else backs it is not in the table"
+        )
     elif given.leverage is not None:
         given_margin = size / given.leverage - profit
         said = (
@@ -187,6 +199,12 @@ def _back(
         )
     draft.cash |= {a: c for a, c in _summed(account, given_margin).items() if a in draft.cash}
     draft.note(said)
+
+
+def _refuse_empty(sheet: Sheet, column: str, values: F64, quantity: F64) -> None:
+    empty = np.isnan(values) & (quantity != 0.0)
+    hint = "fill it in; where equity or balances are known, a column of those stands for all rows"
+    sheet.refuse_first(empty, column, "an open position must have a value here", hint=hint)
 
 
 def _summed(account: list[str], amounts: F64) -> dict[str, float]:
