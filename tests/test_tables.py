@@ -413,10 +413,29 @@ def test_parameters_of_strangers_are_refused():
         read_book(positions(), parameters=given)
 
 
-def test_prices_come_from_a_table_the_last_row_counting(tmp_path):
+@pytest.mark.parametrize(
+    ("frame", "prices", "what"),
+    [
+        (positions(), {"BTCUSDT": 1.0}, "prices: BTCUSDT.*did you mean 'BTC'"),
+        (positions(), {"btc": 1.0}, "prices: btc.*known: BTC, ETH"),
+        (loans(), PRICES | {"WETH": 1.0}, "prices: WETH.*did you mean 'ETH'"),
+        (loans(), PRICES | {"eth": 1.0}, "prices: eth.*one price an asset: ETH stood at 4000"),
+    ],
+)
+def test_prices_of_strangers_and_two_of_one_asset_are_refused(frame, prices, what):
+    with pytest.raises(ConfigInvalid, match=rf"(?s){what}"):
+        read_book(frame, prices=prices)
+    # An asset of loans is the same however it is spelt.
+    assert read_book(loans(), prices={"eth": 4_000.0}).opening.symbols == ("ETH",)
+
+
+def test_prices_come_from_a_table_that_says_one_of_each(tmp_path):
     file = tmp_path / "prices.csv"
-    file.write_text("token,usd\nETH,1\nETH,4000\n", encoding="utf-8")
-    assert read_prices(file) == {"ETH": 4_000.0}
+    file.write_text("token,usd\nETH,4000\nBTC,1\nETH,4000\n", encoding="utf-8")
+    assert read_prices(file) == {"ETH": 4_000.0, "BTC": 1.0}
+    file.write_text("token,usd\nBTC,1\nETH,1\nETH,4000\n", encoding="utf-8")
+    with pytest.raises(RecordingInvalid, match=r"row 2, column usd: one price.*ETH stood at 1"):
+        read_prices(file)
     file.write_text("token,usd\nETH,0\n", encoding="utf-8")
     with pytest.raises(RecordingInvalid, match="row 0, column usd: a price must be above 0"):
         read_prices(file)

@@ -1,14 +1,15 @@
 """A table of loans: what each account has pledged and what it owes, one row a debt or a loan."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from tidegate.domain.errors import ConfigInvalid
 from tidegate.drivers.recording_sheet import Sheet
 from tidegate.lab.tables.cells import F64, numbers, texts
 from tidegate.lab.tables.draft import Draft, plural
-from tidegate.lab.tables.given import Given, refuse_unpriced
+from tidegate.lab.tables.given import Given, refuse_strange_prices, refuse_unpriced
 from tidegate.lab.tables.names import LOANS, STABLE, WORTHS, recognised, required, squeezed
 
 
@@ -82,7 +83,9 @@ def _price(
     sheet: Sheet, found: Mapping[str, str], rows: _Rows, prices: Mapping[str, float], draft: Draft
 ) -> None:
     """Price every asset: by file, by column, dollars one for one; refuse what is left."""
-    upper = {name.upper(): price for name, price in prices.items()}
+    known = dict.fromkeys([*rows.pledged, *rows.owed])
+    prices = _as_spelt(prices, known)
+    refuse_strange_prices(prices, known)
     for assets, column in ((rows.pledged, "collateral_price"), (rows.owed, "debt_price")):
         if column in found:
             own = numbers(sheet, found[column], empty=True)
@@ -90,8 +93,7 @@ def _price(
             for asset, price in zip(assets, own.tolist(), strict=True):
                 if not np.isnan(price):
                     draft.price.setdefault(asset, price)
-    known = dict.fromkeys([*rows.pledged, *rows.owed])
-    draft.price |= {a: upper[a.upper()] for a in known if a.upper() in upper}
+    draft.price |= prices
     dollars = [a for a in known if a.upper() in STABLE and a not in draft.price]
     if draft.numeraire.upper() in STABLE and set(dollars) - {draft.numeraire}:
         draft.note(
@@ -105,6 +107,23 @@ def _price(
     draft.price.pop(draft.numeraire, None)
     assets = dict.fromkeys([*rows.pledged, *rows.owed])
     draft.price = {a: draft.price[a] for a in assets if a in draft.price}
+
+
+def _as_spelt(prices: Mapping[str, float], known: Iterable[str]) -> dict[str, float]:
+    """Return prices under the names of the table; refuse two of one asset that differ."""
+    own = {asset.upper(): asset for asset in known}
+    found: dict[str, float] = {}
+    for name, price in prices.items():
+        asset = own.get(name.upper(), name)
+        first = found.setdefault(asset, price)
+        if price != first:
+            raise ConfigInvalid(
+                where=f"prices: {name}",
+                what=f"one price an asset: {asset} stood at {first:g} before",
+                found=f"{price:g}",
+                hint="case makes no other asset: keep the one that holds",
+            )
+    return found
 
 
 def _unpriced(sheet: Sheet, rows: _Rows, draft: Draft, leave_out: Collection[str]) -> None:

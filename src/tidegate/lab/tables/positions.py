@@ -9,7 +9,7 @@ from tidegate.domain.errors import RecordingInvalid
 from tidegate.drivers.recording_sheet import Sheet
 from tidegate.lab.tables.cells import F64, numbers, texts
 from tidegate.lab.tables.draft import Draft, plural
-from tidegate.lab.tables.given import Given, refuse_unpriced
+from tidegate.lab.tables.given import Given, refuse_strange_prices, refuse_unpriced
 from tidegate.lab.tables.names import AT_MARK, POSITIONS, recognised, required, squeezed
 
 
@@ -32,6 +32,7 @@ def positions(sheet: Sheet, prices: Mapping[str, float], given: Given) -> Draft:
     )
     account = texts(sheet, found["account"])
     symbol = texts(sheet, found["instrument"])
+    refuse_strange_prices(prices, symbol)
     quantity = _signed(sheet, found)
     mark = _marks(sheet, found, symbol, quantity, prices, draft)
     entry = _entries(sheet, found, mark, quantity, draft)
