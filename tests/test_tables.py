@@ -5,6 +5,8 @@ import re
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -122,6 +124,23 @@ def test_a_side_gives_the_sign_and_an_entry_that_is_missing_is_the_mark():
     assert sided.opening.book == read_book(positions()).opening.book
     open_now = read_book(positions(entryPx=None))
     assert "12 positions without an entry price" in said(open_now)
+
+
+@pytest.mark.parametrize("both", ["BOTH", "net"])
+def test_one_side_for_both_leaves_the_sign_to_the_quantity(both):
+    book = read_book(positions(positionSide=[both] * 11 + ["SHORT"]))
+    assert book.opening.book == read_book(positions()).opening.book
+
+
+def test_a_column_that_is_there_twice_is_refused_by_name(tmp_path):
+    frame = positions()
+    frame.columns = ["user", "coin", "szi", "szi", "markPx", "accountValue"]
+    frame.to_csv(tmp_path / "b.csv", index=False)
+    table = pa.table([pa.array(frame.iloc[:, n]) for n in range(6)], list(frame.columns))
+    pq.write_table(table, tmp_path / "b.parquet")
+    for source in (frame, tmp_path / "b.csv", tmp_path / "b.parquet"):
+        with pytest.raises(RecordingInvalid, match=r"column szi.*2 columns.*(?s:.)*rename or drop"):
+            read_book(source)
 
 
 def test_longs_without_shorts_are_refused_or_balanced_with_the_house():

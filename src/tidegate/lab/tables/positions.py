@@ -16,6 +16,7 @@ from tidegate.lab.tables.names import AT_MARK, POSITIONS, recognised, required, 
 SIDES: Final = {
     **dict.fromkeys(("long", "buy", "b", "l", "bid", "1"), 1.0),
     **dict.fromkeys(("short", "sell", "s", "a", "ask", "-1"), -1.0),
+    **dict.fromkeys(("both", "net"), 0.0),  # one position for both sides: its sign is its side
 }
 AGREE = 1e-6  # relative: how far two numbers for the same thing may lie apart
 NUMERAIRE = "USD"
@@ -61,12 +62,12 @@ def _signed(sheet: Sheet, found: Mapping[str, str]) -> F64:
     for row, text in enumerate(texts(sheet, column)):
         side = SIDES.get(text.lower())
         if side is None:
-            what = "must be long or short (or buy, sell)"
+            what = "must be long or short (or buy, sell; both or net where quantities have a sign)"
             sheet.refuse(row, column, what, repr(text))
         sign[row] = side
     against = (quantity < 0) & (sign > 0)
     sheet.refuse_first(against, name, "a long must not be negative", hint="or leave the side out")
-    return np.abs(quantity) * sign
+    return np.where(sign == 0.0, quantity, np.abs(quantity) * sign)
 
 
 def _marks(
