@@ -5,6 +5,8 @@ import re
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -85,18 +87,27 @@ def test_what_was_inferred_of_the_venue_is_said_and_can_be_written_and_given_bac
     [
         ({"balance": [500.0] * 12}, "balance"),
         ({"isolated_margin": [500.0] * 12}, "sum of isolated_margin"),
-        ({"leverage": [20.0] * 12}, "leverage of the table"),
     ],
 )
 def test_accounts_are_backed_by_what_the_table_has(columns, backed):
     book = read_book(positions(accountValue=None, **columns))
-    cash = unpack(book.opening.book.cash)
-    assert (cash > 0).all()
-    if "leverage" in columns:
-        assert backed in said(book)
-        assert cash[0] == pytest.approx(0.5 * 100_000 * 0.988 / 20 * 1e6, abs=1)
-    else:
-        assert set(cash.tolist()) == {500_000_000}
+    assert backed in said(book)
+    assert set(unpack(book.opening.book.cash).tolist()) == {500_000_000}
+
+
+@pytest.mark.parametrize(
+    ("columns", "stated"),
+    [
+        ({"marginUsed": [500.0] * 12}, (500.0, 500.0)),
+        ({"initialMargin": [700.0] * 12}, (700.0, 700.0)),
+        ({"leverage": [20.0] * 12}, (2_500.0, 2_000.0)),
+    ],
+)
+def test_requirements_are_equity_at_the_mark_on_which_no_profit_comes_on_top(columns, stated):
+    book = read_book(positions(accountValue=None, **columns))
+    assert "equity at the mark is taken to be" in said(book)
+    # An entry is rounded to a tick, which is worth at most tick x size.
+    assert list(equity(book).values()) == pytest.approx([*stated] * 6, abs=5.0)
 
 
 def test_a_leverage_that_is_assumed_is_said():
@@ -115,6 +126,23 @@ def test_a_side_gives_the_sign_and_an_entry_that_is_missing_is_the_mark():
     assert "12 positions without an entry price" in said(open_now)
 
 
+@pytest.mark.parametrize("both", ["BOTH", "net"])
+def test_one_side_for_both_leaves_the_sign_to_the_quantity(both):
+    book = read_book(positions(positionSide=[both] * 11 + ["SHORT"]))
+    assert book.opening.book == read_book(positions()).opening.book
+
+
+def test_a_column_that_is_there_twice_is_refused_by_name(tmp_path):
+    frame = positions()
+    frame.columns = ["user", "coin", "szi", "szi", "markPx", "accountValue"]
+    frame.to_csv(tmp_path / "b.csv", index=False)
+    table = pa.table([pa.array(frame.iloc[:, n]) for n in range(6)], list(frame.columns))
+    pq.write_table(table, tmp_path / "b.parquet")
+    for source in (frame, tmp_path / "b.csv", tmp_path / "b.parquet"):
+        with pytest.raises(RecordingInvalid, match=r"column szi.*2 columns.*(?s:.)*rename or drop"):
+            read_book(source)
+
+
 def test_longs_without_shorts_are_refused_or_balanced_with_the_house():
     frame = positions().drop(index=2)  # a short of 0.5 BTC
     with pytest.raises(RecordingInvalid, match=r"instrument BTC.*1\.5 long and 1 short") as refused:
@@ -123,6 +151,18 @@ def test_longs_without_shorts_are_refused_or_balanced_with_the_house():
     book = read_book(frame, balance_with="house")
     assert "the account house takes 0.5 short" in said(book)
     assert equity(book)["house"] == pytest.approx(50_000.0)
+    lots, which = unpack(book.opening.book.lots), unpack(book.opening.book.instrument)
+    assert [int(lots[which == i].sum()) for i in range(2)] == [0, 0]
+
+
+def test_longs_and_shorts_are_matched_after_the_bankrupt_have_left():
+    frame = cell(positions(), "accountValue", 0, -5.0)  # the first of three longs of 0.5 BTC
+    with pytest.raises(RecordingInvalid, match=r"instrument BTC.*1 long and 1\.5 short") as refused:
+        read_book(frame, leave_out=["bankrupt"])
+    assert "--balance-with house" in refused.value.hint
+    book = read_book(frame, leave_out=["bankrupt"], balance_with="house")
+    assert "the account house takes 0.5 long" in said(book)
+    assert "trader-00" not in book.opening.book.names
     lots, which = unpack(book.opening.book.lots), unpack(book.opening.book.instrument)
     assert [int(lots[which == i].sum()) for i in range(2)] == [0, 0]
 
@@ -221,6 +261,30 @@ WRONG = {
         "row 1",
         "1 account below zero by 5 USD.*--leave-out bankrupt",
     ),
+    "nobody is left": (
+        positions(accountValue=[-1.0] * 12),
+        {"leave_out": ["bankrupt"]},
+        "data frame",
+        "must keep an account.*all 12 accounts below zero",
+    ),
+    "a user named house": (
+        cell(positions(), "user", 3, "house"),
+        {"balance_with": "house"},
+        "row 3",
+        "found 'house'.*rename it",
+    ),
+    "a margin that is missing": (
+        positions(accountValue=None, marginUsed=[*[500.0] * 7, None, *[500.0] * 4]),
+        {},
+        "row 7, column marginUsed",
+        "an open position must have a value here.*fill it in",
+    ),
+    "a leverage that is missing": (
+        positions(accountValue=None, leverage=[None, *[5.0] * 11]),
+        {},
+        "row 0, column leverage",
+        "an open position must have a value here.*fill it in",
+    ),
     "only zeros": (positions(szi=[0.0] * 12), {}, "data frame", "must hold an open position"),
     "an unknown filter": (positions(), {"where": {"venue": "a"}}, "--where venue=a", "a column"),
     "a filter without rows": (
@@ -309,6 +373,28 @@ def test_a_worth_of_collateral_without_an_asset_is_one_asset_at_price_one():
     assert "no liquidation thresholds" in said(book)
 
 
+@pytest.mark.parametrize("owed", ["debt_usd", "debtValue"])
+def test_a_worth_beside_an_asset_is_divided_by_its_price(owed):
+    frame = pd.DataFrame(
+        {
+            "user": ["a", "b"],
+            "collateral_symbol": ["ETH", "ETH"],
+            "collateral_usd": [20_000.0, 8_000.0],
+            "debt_symbol": ["USDC", "WBTC"],
+            owed: [9_000.0, 6_000.0],
+        }
+    )
+    book = read_book(frame, prices=PRICES | {"WBTC": 60_000.0})
+    assert equity(book) == pytest.approx({"a": 11_000.0, "b": 2_000.0}, abs=0.01)
+    assert f"{owed} is taken as a worth in USD" in said(book)
+    # The table's own price says how much there is; the operator's what it is worth now.
+    own = frame.assign(collateral_price=[5_000.0, None])
+    moved = read_book(own, prices=PRICES | {"WBTC": 60_000.0})
+    assert equity(moved) == pytest.approx({"a": 7_000.0, "b": 2_000.0}, abs=0.01)
+    with pytest.raises(RecordingInvalid, match=r"row 0.*found none for ETH"):
+        read_book(frame.head(1))
+
+
 def test_loans_in_assets_nobody_priced_can_be_left_out_aloud():
     frame = pd.concat(
         [
@@ -346,10 +432,29 @@ def test_parameters_of_strangers_are_refused():
         read_book(positions(), parameters=given)
 
 
-def test_prices_come_from_a_table_the_last_row_counting(tmp_path):
+@pytest.mark.parametrize(
+    ("frame", "prices", "what"),
+    [
+        (positions(), {"BTCUSDT": 1.0}, "prices: BTCUSDT.*did you mean 'BTC'"),
+        (positions(), {"btc": 1.0}, "prices: btc.*known: BTC, ETH"),
+        (loans(), PRICES | {"WETH": 1.0}, "prices: WETH.*did you mean 'ETH'"),
+        (loans(), PRICES | {"eth": 1.0}, "prices: eth.*one price an asset: ETH stood at 4000"),
+    ],
+)
+def test_prices_of_strangers_and_two_of_one_asset_are_refused(frame, prices, what):
+    with pytest.raises(ConfigInvalid, match=rf"(?s){what}"):
+        read_book(frame, prices=prices)
+    # An asset of loans is the same however it is spelt.
+    assert read_book(loans(), prices={"eth": 4_000.0}).opening.symbols == ("ETH",)
+
+
+def test_prices_come_from_a_table_that_says_one_of_each(tmp_path):
     file = tmp_path / "prices.csv"
-    file.write_text("token,usd\nETH,1\nETH,4000\n", encoding="utf-8")
-    assert read_prices(file) == {"ETH": 4_000.0}
+    file.write_text("token,usd\nETH,4000\nBTC,1\nETH,4000\n", encoding="utf-8")
+    assert read_prices(file) == {"ETH": 4_000.0, "BTC": 1.0}
+    file.write_text("token,usd\nBTC,1\nETH,1\nETH,4000\n", encoding="utf-8")
+    with pytest.raises(RecordingInvalid, match=r"row 2, column usd: one price.*ETH stood at 1"):
+        read_prices(file)
     file.write_text("token,usd\nETH,0\n", encoding="utf-8")
     with pytest.raises(RecordingInvalid, match="row 0, column usd: a price must be above 0"):
         read_prices(file)

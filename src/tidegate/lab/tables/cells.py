@@ -4,7 +4,7 @@ Rows are counted from 0 below the header, as every data frame library shows them
 file, row and column.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -30,6 +30,8 @@ def read_table(path: Path, where: Mapping[str, str] | None = None) -> Sheet:
             found=repr(path.suffix or path.name),
         )
     try:
+        if ending != ".csv":
+            _refuse_twin_columns(path.name, pq.read_schema(path).names)
         table = csv.read_csv(path) if ending == ".csv" else pq.read_table(path)
     except FileNotFoundError:
         raise RecordingInvalid(where=str(path), what="must exist", found="no such file") from None
@@ -40,17 +42,30 @@ def read_table(path: Path, where: Mapping[str, str] | None = None) -> Sheet:
             found=" ".join(str(error).split())[:200],
             hint="write it again as CSV, or with columns of at most 64 bits",
         ) from None
+    _refuse_twin_columns(path.name, table.column_names)
     return _chosen(Sheet(path.name, table), where)
 
 
 def read_frame(frame: DataFrame, where: Mapping[str, str] | None = None) -> Sheet:
     """Take a data frame as a table; its index is no column."""
+    _refuse_twin_columns("data frame", [str(name) for name in frame.columns])
     try:
         table = pa.Table.from_pandas(frame, preserve_index=False)
     except pa.ArrowException:
         # Cells of several kinds in one column: as text, the one that does not fit is found by row.
         table = pa.table({str(name): pa.array(_spelt(frame[name])) for name in frame.columns})
     return _chosen(Sheet("data frame", table), where)
+
+
+def _refuse_twin_columns(file: str, columns: Sequence[str]) -> None:
+    for name in columns:
+        if columns.count(name) > 1:
+            raise RecordingInvalid(
+                where=f"{file}: column {name}",
+                what="must be there once",
+                found=f"{columns.count(name)} columns of that name",
+                hint="rename or drop all but the one that is meant",
+            )
 
 
 def _spelt(cells: Iterable[object]) -> list[str | None]:

@@ -26,7 +26,7 @@ from tidegate.lab.tables.draft import HOUSE, Draft, kept, plural
 from tidegate.lab.tables.given import Given, refuse_unpriced
 from tidegate.lab.tables.loans import loans
 from tidegate.lab.tables.names import is_loans
-from tidegate.lab.tables.positions import positions
+from tidegate.lab.tables.positions import matched, positions
 from tidegate.lab.tables.venue import default_venue
 from tidegate.safeguards.margin import Requirement, Tier
 from tidegate.safeguards.stack import SafeguardStack
@@ -118,8 +118,10 @@ def read_book(
     if is_loans(sheet.table.column_names):
         draft = loans(sheet, prices or {}, given, leave_out)
     else:
-        draft = positions(sheet, prices or {}, given, balance_with)
+        draft = positions(sheet, prices or {}, given)
     draft = kept(draft, leave_out)
+    if not draft.loans:
+        matched(draft, balance_with)  # after some left: what they held has lost its other side
     _refuse_strangers(given, draft)
     return _opened(draft, venue, given)
 

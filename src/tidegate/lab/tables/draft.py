@@ -85,6 +85,13 @@ def kept(draft: Draft, leave_out: Collection[str]) -> Draft:
             hint="what backs them is not in the table, or a price is wrong; --leave-out bankrupt "
             "goes on without them",
         )
+    if len(bankrupt) == len(worth):
+        raise RecordingInvalid(
+            where=draft.file,
+            what="must keep an account once the bankrupt ones are left out",
+            found=f"all {plural(len(worth), 'account')} below zero",
+            hint="what backs them is not in the table, or a price is wrong",
+        )
     stay = [n for n, name in enumerate(draft.account) if name not in bankrupt]
     draft.account, draft.symbol = ([c[n] for n in stay] for c in (draft.account, draft.symbol))
     draft.quantity, draft.entry = ([c[n] for n in stay] for c in (draft.quantity, draft.entry))

@@ -3,12 +3,14 @@
 Both are the operator's word: an impossible one is refused with its place, never bent into shape.
 """
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from tidegate.domain.errors import ConfigInvalid, RecordingInvalid
+from tidegate.drivers.recording_sheet import nearest
 from tidegate.lab.tables.cells import numbers, read_table, texts
 from tidegate.lab.tables.names import PRICES, recognised, required
 from tidegate.safeguards.stack import decode_toml
@@ -102,14 +104,34 @@ def read_parameters(path: Path) -> Given:
 
 
 def read_prices(path: Path) -> dict[str, float]:
-    """Read a table (instrument, price), the last row of an instrument counting."""
+    """Read a table (instrument, price); refuse two prices of one instrument."""
     sheet = read_table(path)
     columns = sheet.table.column_names
     found = recognised(columns, PRICES)
     required(sheet.file, columns, found, PRICES, "instrument", "mark")
     price = numbers(sheet, found["mark"])
     sheet.refuse_first(price <= 0.0, found["mark"], "a price must be above 0")
-    return dict(zip(texts(sheet, found["instrument"]), price.tolist(), strict=True))
+    prices: dict[str, float] = {}
+    names = texts(sheet, found["instrument"])
+    for row, (name, value) in enumerate(zip(names, price.tolist(), strict=True)):
+        first = prices.setdefault(name, value)
+        if value != first:
+            what = f"one price an instrument: {name} stood at {first:g} before"
+            sheet.refuse(row, found["mark"], what, f"{value:g}", "keep the row that holds")
+    return prices
+
+
+def refuse_strange_prices(prices: Mapping[str, float], known: Iterable[str]) -> None:
+    """Refuse prices of what the book does not have: the one that was meant goes without."""
+    own = dict.fromkeys(known)
+    for name in prices:
+        if name not in own:
+            raise ConfigInvalid(
+                where=f"prices: {name}",
+                what="must be an instrument of the book, spelt as it is there",
+                found=repr(name),
+                hint=nearest(name, list(own)),
+            )
 
 
 def refuse_unpriced(

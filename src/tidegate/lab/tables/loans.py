@@ -1,15 +1,16 @@
 """A table of loans: what each account has pledged and what it owes, one row a debt or a loan."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from tidegate.domain.errors import ConfigInvalid
 from tidegate.drivers.recording_sheet import Sheet
 from tidegate.lab.tables.cells import F64, numbers, texts
 from tidegate.lab.tables.draft import Draft, plural
-from tidegate.lab.tables.given import Given, refuse_unpriced
-from tidegate.lab.tables.names import LOANS, STABLE, recognised, required
+from tidegate.lab.tables.given import Given, refuse_strange_prices, refuse_unpriced
+from tidegate.lab.tables.names import LOANS, STABLE, WORTHS, recognised, required, squeezed
 
 
 NUMERAIRE = "USD"
@@ -43,6 +44,7 @@ def loans(
     _once_each(sheet, rows, draft)
     _price(sheet, found, rows, prices, draft)
     _unpriced(sheet, rows, draft, leave_out)
+    _as_quantities(sheet, found, rows, draft)
     _hold(rows, draft)
     _thresholds(sheet, found, rows, draft)
     return draft
@@ -81,7 +83,9 @@ def _price(
     sheet: Sheet, found: Mapping[str, str], rows: _Rows, prices: Mapping[str, float], draft: Draft
 ) -> None:
     """Price every asset: by file, by column, dollars one for one; refuse what is left."""
-    upper = {name.upper(): price for name, price in prices.items()}
+    known = dict.fromkeys([*rows.pledged, *rows.owed])
+    prices = _as_spelt(prices, known)
+    refuse_strange_prices(prices, known)
     for assets, column in ((rows.pledged, "collateral_price"), (rows.owed, "debt_price")):
         if column in found:
             own = numbers(sheet, found[column], empty=True)
@@ -89,8 +93,7 @@ def _price(
             for asset, price in zip(assets, own.tolist(), strict=True):
                 if not np.isnan(price):
                     draft.price.setdefault(asset, price)
-    known = dict.fromkeys([*rows.pledged, *rows.owed])
-    draft.price |= {a: upper[a.upper()] for a in known if a.upper() in upper}
+    draft.price |= prices
     dollars = [a for a in known if a.upper() in STABLE and a not in draft.price]
     if draft.numeraire.upper() in STABLE and set(dollars) - {draft.numeraire}:
         draft.note(
@@ -104,6 +107,23 @@ def _price(
     draft.price.pop(draft.numeraire, None)
     assets = dict.fromkeys([*rows.pledged, *rows.owed])
     draft.price = {a: draft.price[a] for a in assets if a in draft.price}
+
+
+def _as_spelt(prices: Mapping[str, float], known: Iterable[str]) -> dict[str, float]:
+    """Return prices under the names of the table; refuse two of one asset that differ."""
+    own = {asset.upper(): asset for asset in known}
+    found: dict[str, float] = {}
+    for name, price in prices.items():
+        asset = own.get(name.upper(), name)
+        first = found.setdefault(asset, price)
+        if price != first:
+            raise ConfigInvalid(
+                where=f"prices: {name}",
+                what=f"one price an asset: {asset} stood at {first:g} before",
+                found=f"{price:g}",
+                hint="case makes no other asset: keep the one that holds",
+            )
+    return found
 
 
 def _unpriced(sheet: Sheet, rows: _Rows, draft: Draft, leave_out: Collection[str]) -> None:
@@ -125,6 +145,25 @@ def _unpriced(sheet: Sheet, rows: _Rows, draft: Draft, leave_out: Collection[str
         f"{plural(len(names), 'account')} with assets that nobody priced left out: "
         f"{', '.join(lost)}"
     )
+
+
+def _as_quantities(sheet: Sheet, found: Mapping[str, str], rows: _Rows, draft: Draft) -> None:
+    """Divide what a column says an asset is worth by its price: the row's own, or the book's."""
+    for name, assets, amounts in (
+        ("collateral", rows.pledged, rows.collateral),
+        ("debt", rows.owed, rows.debt),
+    ):
+        if squeezed(found[name]) not in WORTHS or f"{name}_asset" not in found:
+            continue
+        price = np.array([draft.price.get(asset, 1.0) for asset in assets])
+        if f"{name}_price" in found:
+            own = numbers(sheet, found[f"{name}_price"], empty=True)
+            price = np.where(np.isnan(own), price, own)
+        np.divide(amounts, price, out=amounts)
+        draft.note(
+            f"{found[name]} is taken as a worth in {draft.numeraire}: divided by the price (the "
+            f"row's own, or else the book's) it gives how much {name} there is"
+        )
 
 
 def _once_each(sheet: Sheet, rows: _Rows, draft: Draft) -> None:

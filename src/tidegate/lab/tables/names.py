@@ -28,6 +28,8 @@ POSITIONS: Final[Mapping[str, str]] = {
     "leverage": "leverage lev",
     "volume": "dailyvolume volume volume24h dayntlvlm",
 }
+# Of the names of margins, those of a requirement at the mark, and not of money that was posted.
+AT_MARK: Final = frozenset({"marginused", "initialmargin"})
 LOANS: Final[Mapping[str, str]] = {
     "account": ACCOUNT,
     "market": "market version pool protocol",
@@ -46,6 +48,8 @@ PRICES: Final[Mapping[str, str]] = {
     "instrument": POSITIONS["instrument"] + " token",
     "mark": "price markprice markpx mark priceusd usd close oraclepx",
 }
+# Of these names, those that say what something is worth, and not how much of it there is.
+WORTHS: Final = frozenset({"collateralvalue", "collateralusd", "debtvalue", "debtusd"})
 # Dollars on a chain; a table that does not price them takes them one for one, and says so.
 STABLE: Final = frozenset(
     {

@@ -9,21 +9,20 @@ from tidegate.domain.errors import RecordingInvalid
 from tidegate.drivers.recording_sheet import Sheet
 from tidegate.lab.tables.cells import F64, numbers, texts
 from tidegate.lab.tables.draft import Draft, plural
-from tidegate.lab.tables.given import Given, refuse_unpriced
-from tidegate.lab.tables.names import POSITIONS, recognised, required
+from tidegate.lab.tables.given import Given, refuse_strange_prices, refuse_unpriced
+from tidegate.lab.tables.names import AT_MARK, POSITIONS, recognised, required, squeezed
 
 
 SIDES: Final = {
     **dict.fromkeys(("long", "buy", "b", "l", "bid", "1"), 1.0),
     **dict.fromkeys(("short", "sell", "s", "a", "ask", "-1"), -1.0),
+    **dict.fromkeys(("both", "net"), 0.0),  # one position for both sides: its sign is its side
 }
 AGREE = 1e-6  # relative: how far two numbers for the same thing may lie apart
 NUMERAIRE = "USD"
 
 
-def positions(
-    sheet: Sheet, prices: Mapping[str, float], given: Given, balance_with: str | None
-) -> Draft:
+def positions(sheet: Sheet, prices: Mapping[str, float], given: Given) -> Draft:
     """Return the draft of a positions table; refuse the row that cannot be what it says."""
     columns: list[str] = sheet.table.column_names
     found = recognised(columns, POSITIONS)
@@ -34,6 +33,7 @@ def positions(
     )
     account = texts(sheet, found["account"])
     symbol = texts(sheet, found["instrument"])
+    refuse_strange_prices(prices, symbol)
     quantity = _signed(sheet, found)
     mark = _marks(sheet, found, symbol, quantity, prices, draft)
     entry = _entries(sheet, found, mark, quantity, draft)
@@ -48,7 +48,6 @@ def positions(
     for row in held.tolist():
         draft.hold(account[row], symbol[row], float(quantity[row]), float(entry[row]), row)
     _back(sheet, found, account, quantity, entry, mark, given, draft)
-    _match(draft, balance_with)
     return draft
 
 
@@ -63,12 +62,12 @@ def _signed(sheet: Sheet, found: Mapping[str, str]) -> F64:
     for row, text in enumerate(texts(sheet, column)):
         side = SIDES.get(text.lower())
         if side is None:
-            what = "must be long or short (or buy, sell)"
+            what = "must be long or short (or buy, sell; both or net where quantities have a sign)"
             sheet.refuse(row, column, what, repr(text))
         sign[row] = side
     against = (quantity < 0) & (sign > 0)
     sheet.refuse_first(against, name, "a long must not be negative", hint="or leave the side out")
-    return np.abs(quantity) * sign
+    return np.where(sign == 0.0, quantity, np.abs(quantity) * sign)
 
 
 def _marks(
@@ -164,17 +163,29 @@ def _back(
         draft.note("balances are the equity of the table less profit and loss at the mark")
         return
     if "margin" in found:
-        margin = numbers(sheet, found["margin"], empty=True)
-        sheet.refuse_first(margin < 0.0, found["margin"], "must not be negative")
-        given_margin = np.nan_to_num(margin)
-        said = f"balances are the sum of {found['margin']} over an account's positions"
+        column = found["margin"]
+        margin = numbers(sheet, column, empty=True)
+        sheet.refuse_first(margin < 0.0, column, "must not be negative")
+        _refuse_empty(sheet, column, margin, quantity)
+        at_mark = squeezed(column) in AT_MARK
+        given_margin = np.nan_to_num(margin) - (profit if at_mark else 0.0)
+        said = (
+            f"an account's equity at the mark is taken to be the sum of {column} over its "
+            "positions, a requirement: what else backs it is not in the table"
+            if at_mark
+            else f"balances are the sum of {column} over an account's positions, taken as posted: "
+            "profit and loss come on top"
+        )
     elif "leverage" in found:
-        leverage = numbers(sheet, found["leverage"], empty=True)
-        sheet.refuse_first(leverage <= 0.0, found["leverage"], "must be above 0")
-        lost = np.isnan(leverage) & (quantity != 0.0)
-        sheet.refuse_first(lost, found["leverage"], "an open position must have a leverage")
-        given_margin = np.abs(quantity) * entry / np.where(np.isnan(leverage), 1.0, leverage)
-        said = "balances are notional at entry over the leverage of the table, summed by account"
+        column = found["leverage"]
+        leverage = numbers(sheet, column, empty=True)
+        sheet.refuse_first(leverage <= 0.0, column, "must be above 0")
+        _refuse_empty(sheet, column, leverage, quantity)
+        given_margin = size / np.where(np.isnan(leverage), 1.0, leverage) - profit
+        said = (
+            "an account's equity at the mark is taken to be its notional there over the leverage "
+            "of the table, summed over its positions: what else backs it is not in the table"
+        )
     elif given.leverage is not None:
         given_margin = size / given.leverage - profit
         said = (
@@ -190,6 +201,12 @@ def _back(
         )
     draft.cash |= {a: c for a, c in _summed(account, given_margin).items() if a in draft.cash}
     draft.note(said)
+
+
+def _refuse_empty(sheet: Sheet, column: str, values: F64, quantity: F64) -> None:
+    empty = np.isnan(values) & (quantity != 0.0)
+    hint = "fill it in; where equity or balances are known, a column of those stands for all rows"
+    sheet.refuse_first(empty, column, "an open position must have a value here", hint=hint)
 
 
 def _summed(account: list[str], amounts: F64) -> dict[str, float]:
@@ -216,8 +233,17 @@ def _once(sheet: Sheet, column: str, account: list[str], draft: Draft) -> dict[s
     return own
 
 
-def _match(draft: Draft, balance_with: str | None) -> None:
+def matched(draft: Draft, balance_with: str | None) -> None:
     """Refuse longs and shorts that do not match, or put the rest into an account of the house."""
+    if balance_with is not None and balance_with in draft.cash:
+        rows = zip(draft.account, draft.row, strict=True)
+        row = next((f": row {row:_}" for name, row in rows if name == balance_with), "")
+        raise RecordingInvalid(
+            where=f"{draft.file}{row}",
+            what="an account must not bear the name of the one that takes the rest",
+            found=repr(balance_with),
+            hint="rename it in the table, or leave --balance-with out",
+        )
     for symbol in draft.symbols:
         longs, shorts = draft.sides(symbol)
         rest = longs - shorts
