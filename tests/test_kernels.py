@@ -27,9 +27,13 @@ from tidegate.kernels import (
     depth,
     fills,
     margin,
+    packed,
+    packed_profile,
+    packing,
     penalty,
     plan,
     profile,
+    safe_distance,
     value,
 )
 from tidegate.safeguards.margin import MarginModel, Requirement, Tier
@@ -827,6 +831,10 @@ ELSEWHERE = {
     *vars(table),
     *vars(orders),
     *vars(auctions),  # followed bid by bid in test_auctions.py and test_batches.py
+    *vars(packed),  # packed books have the engine's own sweep for a twin, in test_packed.py,
+    *vars(packing),  # test_packed_profile.py and test_safe_distance.py
+    *vars(packed_profile),
+    *vars(safe_distance),
     "held_limits",  # every order it lets pass is filled on a copy, in test_never_worse.py
     "shared_lots",  # what each legs' share is, in test_deleveraging_rules.py
 }

@@ -24,7 +24,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "replay": ("replay", "replay", "Replay a recording under one stack or several; judge them."),
     "stress": ("stress", "stress", "Find what breaks a book, in worlds that have not happened."),
     "explain": ("explain", "explain", "Say why an account was touched, back to the observation."),
-    "tune": ("tune", "tune", "Search better numbers for a stack, and propose them with evidence."),
+    "tune": ("tune", "tune", "Search better numbers for a stack; propose them."),
     "stack": ("stack", "stack", "Check stack files and read them back in plain language."),
     "data": ("data", "data", "Make, fetch, convert and check recordings."),
     "bench": ("bench", "bench", "Measure what things cost here, beside other libraries."),
