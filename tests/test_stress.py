@@ -8,11 +8,14 @@ from dataclasses import replace
 
 import polars as pl
 import pytest
+from click import unstyle
+from msgspec import structs
 
 import tidegate
 from stress_books import loans, positions
 from tidegate.cli import stress as command
 from tidegate.cli.main import run as call
+from tidegate.cli.stress_say import table
 from tidegate.domain.errors import ConfigInvalid
 from tidegate.drivers.shelf import load_stack
 from tidegate.lab.farm_workers import Here
@@ -23,6 +26,8 @@ from tidegate.lab.stress.kept import Kept
 from tidegate.lab.tables import Given, read_book
 from tidegate.report.stress import page, targets_for
 from tidegate.report.stress_lines import Lines
+from tidegate.report.stress_result import StressResult
+from tidegate.report.stress_words import money_text
 
 
 WORLDS = ["v:fall=0.3,noise=200%,steps=8", "gap:fall=0.12,noise=100%,steps=6"]
@@ -331,6 +336,39 @@ def test_the_table_names_the_world_and_gives_the_verdict(go):
     assert code == 0, err
     assert WORLDS[1] in out
     assert "more was lost than the fund holds under bare" in out
+
+
+def test_a_tail_without_an_interval_is_a_dash_with_what_it_takes(result):
+    printed, written = unstyle(table(result)), page(result.found, result.lines)
+    for text in (printed, written):
+        assert "VaR 95 % needs 72 paths, ES 95 % needs 200 paths of a world; these are 4" in text
+    rows = [line.split() for line in printed.splitlines() if line.startswith("  bare")]
+    assert [row[-5:-3] for row in rows] == [["-", "-"]] * 2
+    (tail,) = re.findall(r"<h2>Every world.*?</table>", written, re.DOTALL)
+    assert tail.count("<td>-</td>") == 2 * len(WORLDS) * len(STACKS)
+
+
+def test_a_tail_with_an_interval_shows_it(found):
+    studies = []
+    for study in found.studies:
+        ends = {
+            name: [
+                structs.replace(study.outcomes[name][0], path=n, bad_debt=n * 10**6)
+                for n in range(200)
+            ]
+            for name in study.stacks
+        }
+        studies.append(structs.replace(study, outcomes=ends))
+    plan = replace(found.plan, paths=tuple(range(200)))
+    result = StressResult(replace(found, plan=plan, studies=tuple(studies)), LINES)
+    row = records(result.summary)[0]
+    assert row["es_low"] < row["es"] < row["es_high"]
+    printed, written = unstyle(table(result)), page(result.found, LINES)
+    for text in (printed, written):
+        for key in ("var", "es"):
+            assert money_text(row[key]) in text
+            assert f"{money_text(row[f'{key}_low'])} to {money_text(row[f'{key}_high'])}" in text
+        assert "needs" not in text
 
 
 def test_the_venue_is_shown_and_written(go, tmp_path):
