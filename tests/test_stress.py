@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from math import isnan
 
 import polars as pl
 import pytest
@@ -15,14 +16,17 @@ import tidegate
 from stress_books import loans, positions
 from tidegate.cli import stress as command
 from tidegate.cli.main import run as call
-from tidegate.cli.stress_say import table
+from tidegate.cli.stress_say import Told, table
 from tidegate.domain.errors import ConfigInvalid
 from tidegate.drivers.shelf import load_stack
+from tidegate.lab import breaking
 from tidegate.lab.farm_workers import Here
 from tidegate.lab.stress import Hearer, paths_for_size, plan_of, stressed
 from tidegate.lab.stress import run as running
 from tidegate.lab.stress.frames import LEVEL, records
 from tidegate.lab.stress.kept import Kept
+from tidegate.lab.stress.plan import Beside, forecast
+from tidegate.lab.stress.questions import DEPTHS, MOVES, runs_beside
 from tidegate.lab.tables import Given, read_book
 from tidegate.report.stress import page, targets_for
 from tidegate.report.stress_lines import Lines
@@ -162,17 +166,63 @@ def test_what_is_left_is_said_before_the_bulk(plan, tmp_path):
     class Ear(Hearer):
         def begins(self, plan, found):
             del plan
-            heard.append((found.left, found.kept, found.seconds > 0, found.memory > 2**20))
+            known = (found.left, found.kept, found.pilots)
+            heard.append((*known, found.seconds > 0, found.memory > 2**20))
 
         def done(self, paths, of):
             heard.append((paths, of))
 
     stressed(plan, keep=tmp_path, hearer=Ear(), questions=False)
-    assert heard[:3] == [(1, 16), (2, 16), (14, 2, True, True)]
+    assert heard[:3] == [(1, 16), (2, 16), (14, 0, 2, True, True)]
     assert heard[-1] == (16, 16)
     heard.clear()
     stressed(plan, keep=tmp_path, hearer=Ear(), questions=False)
-    assert [h[:2] for h in heard] == [(0, 16)]
+    assert [h[:4] for h in heard] == [(0, 16, 0, False)]
+
+
+def test_the_runs_of_the_questions_are_part_of_what_is_said(plan, tmp_path, monkeypatch):
+    heard, struck, strike = [], [], breaking.strike
+
+    class Ear(Hearer):
+        def begins(self, plan, found):
+            del plan
+            heard.append(found)
+
+    monkeypatch.setattr(breaking, "strike", lambda *a: struck.append(a) or strike(*a))
+    begun = runs_beside(plan, keep=tmp_path)
+    assert begun == runs_beside(plan), "nothing is kept yet"
+    stressed(plan, keep=tmp_path, hearer=Ear())
+    cliff = len(plan.stacks) * len(MOVES) * len(DEPTHS)
+    assert 0 < len(struck) <= begun.runs - cliff
+    assert begun.lasts == begun.runs * 12 / 8, "twelve steps a shock, eight a path of the first"
+    many = runs_beside(plan, workers=1_000)
+    assert (many.runs, many.lasts) == (begun.runs, (1 + 6 + 5) * 12 / 8)
+    assert heard[0].beside == begun.runs
+    alone = forecast(
+        plan, kept=0, pilots=2, seconds=2.0, workers=2, process=0, sample=None, beside=Beside(9, 5)
+    )
+    assert alone.seconds == 2.0 * (14 / 2 + 5)
+    assert runs_beside(plan, keep=tmp_path) == Beside()
+    stressed(plan, keep=tmp_path, hearer=Ear())
+    assert (heard[1].beside, heard[1].seconds) == (0, 0.0)
+
+
+def test_without_a_pilot_nobody_makes_a_time_up(plan, tmp_path, capsys):
+    stressed(plan, keep=tmp_path, questions=False)
+    found = []
+
+    class Ear(Told):
+        def begins(self, plan, forecast):
+            found.append(forecast)
+            super().begins(plan, forecast)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), Ear() as ear:
+        stressed(plan, keep=tmp_path, hearer=ear)
+    assert isnan(found[0].seconds)
+    said = capsys.readouterr().err
+    assert "16 kept from before, 0 left" in said
+    assert "no pilot tells how long" in said
 
 
 def test_the_number_of_paths_follows_the_size_of_the_book():
@@ -317,7 +367,7 @@ def test_the_command_prints_data_on_stdout_and_what_it_inferred_on_stderr(go, tm
     assert printed["command"].startswith("tidegate stress ")
     assert printed["breaking"] == printed["cliff"] == []
     assert "columns read: account from user" in err
-    assert "1 paths x 1 worlds x 1 stacks = 1 to turn" in err
+    assert "1 paths x 1 worlds x 1 stacks = 1 to turn, 1 turned as pilots, 0 left" in err
     assert "MiB of memory" in err
     assert (tmp_path / "r.html").exists()
     assert go(*ONE, "--json")[1] == out, "the second time from what was kept"

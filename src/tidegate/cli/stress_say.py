@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from math import isfinite
 from types import TracebackType
 from typing import Any, Self
 
@@ -75,11 +76,11 @@ class Told(Hearer):
             words(f"  {short_world(world.name)}: {world.describe()}")
         words(
             f"{len(plan.paths):,} paths x {len(plan.worlds)} worlds x {len(plan.stacks)} stacks = "
-            f"{plan.size:,} to turn, {found.kept:,} of them finished; about "
-            f"{duration(found.seconds)} more, at most {found.memory / MEBI:,.0f} MiB of memory"
+            f"{plan.size:,} to turn, {_until_now(found)}; {_from_now(found)}, at most "
+            f"{found.memory / MEBI:,.0f} MiB of memory"
         )
         self._tick = self._open.enter_context(progress("stress", plan.size, "paths"))
-        self._tick(found.kept)
+        self._tick(found.kept + found.pilots)
 
     def done(self, paths: int, of: int) -> None:
         """Count a path."""
@@ -94,6 +95,25 @@ class Told(Hearer):
             self._open.close()
             self._tick, self._asked = None, what
             words(f"looking for {what}")
+
+
+def _until_now(found: Forecast) -> str:
+    """Return what is done, and of which run it is."""
+    parts = [
+        f"{found.kept:,} kept from before" if found.kept else "",
+        f"{found.pilots} turned as pilots" if found.pilots else "",
+    ]
+    return ", ".join(filter(None, [*parts, f"{found.left:,} left"]))
+
+
+def _from_now(found: Forecast) -> str:
+    """Return what is left beside the paths, and how long all of it takes."""
+    asked = f"up to {found.beside:,} runs for the cliff and the breaking points, " * (
+        found.beside > 0
+    )
+    if not isfinite(found.seconds):
+        return f"{asked}no pilot tells how long"
+    return f"{asked}about {duration(found.seconds)} more"
 
 
 HEADS = ("fund gone (95 %)", "mean loss", "VaR 95 %", "ES 95 %", "worst", "path", "liquidated")
