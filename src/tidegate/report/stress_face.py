@@ -59,10 +59,12 @@ def stress(
     keep
         A folder of finished paths, so that the same call, or one for more paths, goes on from them.
     """
-    given, completing = book, (venue, prices, parameters, balance_with, leave_out, where)
+    completing: dict[str, Any] = {"venue": venue, "prices": prices, "parameters": parameters}
+    completing |= {"balance_with": balance_with, "leave_out": leave_out, "where": where}
+    given = book
     if not isinstance(book, Book):
-        book = _read(book, *completing)
-    elif any(completing):
+        book = _read(book, **completing)
+    elif any(completing.values()):
         raise ConfigInvalid(
             where="stress",
             what="a Book was completed when it was read: nothing completes it again",
@@ -78,19 +80,8 @@ def stress(
         hearer=hearer or Hearer(),
         questions=questions,
     )
-    said = {
-        "venue": venue,
-        "prices": prices,
-        "parameters": parameters,
-        "balance_with": balance_with,
-        "leave_out": tuple(leave_out),
-        "where": tuple(f"{column}={value}" for column, value in (where or {}).items()),
-        "agents": tuple(agents),
-        "stacks": tuple(stacks or ()),
-        "worlds": tuple(worlds or ()),
-        "seed": seed,
-    }
-    return StressResult(found, _lines(given, said | _which(paths), plan))
+    asked = {"stacks": stacks, "worlds": worlds, "agents": agents, "seed": seed} | _which(paths)
+    return StressResult(found, _lines(given, completing | asked, plan))
 
 
 def _read(
@@ -125,6 +116,10 @@ def _which(paths: int | Sequence[int] | None) -> dict[str, Any]:
 
 def _lines(book: Path | str | DataFrame | Book, said: dict[str, Any], plan: Plan) -> Lines:
     """Return the lines of a shell that do this again; they own up to what has no word there."""
+    where: Mapping[str, str] = said["where"] or {}
+    said["where"] = [f"{column}={value}" for column, value in where.items()]
+    for name in ("leave_out", "where", "agents", "stacks", "worlds"):
+        said[name] = tuple(said[name] or ())
     completed, unsaid = options(said, BOOK_OPTIONS)
     planned, _ = options(said, PLAN_OPTIONS)
     if not isinstance(book, Path | str):

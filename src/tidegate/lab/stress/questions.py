@@ -144,7 +144,7 @@ def runs_beside(plan: Plan, *, workers: int = 1, keep: Path | None = None) -> Be
     longest = -(-shocks // busy) + -(-len(probes) // busy) * max(probes, default=0)
     symbols = plan.book.opening.symbols
     steps = plan.worlds[0].weather(plan.root, [plan.paths[0]], symbols).steps
-    return Beside(runs, min(runs, longest) * (SHAPE.fall + SHAPE.hold + SHAPE.back) / steps)
+    return Beside(runs, min(runs, longest) * (SHAPE.fall + SHAPE.hold) / max(1, steps))
 
 
 def _probes(question: Question) -> int:
