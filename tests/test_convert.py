@@ -161,6 +161,20 @@ def test_a_missing_column_of_candles_is_named(tmp_path):
         read_candles([file], [])
 
 
+@pytest.mark.parametrize(
+    ("scale", "unit"), [(10**9, "seconds"), (10**6, "milliseconds"), (10**3, "microseconds")]
+)
+def test_whole_numbers_in_another_unit_than_nanoseconds_are_refused(tmp_path, scale, unit):
+    table = candles(3)
+    nanos = table.column("ts").cast(pa.timestamp("ns")).cast(pa.int64())
+    place = table.column_names.index("ts")
+    same = read_candles([written(tmp_path, table.set_column(place, "ts", nanos))], [])
+    assert same[0].ts.tolist() == [START, START + MINUTE, START + 2 * MINUTE]
+    other = written(tmp_path, table.set_column(place, "ts", pc.divide(nanos, scale)))
+    with pytest.raises(RecordingInvalid, match=rf"(?s)row 0, column ts.*look like {unit}"):
+        read_candles([other], [])
+
+
 @given(st.floats(1e-6, 1e6), st.floats(1.0, 50.0), st.integers(1, 30))
 def test_any_price_range_gives_a_venue_that_can_be_valued(price, spread, n):
     """Tick, lot and limits follow from the data; the venue's own proof of range accepts them."""

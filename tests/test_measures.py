@@ -16,6 +16,8 @@ from tidegate.lab.measures import (
     insolvency,
     measured,
     paths_for,
+    paths_for_shortfall,
+    paths_for_var,
     probability,
     saved,
     shortfall_by_bootstrap,
@@ -200,3 +202,14 @@ def test_a_study_survives_its_encoding_and_names_its_paths():
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(made), type=Study) == made
     assert made.paths == (0, 1)
     assert made.repeat(1) == "--world w --seed 1 --path 1"
+
+
+@pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.99])
+def test_the_paths_that_an_interval_takes_are_the_fewest_that_have_one(level):
+    for count, estimate in (
+        (paths_for_var(level), value_at_risk),
+        (paths_for_shortfall(level), expected_shortfall),
+    ):
+        values = np.arange(count, dtype=float)
+        assert np.isfinite(estimate(values, level)).all()
+        assert not np.isfinite(estimate(values[1:], level)).all()

@@ -5,24 +5,33 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from math import isnan
 
 import polars as pl
 import pytest
+from click import unstyle
+from msgspec import structs
 
 import tidegate
 from stress_books import loans, positions
 from tidegate.cli import stress as command
 from tidegate.cli.main import run as call
+from tidegate.cli.stress_say import Told, table
 from tidegate.domain.errors import ConfigInvalid
 from tidegate.drivers.shelf import load_stack
+from tidegate.lab import breaking
 from tidegate.lab.farm_workers import Here
 from tidegate.lab.stress import Hearer, paths_for_size, plan_of, stressed
 from tidegate.lab.stress import run as running
 from tidegate.lab.stress.frames import LEVEL, records
 from tidegate.lab.stress.kept import Kept
+from tidegate.lab.stress.plan import Beside, forecast
+from tidegate.lab.stress.questions import DEPTHS, MOVES, runs_beside
 from tidegate.lab.tables import Given, read_book
 from tidegate.report.stress import page, targets_for
 from tidegate.report.stress_lines import Lines
+from tidegate.report.stress_result import StressResult
+from tidegate.report.stress_words import money_text
 
 
 WORLDS = ["v:fall=0.3,noise=200%,steps=8", "gap:fall=0.12,noise=100%,steps=6"]
@@ -157,17 +166,63 @@ def test_what_is_left_is_said_before_the_bulk(plan, tmp_path):
     class Ear(Hearer):
         def begins(self, plan, found):
             del plan
-            heard.append((found.left, found.kept, found.seconds > 0, found.memory > 2**20))
+            known = (found.left, found.kept, found.pilots)
+            heard.append((*known, found.seconds > 0, found.memory > 2**20))
 
         def done(self, paths, of):
             heard.append((paths, of))
 
     stressed(plan, keep=tmp_path, hearer=Ear(), questions=False)
-    assert heard[:3] == [(1, 16), (2, 16), (14, 2, True, True)]
+    assert heard[:3] == [(1, 16), (2, 16), (14, 0, 2, True, True)]
     assert heard[-1] == (16, 16)
     heard.clear()
     stressed(plan, keep=tmp_path, hearer=Ear(), questions=False)
-    assert [h[:2] for h in heard] == [(0, 16)]
+    assert [h[:4] for h in heard] == [(0, 16, 0, False)]
+
+
+def test_the_runs_of_the_questions_are_part_of_what_is_said(plan, tmp_path, monkeypatch):
+    heard, struck, strike = [], [], breaking.strike
+
+    class Ear(Hearer):
+        def begins(self, plan, found):
+            del plan
+            heard.append(found)
+
+    monkeypatch.setattr(breaking, "strike", lambda *a: struck.append(a) or strike(*a))
+    begun = runs_beside(plan, keep=tmp_path)
+    assert begun == runs_beside(plan), "nothing is kept yet"
+    stressed(plan, keep=tmp_path, hearer=Ear())
+    cliff = len(plan.stacks) * len(MOVES) * len(DEPTHS)
+    assert 0 < len(struck) <= begun.runs - cliff
+    assert begun.lasts == begun.runs * 12 / 8, "twelve steps a shock, eight a path of the first"
+    many = runs_beside(plan, workers=1_000)
+    assert (many.runs, many.lasts) == (begun.runs, (1 + 6 + 5) * 12 / 8)
+    assert heard[0].beside == begun.runs
+    alone = forecast(
+        plan, kept=0, pilots=2, seconds=2.0, workers=2, process=0, sample=None, beside=Beside(9, 5)
+    )
+    assert alone.seconds == 2.0 * (14 / 2 + 5)
+    assert runs_beside(plan, keep=tmp_path) == Beside()
+    stressed(plan, keep=tmp_path, hearer=Ear())
+    assert (heard[1].beside, heard[1].seconds) == (0, 0.0)
+
+
+def test_without_a_pilot_nobody_makes_a_time_up(plan, tmp_path, capsys):
+    stressed(plan, keep=tmp_path, questions=False)
+    found = []
+
+    class Ear(Told):
+        def begins(self, plan, forecast):
+            found.append(forecast)
+            super().begins(plan, forecast)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), Ear() as ear:
+        stressed(plan, keep=tmp_path, hearer=ear)
+    assert isnan(found[0].seconds)
+    said = capsys.readouterr().err
+    assert "16 kept from before, 0 left" in said
+    assert "no pilot tells how long" in said
 
 
 def test_the_number_of_paths_follows_the_size_of_the_book():
@@ -222,12 +277,12 @@ def test_frames_agree_with_one_another(result, found):
     assert summary["level"].unique().tolist() == [LEVEL]
 
 
-def test_the_worst_path_of_the_summary_is_one_line_to_repeat(result):
+def test_the_worst_path_of_the_summary_can_be_named_again(result):
     row = max(records(result.summary), key=lambda r: r["loss"])
     line = result.repeat(row["world"], row["stack"], row["worst_path"])
-    assert re.fullmatch(r"tidegate stress BOOK --stack \w+ --world \S+ --seed 5 --path \d", line), (
-        line
-    )
+    assert line.startswith("#"), "a data frame has no name in a shell"
+    assert f"paths=[{row['worst_path']}] and seed=5" in line
+    assert re.search(rf"look at {row['stack']} in {row['world']}$", line)
 
 
 def test_the_cliff_and_the_breaking_points_follow_the_shock(result):
@@ -312,7 +367,7 @@ def test_the_command_prints_data_on_stdout_and_what_it_inferred_on_stderr(go, tm
     assert printed["command"].startswith("tidegate stress ")
     assert printed["breaking"] == printed["cliff"] == []
     assert "columns read: account from user" in err
-    assert "1 paths x 1 worlds x 1 stacks = 1 to turn" in err
+    assert "1 paths x 1 worlds x 1 stacks = 1 to turn, 1 turned as pilots, 0 left" in err
     assert "MiB of memory" in err
     assert (tmp_path / "r.html").exists()
     assert go(*ONE, "--json")[1] == out, "the second time from what was kept"
@@ -331,6 +386,39 @@ def test_the_table_names_the_world_and_gives_the_verdict(go):
     assert code == 0, err
     assert WORLDS[1] in out
     assert "more was lost than the fund holds under bare" in out
+
+
+def test_a_tail_without_an_interval_is_a_dash_with_what_it_takes(result):
+    printed, written = unstyle(table(result)), page(result.found, result.lines)
+    for text in (printed, written):
+        assert "VaR 95 % needs 72 paths, ES 95 % needs 200 paths of a world; these are 4" in text
+    rows = [line.split() for line in printed.splitlines() if line.startswith("  bare")]
+    assert [row[-5:-3] for row in rows] == [["-", "-"]] * 2
+    (tail,) = re.findall(r"<h2>Every world.*?</table>", written, re.DOTALL)
+    assert tail.count("<td>-</td>") == 2 * len(WORLDS) * len(STACKS)
+
+
+def test_a_tail_with_an_interval_shows_it(found):
+    studies = []
+    for study in found.studies:
+        ends = {
+            name: [
+                structs.replace(study.outcomes[name][0], path=n, bad_debt=n * 10**6)
+                for n in range(200)
+            ]
+            for name in study.stacks
+        }
+        studies.append(structs.replace(study, outcomes=ends))
+    plan = replace(found.plan, paths=tuple(range(200)))
+    result = StressResult(replace(found, plan=plan, studies=tuple(studies)), LINES)
+    row = records(result.summary)[0]
+    assert row["es_low"] < row["es"] < row["es_high"]
+    printed, written = unstyle(table(result)), page(result.found, LINES)
+    for text in (printed, written):
+        for key in ("var", "es"):
+            assert money_text(row[key]) in text
+            assert f"{money_text(row[f'{key}_low'])} to {money_text(row[f'{key}_high'])}" in text
+        assert "needs" not in text
 
 
 def test_the_venue_is_shown_and_written(go, tmp_path):

@@ -148,10 +148,13 @@ def test_a_ladder_in_order_is_never_refused(drawn):
 
 
 class Sky:
-    """A world that is asked for nothing but its name: the law below does without weather."""
+    """A world that is asked for nothing but its words: the law below does without weather."""
 
-    def __init__(self, name="sky"):
-        self.name = name
+    def __init__(self, name="sky", said="a sky", data=()):
+        self.name, self.said, self.data = name, said, data
+
+    def describe(self):
+        return self.said
 
     def weather(self, root, paths, symbols):
         del root
@@ -228,6 +231,24 @@ def test_the_search_finds_better_and_knows_the_present(question, tmp_path):
     assert [s.tail for s in front] == sorted(s.tail for s in front)
     seeds = replace(question, root=2)
     assert search(seeds, tmp_path / "log", trials=4).trials != found.trials[:4]
+
+
+def test_scores_of_another_world_under_the_same_name_are_not_taken(question, tmp_path, monkeypatch):
+    """A world that was fitted to a file keeps its words when the file has changed."""
+    asked = [question, *(replace(question, worlds=(Sky(data=(n,)),)) for n in (1, 2))]
+    asked.append(replace(question, worlds=(Sky(said="another sky"),)))
+    digests = {each.digest for each in asked}
+    assert len(digests) == 4
+    assert replace(question, worlds=(Sky(),)).digest == question.digest
+    search(question, tmp_path / "log", trials=4)
+    turned = []
+    monkeypatch.setattr(tuning, "outcomes_of", lambda piece: turned.append(piece) or law(piece))
+    search(question, tmp_path / "log", trials=4)
+    assert not turned
+    search(asked[1], tmp_path / "log", trials=4)
+    assert len(turned) == 20 * 5, "the present stack and four trials, all of them anew"
+    monkeypatch.setattr(tuning, "version", lambda package: f"another {package}")
+    assert question.digest not in digests
 
 
 def test_refused_stacks_are_counted_and_searched_around(question, tmp_path):

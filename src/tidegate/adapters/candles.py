@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegate.adapters import times
 from tidegate.adapters.archive import read_klines
 from tidegate.adapters.arrow import Table, pa, pc, pq
 from tidegate.domain.errors import RecordingInvalid
@@ -90,6 +91,21 @@ def read_candles(
 
 
 def _read(file: Path) -> Table:
+    """Return a file's candles; refuse times that are no nanoseconds, rather than misread them."""
+    table = _rows(file)
+    wrong = times.first_wrong(table.column("ts").fill_null(0).to_numpy())
+    if wrong is not None:
+        found = table.column("ts")[wrong].as_py()
+        raise RecordingInvalid(
+            where=f"{file.name}: row {wrong:_}, column ts",
+            what=times.NEEDED,
+            found=str(found),
+            hint=None if found is None else times.remedy(found),
+        )
+    return table
+
+
+def _rows(file: Path) -> Table:
     if file.suffix in (".csv", ".zip"):
         return read_klines(file)
     try:

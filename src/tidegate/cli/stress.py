@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -142,28 +142,20 @@ def _kept() -> Path:
     return Path(home) / "tidegate" / "stress"
 
 
-BOOK_OPTIONS = ("venue", "prices", "parameters", "balance_with", "leave_out", "where")
-PLAN_OPTIONS = ("stacks", "worlds", "agents", "paths", "seed", "path")
-
-
 def lines_of(book: Path, said: dict[str, Any], plan: "Plan") -> "Lines":
     """Return the lines that do this again; stacks by the words that were said for them."""
-    from tidegate.report.stress_lines import Lines  # noqa: PLC0415 - beside its only use
+    from tidegate.report.stress_lines import (  # noqa: PLC0415 - beside its only use
+        BOOK_OPTIONS,
+        PLAN_OPTIONS,
+        Lines,
+        options,
+    )
 
     names = [stack.name for stack in plan.stacks]
-    named = dict(zip(names, said["stacks"] or names, strict=True))
-    return Lines((str(book), *_options(said, BOOK_OPTIONS)), _options(said, PLAN_OPTIONS), named)
-
-
-def _options(said: dict[str, Any], names: Sequence[str]) -> tuple[str, ...]:
-    words: list[str] = []
-    for name in names:
-        value = said[name]
-        each: tuple[object, ...] = cast("Any", value) if isinstance(value, tuple) else (value,)
-        option = "--" + {"stacks": "stack", "worlds": "world"}.get(name, name).replace("_", "-")
-        for one in each:
-            words += [] if one is None else [option, str(one)]
-    return tuple(words)
+    called = dict(zip(names, said["stacks"] or names, strict=True))
+    completed, _ = options(said, BOOK_OPTIONS)
+    planned, _ = options(said, PLAN_OPTIONS)
+    return Lines((str(book), *completed), planned, called)
 
 
 def as_object(result: "StressResult") -> dict[str, Any]:

@@ -1,19 +1,20 @@
 """What a stress says to people: what was inferred, what it will take, how far it is, the table."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from math import isfinite
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import click
 
 from tidegate.cli.say import Tick, identity, progress, words
 from tidegate.lab.stress import Forecast, Hearer, Plan
-from tidegate.lab.stress.frames import records
+from tidegate.lab.stress.frames import LEVEL, records
 from tidegate.lab.tables import Book
 from tidegate.report.numbers import amount, duration, percent
 from tidegate.report.stress_result import StressResult
-from tidegate.report.stress_words import money_text, short_world
+from tidegate.report.stress_words import money_text, paths_needed, short_world, tail_text
 
 
 MEBI = 2**20
@@ -75,11 +76,11 @@ class Told(Hearer):
             words(f"  {short_world(world.name)}: {world.describe()}")
         words(
             f"{len(plan.paths):,} paths x {len(plan.worlds)} worlds x {len(plan.stacks)} stacks = "
-            f"{plan.size:,} to turn, {found.kept:,} of them finished; about "
-            f"{duration(found.seconds)} more, at most {found.memory / MEBI:,.0f} MiB of memory"
+            f"{plan.size:,} to turn, {_until_now(found)}; {_from_now(found)}, at most "
+            f"{found.memory / MEBI:,.0f} MiB of memory"
         )
         self._tick = self._open.enter_context(progress("stress", plan.size, "paths"))
-        self._tick(found.kept)
+        self._tick(found.kept + found.pilots)
 
     def done(self, paths: int, of: int) -> None:
         """Count a path."""
@@ -96,28 +97,67 @@ class Told(Hearer):
             words(f"looking for {what}")
 
 
+def _until_now(found: Forecast) -> str:
+    """Return what is done, and of which run it is."""
+    parts = [
+        f"{found.kept:,} kept from before" if found.kept else "",
+        f"{found.pilots} turned as pilots" if found.pilots else "",
+    ]
+    return ", ".join(filter(None, [*parts, f"{found.left:,} left"]))
+
+
+def _from_now(found: Forecast) -> str:
+    """Return what is left beside the paths, and how long all of it takes."""
+    asked = f"up to {found.beside:,} runs for the cliff and the breaking points, " * (
+        found.beside > 0
+    )
+    if not isfinite(found.seconds):
+        return f"{asked}no pilot tells how long"
+    return f"{asked}about {duration(found.seconds)} more"
+
+
+HEADS = ("fund gone (95 %)", "mean loss", "VaR 95 %", "ES 95 %", "worst", "path", "liquidated")
+
+
 def table(result: StressResult) -> str:
-    """Return the summary for a terminal: a block a world, a line a stack; then the verdict."""
+    """Return the summary for a terminal: a block a world, a stack's line with intervals below."""
     names = [stack.name for stack in result.found.plan.stacks]
     label = max(len(name) for name in names) + 4
-    heads = ("fund gone (95 %)", "mean loss", "VaR 95 %", "ES 95 %", "worst", "path", "liquidated")
-    widths = (18, 13, 13, 13, 13, 6, 11)
-    head = " " * label + "".join(f"{h:>{w}}" for h, w in zip(heads, widths, strict=True))
-    lines = [click.style(head, bold=True)]
+    rows = [(row, _cells(row)) for row in records(result.summary)]
+    columns = list(zip(HEADS, *(line for _, lines in rows for line in lines), strict=True))
+    widths = [max(map(len, column)) + 3 for column in columns]
+
+    def line(head: str, cells: Sequence[str]) -> str:
+        texts = (f"{c:>{w}}" for c, w in zip(cells, widths, strict=True))
+        return (f"{head:<{label}}" + "".join(texts)).rstrip()
+
+    lines = [click.style(line("", HEADS), bold=True)]
     world = ""
-    for row in records(result.summary):
+    for row, (values, ends) in rows:
         if row["world"] != world:
             world = row["world"]
             lines += ["", f"{short_world(world)}  ({world})"]
-        low, high = (percent(row[f"insolvency_{end}"], 0) for end in ("low", "high"))
-        cells = (
-            f"{percent(row['insolvency'], 0)} ({low[:-2]}-{high[:-2]})",
-            *(money_text(row[key]) for key in ("loss", "var", "es", "worst")),
-            f"{row['worst_path']}",
-            f"{row['accounts_liquidated']:,.0f}",
-        )
-        texts = "".join(f"{c:>{w}}" for c, w in zip(cells, widths, strict=True))
-        lines.append(f"  {row['stack']:<{label - 2}}{texts}")
-    lines += ["", f"money in {result.found.numeraire}; {result.found.plan.root} is the seed", ""]
+        lines.append(line(f"  {row['stack']}", values))
+        if any(ends):
+            lines.append(click.style(line("", ends), dim=True))
+    shown = any(end for _, (_, ends) in rows for end in ends)
+    below = "below VaR and ES stand their 95 % intervals" if shown else ""
+    lines += ["", *filter(None, (paths_needed(result.found, LEVEL), below))]
+    lines += [f"money in {result.found.numeraire}; {result.found.plan.root} is the seed", ""]
     lines += result.words()
     return "\n".join(lines)
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the cells of a stack, and the intervals that stand below them."""
+    low, high = (percent(row[f"insolvency_{end}"], 0) for end in ("low", "high"))
+    tails = [tail_text(row, key) for key in ("var", "es")]
+    values = (
+        f"{percent(row['insolvency'], 0)} ({low[:-2]}-{high[:-2]})",
+        money_text(row["loss"]),
+        *(value for value, _ in tails),
+        money_text(row["worst"]),
+        f"{row['worst_path']}",
+        f"{row['accounts_liquidated']:,.0f}",
+    )
+    return values, ("", "", *(ends for _, ends in tails), "", "", "")

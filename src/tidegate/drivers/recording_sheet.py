@@ -7,21 +7,17 @@ single row is looked at only to name it in a refusal.
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Final, NamedTuple, NoReturn, TypeAlias
+from typing import NamedTuple, NoReturn, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegate.adapters import times
 from tidegate.adapters.arrow import Column as ArrowColumn
 from tidegate.adapters.arrow import Table, pa, pc, pq
 from tidegate.domain.errors import RecordingInvalid
 from tidegate.domain.units import I64
 from tidegate.drivers.recording_schema import Column, FileSpec
-
-
-EARLIEST: Final = 946_684_800_000_000_000  # 2000-01-01 UTC: earlier means another unit
-LATEST: Final = 7_258_118_400_000_000_000  # 2200-01-01 UTC
-_UNITS: Final = (("seconds", 10**9), ("milliseconds", 10**6), ("microseconds", 10**3))
 
 
 Mask: TypeAlias = NDArray[np.bool_]
@@ -104,12 +100,9 @@ class Sheet:
     def times(self) -> I64:
         """Return ``ts`` as nanoseconds; refuse other units and a time before its predecessor."""
         ts: I64 = self.table.column("ts").to_numpy().astype(np.int64)
-        wrong = np.flatnonzero((ts < EARLIEST) | (ts >= LATEST))
-        if wrong.size:
-            row = int(wrong[0])
-            unit = [n for n, scale in _UNITS if EARLIEST <= int(ts[row]) * scale < LATEST]
-            hint = f"these look like {unit[0]}: multiply them" if unit else None
-            self.refuse(row, "ts", "must be nanoseconds UTC within 2000..2199", ts[row], hint)
+        wrong = times.first_wrong(ts)
+        if wrong is not None:
+            self.refuse(wrong, "ts", times.NEEDED, ts[wrong], times.remedy(int(ts[wrong])))
         back = np.flatnonzero(np.diff(ts) < 0)
         if back.size:
             row = int(back[0]) + 1

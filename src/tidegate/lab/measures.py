@@ -276,6 +276,16 @@ def paths_for(target: float, confidence: float = CONFIDENCE) -> int:
     return ceil(log(1 - confidence) / log(1 - target))
 
 
+def paths_for_var(level: float, confidence: float = CONFIDENCE) -> int:
+    """Return how many equally weighted paths give a value at risk both ends of its interval."""
+    return ceil(log((1 - confidence) / 2) / log(max(level, 1 - level)) - 1e-9)
+
+
+def paths_for_shortfall(level: float) -> int:
+    """Return how many equally weighted paths give an expected shortfall an interval."""
+    return ceil(TAIL_MIN / (1 - level) - 1e-6)
+
+
 def _refuse_level(level: float) -> None:
     if not 0 < level < 1:
         raise ConfigInvalid(

@@ -6,8 +6,10 @@ and each is drawn with a seed of its own from what all batches before it have fo
 """
 
 import hashlib
+import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -40,6 +42,7 @@ from tidegate.safeguards.stack import SafeguardStack
 BATCH: Final = 4  # trials that do not see one another; a number of the search, not of the machine
 MARGIN_GRAIN: Final = 100  # ppm: what a path moves the average by is no efficiency
 HELD_OUT: Final = 1_000_000  # the first path that no search sees
+BENEATH: Final = ("optuna", "arch")  # beside those of `code_digest`
 DONE: Final = (TrialState.COMPLETE, TrialState.FAIL)
 OBJECTIVES: Final = ("tail", "margin", "harm")
 
@@ -71,17 +74,22 @@ class Question:
 
     @property
     def digest(self) -> str:
-        """Identity of the question: a search goes on only where it is the same."""
+        """Identity of the question: a search goes on only where it is the same.
+
+        A world counts with all that it holds, such as what was fitted to a file: the same words
+        over other data are another question. So are other versions of what proposes and fits.
+        """
         facts = (
             self.opening.digest,
             self.stack.digest,
             [tuple(p) for p in self.parameters],
-            [world.name for world in self.worlds],
+            [(w.name, w.describe(), pickle.dumps(w, protocol=5)) for w in self.worlds],
             self.root,
             self.paths,
             self.level,
             self.response,
             BATCH,
+            [(package, version(package)) for package in BENEATH],
             code_digest(),
         )
         encoded = msgspec.msgpack.Encoder(order="deterministic").encode(facts)

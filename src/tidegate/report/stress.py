@@ -26,9 +26,11 @@ from tidegate.report.stress_pictures import Drawing, short_name
 from tidegate.report.stress_words import (
     money_text,
     names_of,
+    paths_needed,
     share_text,
     short_world,
     stress_words,
+    tail_text,
     worst_study,
 )
 from tidegate.report.theme import stack_colours
@@ -85,6 +87,7 @@ def _context(found: Stressed, lines: Lines) -> dict[str, Any]:
         "pictures": {key: _figure(d) for key, d in shown.items() if d is not None},
         "table": _table(found),
         "level": percent(frames.LEVEL, 0),
+        "needed": paths_needed(found, frames.LEVEL),
         "paths": len(found.plan.paths),
         "funds": _funds(found),
         "targets": [f"{100 * t:g} %" for t in targets_for(len(found.plan.paths))],
@@ -184,8 +187,8 @@ def _table(found: Stressed) -> list[dict[str, Any]]:
                     row["insolvency"], row["insolvency_low"], row["insolvency_high"]
                 ),
                 "mean": money_text(row["loss"]),
-                "var": money_text(row["var"]),
-                "es": money_text(row["es"]),
+                "var": tail_text(row, "var"),
+                "es": tail_text(row, "es"),
                 "worst": money_text(row["worst"]),
                 "others": money_text(row["borne_by_others"]),
                 "harm": money_text(row["user_harm"]),

@@ -2,14 +2,15 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tidegate.domain.errors import ConfigInvalid
 from tidegate.domain.venue import Venue
-from tidegate.lab.stress import SEED, Hearer, plan_of, stressed
+from tidegate.lab.stress import SEED, Hearer, Plan, plan_of, stressed
 from tidegate.lab.tables import Book, Given, read_book, read_parameters, read_prices
 from tidegate.lab.tables.cells import DataFrame
 from tidegate.lab.weather import World
-from tidegate.report.stress_lines import Lines
+from tidegate.report.stress_lines import BOOK_OPTIONS, PLAN_OPTIONS, Lines, named, options
 from tidegate.report.stress_result import StressResult
 from tidegate.safeguards.stack import SafeguardStack, decode_toml
 
@@ -58,26 +59,29 @@ def stress(
     keep
         A folder of finished paths, so that the same call, or one for more paths, goes on from them.
     """
-    lines = _lines(book, worlds, stacks, seed, agents)
-    completing = (venue, prices, parameters, balance_with, leave_out, where)
+    completing: dict[str, Any] = {"venue": venue, "prices": prices, "parameters": parameters}
+    completing |= {"balance_with": balance_with, "leave_out": leave_out, "where": where}
+    given = book
     if not isinstance(book, Book):
-        book = _read(book, *completing)
-    elif any(completing):
+        book = _read(book, **completing)
+    elif any(completing.values()):
         raise ConfigInvalid(
             where="stress",
             what="a Book was completed when it was read: nothing completes it again",
             found="a Book, with arguments that complete a table",
         )
     named = None if stacks is None else [str(s) if isinstance(s, Path) else s for s in stacks]
+    plan = plan_of(book, worlds=worlds, stacks=named, paths=paths, seed=seed, agents=agents)
     found = stressed(
-        plan_of(book, worlds=worlds, stacks=named, paths=paths, seed=seed, agents=agents),
+        plan,
         workers=workers,
         cluster=cluster,
         keep=None if keep is None else Path(keep),
         hearer=hearer or Hearer(),
         questions=questions,
     )
-    return StressResult(found, lines)
+    asked = {"stacks": stacks, "worlds": worlds, "agents": agents, "seed": seed} | _which(paths)
+    return StressResult(found, _lines(given, completing | asked, plan))
 
 
 def _read(
@@ -102,23 +106,40 @@ def _read(
     )
 
 
-def _lines(
-    book: Path | str | DataFrame | Book,
-    worlds: Sequence[World | str] | None,
-    stacks: Sequence[SafeguardStack | str | Path] | None,
-    seed: int,
-    agents: Sequence[str],
-) -> Lines:
-    """Return the lines of a shell that come closest; what has no word there is called BOOK."""
-    named = str(book) if isinstance(book, Path | str) else "BOOK"
-    more = ["--seed", str(seed)]
-    for world in worlds or ():
-        more += ["--world", world if isinstance(world, str) else world.name]
-    for spec in agents:
-        more += ["--agents", spec]
-    for stack in stacks or ():
-        more += ["--stack", stack.name if isinstance(stack, SafeguardStack) else str(stack)]
-    return Lines((named,), tuple(more))
+def _which(paths: int | Sequence[int] | None) -> dict[str, Any]:
+    """Return the paths as options: how many, or the one."""
+    if paths is None or isinstance(paths, int):
+        return {"paths": paths, "path": None}
+    alone = len(paths) == 1
+    return {"paths": None if alone else list(paths), "path": paths[0] if alone else None}
+
+
+def _lines(book: Path | str | DataFrame | Book, said: dict[str, Any], plan: Plan) -> Lines:
+    """Return the lines of a shell that do this again; they own up to what has no word there."""
+    where: Mapping[str, str] = said["where"] or {}
+    said["where"] = [f"{column}={value}" for column, value in where.items()]
+    for name in ("leave_out", "where", "agents", "stacks", "worlds"):
+        said[name] = tuple(said[name] or ())
+    completed, unsaid = options(said, BOOK_OPTIONS)
+    planned, _ = options(said, PLAN_OPTIONS)
+    if not isinstance(book, Path | str):
+        unsaid.insert(0, named("book", book))
+    names = [stack.name for stack in plan.stacks]
+    called: dict[str, Any] = dict(zip(names, said["stacks"] or names, strict=True))
+    worlds: dict[str, Any] = dict(
+        zip([world.name for world in plan.worlds], said["worlds"], strict=False)
+    )
+    more = {
+        (option, name): named(f"{option} {name}", thing)
+        for option, things in (("stacks", called), ("worlds", worlds))
+        for name, thing in things.items()
+        if not isinstance(thing, Path | str)
+    }
+    if said["paths"] is not None and not isinstance(said["paths"], int):
+        more["paths", ""] = named("paths", said["paths"])
+    words = {name: str(word) for name, word in called.items() if isinstance(word, Path | str)}
+    file = str(book) if isinstance(book, Path | str) else "BOOK"
+    return Lines((file, *completed), planned, words, tuple(unsaid), more)
 
 
 def venue_of(venue: Venue | Path | str | None) -> Venue | None:

@@ -4,10 +4,12 @@
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
+from collections.abc import Mapping
 from math import isfinite
+from typing import Any
 
 from tidegate.domain.units import PPM
-from tidegate.lab.measures import saved
+from tidegate.lab.measures import paths_for_shortfall, paths_for_var, saved
 from tidegate.lab.stress import Point, Stressed
 from tidegate.lab.study import Study
 from tidegate.lab.tables.draft import plural
@@ -133,6 +135,26 @@ def share_text(share: float, low: float, high: float) -> str:
 def money_text(units: float) -> str:
     """Return units of the numeraire as the tables show them; a dash for what nobody knows."""
     return amount(units * PPM) if isfinite(units) else "-"
+
+
+def tail_text(row: Mapping[str, Any], key: str) -> tuple[str, str]:
+    """Return an amount of a summary and its interval; a dash and nothing where it has none.
+
+    With few paths a value at risk, a shortfall and the worst path are one and the same number:
+    without an interval it would look like knowledge.
+    """
+    low, high = row[f"{key}_low"], row[f"{key}_high"]
+    if not (isfinite(low) and isfinite(high)):
+        return "-", ""
+    return money_text(row[key]), f"{money_text(low)} to {money_text(high)}"
+
+
+def paths_needed(found: Stressed, level: float) -> str:
+    """Return what a dash in the tail takes; nothing where so many paths leave none."""
+    name, paths = percent(level, 0), len(found.plan.paths)
+    takes = (("VaR", paths_for_var(level)), ("ES", paths_for_shortfall(level)))
+    parts = [f"{what} {name} needs {count:,} paths" for what, count in takes if paths < count]
+    return f"-: {', '.join(parts)} of a world; these are {paths:,}" if parts else ""
 
 
 def _listed(parts: list[str]) -> str:

@@ -20,7 +20,7 @@ from tidegate.lab.study import Study
 
 Row: TypeAlias = dict[str, Any]
 
-LEVEL: Final = 0.95  # of value at risk and shortfall: a default stress has too few paths for more
+LEVEL: Final = 0.95  # of value at risk and shortfall: intervals at 99 % take five times the paths
 TARGETS: Final = (0.1, 0.05, 0.01)  # of a path that costs more than the fund
 MONEY: Final = (
     "loss",

@@ -1,7 +1,8 @@
-"""What a stress will compute, and what it will take: said before anything starts."""
+"""What a stress will compute, and what it will take: said after its pilots, before the bulk."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 from typing import Final, NamedTuple
 
 import msgspec
@@ -53,12 +54,24 @@ class Plan:
         return len(self.paths) * len(self.worlds) * len(self.stacks)
 
 
+class Beside(NamedTuple):
+    """Runs that a stress needs beside its paths, at most."""
+
+    runs: int = 0
+    lasts: float = 0.0  # as long as so many paths of the first world, one after another
+
+
+NOTHING: Final = Beside()
+
+
 class Forecast(NamedTuple):
-    """What the rest of a plan takes, judged by one path that was turned."""
+    """What the rest of a stress takes, judged by one path that was turned."""
 
     left: int  # paths to turn
     kept: int  # paths that an earlier run has finished
-    seconds: float  # until the end
+    pilots: int  # paths that were turned now, to judge by
+    beside: int  # runs that the questions take, at most
+    seconds: float  # until the end; NaN where no pilot was left to turn, and runs are
     memory: int  # bytes at most, all workers together
 
 
@@ -119,18 +132,28 @@ def _bound(stack: SafeguardStack, book: Book) -> None:
 
 
 def forecast(
-    plan: Plan, *, kept: int, seconds: float, workers: int, process: int, sample: Outcome | None
+    plan: Plan,
+    *,
+    kept: int,
+    pilots: int,
+    seconds: float,
+    workers: int,
+    process: int,
+    sample: Outcome | None,
+    beside: Beside,
 ) -> Forecast:
     """Return what is left to do.
 
     ``seconds`` is what one path took, ``process`` the bytes of a process that turned one.
     """
-    left = plan.size - kept
+    left = plan.size - kept - pilots
     if sample is None:
         each = 1_024
     else:
         most = LARGEST * (len(plan.book.opening.book.names) + FIRST_USER)
         own = len(msgspec.msgpack.encode(sample)) - len(sample.sufferers) - len(sample.deficits)
         each = OBJECTS * own + most
-    memory = process * max(1, workers) + plan.size * each
-    return Forecast(left, kept, left * seconds / max(1, workers), memory)
+    memory = process * max(1, workers) + (plan.size + beside.runs) * each
+    known = pilots or not beside.runs
+    until = seconds * (left / max(1, workers) + beside.lasts) if known else nan
+    return Forecast(left, kept, pilots, beside.runs, until, memory)

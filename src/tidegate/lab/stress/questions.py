@@ -6,6 +6,7 @@ Both are scripted shocks on the same book (`lab.breaking`): a minute down, a min
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from math import ceil, log2
 from pathlib import Path
 from typing import Final
 
@@ -13,11 +14,12 @@ import numpy as np
 
 from tidegate.lab import farm
 from tidegate.lab.breaking import SHAPE, Bench, Breaking, Place, along
-from tidegate.lab.farm import keep_for
+from tidegate.lab.farm import Keep, keep_for
 from tidegate.lab.opening import Opening
 from tidegate.lab.outcome import Outcome
 from tidegate.lab.sample import Piece
-from tidegate.lab.stress.plan import Plan
+from tidegate.lab.stress.kept import Kept
+from tidegate.lab.stress.plan import Beside, Plan
 from tidegate.lab.stress.run import Counted, nobody, turned
 from tidegate.safeguards.stack import SafeguardStack
 
@@ -53,16 +55,20 @@ def cliff_map(
     done: Counted = nobody,
 ) -> dict[Place, Outcome]:
     """Return what each move costs at each share of depth, for every stack of the plan."""
-    places: list[Place] = []
-    pieces: list[Piece] = []
+    shocks = _shocks(plan, moves, depths)
+    found = turned(list(shocks.values()), workers=workers, cluster=cluster, keep=keep, done=done)
+    return dict(zip(shocks, found, strict=True))
+
+
+def _shocks(plan: Plan, moves: Sequence[float], depths: Sequence[float]) -> dict[Place, Piece]:
+    pieces: dict[Place, Piece] = {}
     for stack, move, depth in product(plan.stacks, moves, depths):
         shock = replace(
             SHAPE, depth=depth, moves=tuple((s, move) for s in plan.book.opening.symbols)
         )
-        places.append((stack.name, move, depth))
-        pieces.append(Piece(plan.book.opening, (stack,), shock, plan.root, PATH))
-    found = turned(pieces, workers=workers, cluster=cluster, keep=keep, done=done)
-    return dict(zip(places, found, strict=True))
+        piece = Piece(plan.book.opening, (stack,), shock, plan.root, PATH)
+        pieces[stack.name, move, depth] = piece
+    return pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +93,21 @@ def breaking_points(
 
     A book of loans is asked downwards only: what its accounts hold is what falls.
     """
+    asked = _asked(plan)
+    store = _store(asked, keep)
+    return farm.run(answered, asked, workers=workers, cluster=cluster, on_done=done, keep=store)
+
+
+def _asked(plan: Plan) -> list[Question]:
     ways = ("down",) if plan.book.loans else ("down", "up")
-    asked = [
+    return [
         Question(plan.book.opening, stack, plan.root, way)
         for stack, way in product(plan.stacks, ways)
     ]
-    store = keep_for(keep / "points", answered, asked) if keep is not None else None
-    return farm.run(answered, asked, workers=workers, cluster=cluster, on_done=done, keep=store)
+
+
+def _store(asked: Sequence[Question], keep: Path | None) -> Keep | None:
+    return None if keep is None else keep_for(keep / "points", answered, asked)
 
 
 def answered(question: Question) -> Point:
@@ -113,3 +127,27 @@ def answered(question: Question) -> Point:
         furthest=furthest,
         monotone=found.monotone,
     )
+
+
+def runs_beside(plan: Plan, *, workers: int = 1, keep: Path | None = None) -> Beside:
+    """Return how many runs the cliff and the breaking points take at most; kept ones are done.
+
+    A run is taken to cost what a path of the first world costs, step for step.
+    """
+    store = Kept(keep)
+    shocks = sum(store.get(each) is None for each in _shocks(plan, MOVES, DEPTHS).values())
+    asked = _asked(plan)
+    points = _store(asked, keep)
+    open_ = [q for n, q in enumerate(asked) if points is None or points.get(n) is None]
+    probes = [_probes(question) for question in open_]
+    runs, busy = shocks + sum(probes), max(1, workers)
+    longest = -(-shocks // busy) + -(-len(probes) // busy) * max(probes, default=0)
+    symbols = plan.book.opening.symbols
+    steps = plan.worlds[0].weather(plan.root, [plan.paths[0]], symbols).steps
+    return Beside(runs, min(runs, longest) * (SHAPE.fall + SHAPE.hold) / max(1, steps))
+
+
+def _probes(question: Question) -> int:
+    """Return the most runs that one breaking point takes: equal steps, then halvings."""
+    interval = abs(float(np.log1p(FURTHEST[question.direction]))) / COARSE
+    return COARSE + max(0, ceil(log2(interval / TOLERANCE)))

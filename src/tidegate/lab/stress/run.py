@@ -1,4 +1,4 @@
-"""Turn a plan: first what is kept, then one path here to judge the rest by, then the workers."""
+"""Turn a plan: first what is kept, then pilots here to judge the rest by, then the workers."""
 
 import resource
 import sys
@@ -11,7 +11,7 @@ from tidegate.lab.farm import hands
 from tidegate.lab.outcome import Outcome
 from tidegate.lab.sample import Piece, outcomes_of
 from tidegate.lab.stress.kept import Kept
-from tidegate.lab.stress.plan import Forecast, Plan, forecast
+from tidegate.lab.stress.plan import NOTHING, Beside, Forecast, Plan, forecast
 from tidegate.lab.study import Study
 
 
@@ -19,7 +19,7 @@ PILOTS: Final = 2  # the first path loads what is compiled; the second one is ju
 
 
 Counted = Callable[[int, int], None]
-Ready = Callable[[int, float, Outcome | None], None]
+Ready = Callable[[int, int, float, Outcome | None], None]
 
 
 def nobody(_done: int, _of: int) -> None:
@@ -30,7 +30,7 @@ class Hearer:
     """Who is told how a stress goes; this one listens to nothing."""
 
     def begins(self, plan: Plan, found: Forecast) -> None:
-        """Hear what is left to do, once, before the bulk of it."""
+        """Hear what is left to do, once: after the pilots, before the bulk."""
 
     def done(self, paths: int, of: int) -> None:
         """Hear how many paths are finished, those that were kept included."""
@@ -49,6 +49,7 @@ def run(
     cluster: str | None = None,
     keep: Path | None = None,
     hearer: Hearer = NOBODY,
+    beside: Beside = NOTHING,
 ) -> tuple[Study, ...]:
     """Return a study of every world of the plan, in its order.
 
@@ -63,14 +64,22 @@ def run(
         interrupt loses only the paths that were being turned.
     hearer
         Told the forecast, and the progress.
+    beside
+        What is asked of the same workers afterwards: it is part of the forecast.
     """
     pieces = plan.pieces()
 
-    def ready(kept: int, seconds: float, sample: Outcome | None) -> None:
-        busy = min(workers, max(1, len(pieces) - kept))
-        size = _resident()
+    def ready(kept: int, pilots: int, seconds: float, sample: Outcome | None) -> None:
+        left = len(pieces) - kept - pilots
         found = forecast(
-            plan, kept=kept, seconds=seconds, workers=busy, process=size, sample=sample
+            plan,
+            kept=kept,
+            pilots=pilots,
+            seconds=seconds,
+            workers=min(workers, max(1, left, beside.runs)),
+            process=_resident(),
+            sample=sample,
+            beside=beside,
         )
         hearer.begins(plan, found)
 
@@ -91,8 +100,9 @@ def turned(
 ) -> list[Outcome]:
     """Return the outcome of every piece, each of one stack; finished ones are kept.
 
-    ``ready`` is told, before the bulk begins, how many are finished, the seconds that one took,
-    and one of them; ``done`` how many of how many are finished.
+    ``ready`` is told, before the bulk begins, how many were kept, how many were turned as pilots,
+    the seconds that the last of them took, and an outcome; ``done`` how many of how many are
+    finished.
     """
     store = Kept(keep)
     found: dict[int, Outcome] = {}
@@ -114,7 +124,8 @@ def turned(
         seconds = perf_counter() - begun
         finished(n, outcomes)
     if ready is not None:
-        ready(len(found), seconds, next(iter(found.values()), None))
+        pilots = len(left[:PILOTS])
+        ready(len(found) - pilots, pilots, seconds, next(iter(found.values()), None))
     rest = left[PILOTS:]
     if rest:
         with hands(min(workers, len(rest)), cluster) as crew:

@@ -8,8 +8,8 @@ from typing import Final
 from tidegate.drivers.shelf import load_stack
 from tidegate.lab.breaking import Place
 from tidegate.lab.outcome import Outcome
-from tidegate.lab.stress.plan import Plan, planned
-from tidegate.lab.stress.questions import Point, breaking_points, cliff_map
+from tidegate.lab.stress.plan import NOTHING, Plan, planned
+from tidegate.lab.stress.questions import Point, breaking_points, cliff_map, runs_beside
 from tidegate.lab.stress.run import NOBODY, Hearer, run
 from tidegate.lab.study import Study
 from tidegate.lab.tables import Book
@@ -72,7 +72,8 @@ def stressed(
     questions: bool = True,
 ) -> Stressed:
     """Turn every path of a plan and, with ``questions``, map the cliff and find where it breaks."""
-    studies = run(plan, workers=workers, cluster=cluster, keep=keep, hearer=hearer)
+    beside = runs_beside(plan, workers=workers, keep=keep) if questions else NOTHING
+    studies = run(plan, workers=workers, cluster=cluster, keep=keep, hearer=hearer, beside=beside)
     if not questions:
         return Stressed(plan, studies)
     places = cliff_map(
