@@ -16,7 +16,7 @@ PYTEST := $(PY) -m pytest -p no:cacheprovider
 WIDE := from numpy._core import _multiarray_umath as m; \
 	print(*[f for f in m.__cpu_dispatch__ if m.__cpu_features__[f]])
 WORKERS ?= 2
-SOAK_SECONDS ?= 30
+SOAK_SECONDS ?= 15
 HYPOTHESIS_PROFILE ?= ci
 export HYPOTHESIS_PROFILE
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1# it would ask the index for a newer version

@@ -496,3 +496,8 @@ def test_the_borrowers_of_2023_are_as_healthy_as_their_table_says(shared, tmp_pa
         worth = (table["collateral"] - table["debt"]).to_list()
         found = [equity(book)[user] for user in table["user"].to_list()]
         assert found == pytest.approx(worth, abs=2e-4)
+
+
+def test_loans_have_no_other_side_to_balance():
+    with pytest.raises(ConfigInvalid, match="loans have no other side"):
+        read_book(loans(), balance_with="house")

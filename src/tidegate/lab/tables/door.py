@@ -116,6 +116,13 @@ def read_book(
         return Book(opening, _has_loans(opening), margins_of(given, opening.venue, {}))
     sheet = read_table(source, where) if isinstance(source, Path) else read_frame(source, where)
     if is_loans(sheet.table.column_names):
+        if balance_with is not None:
+            raise ConfigInvalid(
+                where="--balance-with",
+                what="is for positions: loans have no other side to be matched",
+                found="a table of loans",
+                hint="leave it out",
+            )
         draft = loans(sheet, prices or {}, given, leave_out)
     else:
         draft = positions(sheet, prices or {}, given)
