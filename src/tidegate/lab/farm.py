@@ -10,15 +10,15 @@ be killed when it enters one itself. Kernels in a worker use its share of the co
 """
 
 import hashlib
-import os
 import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tidegate.lab.farm_code import code_digest
 from tidegate.lab.farm_workers import Crew, Here
+from tidegate.lab.sealed import checksum, unsealed, write_sealed
 
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R")
-_MARK: Final = 16  # bytes of the checksum before a kept result
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,26 +46,15 @@ class Keep:
     def get(self, n: int) -> Any:  # noqa: ANN401 - whatever the task returned
         """Return the kept result of chunk ``n``; None where there is none, or a damaged one."""
         try:
-            content = self._file(n).read_bytes()
+            content = unsealed(self._file(n).read_bytes())
         except FileNotFoundError:
             return None
-        if _checksum(content[_MARK:]) != content[:_MARK]:
-            return None
-        return pickle.loads(content[_MARK:])  # noqa: S301 - we wrote it, and the checksum says so
+        return None if content is None else pickle.loads(content)  # noqa: S301 - we wrote it
 
     def put(self, n: int, result: object) -> None:
         """Keep a result: a reader sees all of it or nothing."""
         assert result is not None, "None would look like a chunk that is not there"
-        file = self._file(n)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        content = pickle.dumps(result, protocol=5)
-        fresh = file.with_suffix(f".{os.getpid()}")
-        fresh.write_bytes(_checksum(content) + content)
-        fresh.replace(file)
-
-
-def _checksum(content: bytes) -> bytes:
-    return hashlib.blake2b(content, digest_size=_MARK).digest()
+        write_sealed(self._file(n), pickle.dumps(result, protocol=5))
 
 
 def keep_for(path: Path, task: Callable[[T], R], chunks: Sequence[T], *facts: str) -> Keep:
@@ -79,7 +67,7 @@ def keep_for(path: Path, task: Callable[[T], R], chunks: Sequence[T], *facts: st
     for part in (task.__module__, task.__qualname__, code_digest(), *facts):
         digest.update(f"{len(part)}:{part}".encode())
     for chunk in chunks:
-        digest.update(_checksum(pickle.dumps(chunk, protocol=5)))
+        digest.update(checksum(pickle.dumps(chunk, protocol=5)))
     return Keep(path, digest.hexdigest())
 
 

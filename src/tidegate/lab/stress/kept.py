@@ -6,20 +6,16 @@ of it, nor are the other stacks.
 """
 
 import hashlib
-import os
 import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
 from tidegate.lab.farm_code import code_digest
 from tidegate.lab.outcome import Outcome
 from tidegate.lab.sample import Piece
-
-
-_MARK: Final = 16  # bytes of the checksum before an outcome
+from tidegate.lab.sealed import unsealed, write_sealed
 
 
 @dataclass(slots=True)
@@ -39,23 +35,16 @@ class Kept:
         if file is None:
             return None
         try:
-            content = file.read_bytes()
+            content = unsealed(file.read_bytes())
         except OSError:
             return None
-        if _checksum(content[_MARK:]) != content[:_MARK]:
-            return None
-        return msgspec.msgpack.decode(content[_MARK:], type=Outcome)
+        return None if content is None else msgspec.msgpack.decode(content, type=Outcome)
 
     def put(self, piece: Piece, outcome: Outcome) -> None:
         """Keep an outcome: a reader sees all of it or nothing."""
         file = self._file(piece)
-        if file is None:
-            return
-        file.parent.mkdir(parents=True, exist_ok=True)
-        content = msgspec.msgpack.encode(outcome)
-        fresh = file.with_suffix(f".{os.getpid()}")
-        fresh.write_bytes(_checksum(content) + content)
-        fresh.replace(file)
+        if file is not None:
+            write_sealed(file, msgspec.msgpack.encode(outcome))
 
     def _file(self, piece: Piece) -> Path | None:
         if self.folder is None:
@@ -64,10 +53,6 @@ class Kept:
         if key not in self._names:
             self._names[key] = (piece, _name(piece))
         return self.folder / self._names[key][1] / f"{piece.path:08d}"
-
-
-def _checksum(content: bytes) -> bytes:
-    return hashlib.blake2b(content, digest_size=_MARK).digest()
 
 
 def _name(piece: Piece) -> str:
