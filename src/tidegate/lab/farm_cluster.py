@@ -5,7 +5,6 @@
 
 import pickle
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from distributed import Client, as_completed
@@ -57,12 +56,7 @@ class Cluster:
         """Return the cluster."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Leave; what is still waiting there is forgotten."""
         self._client.close()
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from types import TracebackType
 from typing import Any, Final, Self, TypeVar, cast
 
 import numba
@@ -120,12 +119,7 @@ class Here:
         """Return it; there is nothing to begin."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Leave; there is nothing to end."""
 
     def run(
@@ -160,12 +154,7 @@ class Crew:
         """Return the crew."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """End every worker."""
         for worker in self._workers:
             worker.end()

@@ -11,7 +11,6 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from tidegate.lab.bench.result import Machine
@@ -95,12 +94,7 @@ class Load:
         self.words = ""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Put into words what was seen."""
         seconds = max(time.perf_counter() - self._begun, 1e-9)
         said = [f"load average {os.getloadavg()[0]:.1f}"] if hasattr(os, "getloadavg") else []
