@@ -4,11 +4,12 @@ Plain threads instead of a kernel's own: a process that has used a parallel kern
 more, and every such kernel costs a second to compile. How many there are is no part of an answer.
 """
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Self, TypeVar
+
+import numba
 
 
 T = TypeVar("T")
@@ -17,8 +18,8 @@ RANGES_EACH = 4  # ranges per thread: who is done early takes another
 
 
 def cores() -> int:
-    """Return how many threads can run at once here."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return how many cores this process may use: all, or its share as a worker among others."""
+    return int(numba.get_num_threads())
 
 
 @dataclass(slots=True)

@@ -11,13 +11,14 @@ import numpy as np
 
 from tidegate.domain.errors import CapacityExceeded, ConfigInvalid
 from tidegate.domain.units import I64, SECOND
+from tidegate.drivers.threads import cores
 from tidegate.lab.kernels import cells as c
 from tidegate.lab.kernels.desk import Desk
 from tidegate.lab.kernels.rng import F64, key_of
 from tidegate.lab.kernels.run import run_path
 from tidegate.lab.kernels.walk import walk
 from tidegate.lab.path_model import PathModel, another, become
-from tidegate.lab.workers import Progress, cores, in_threads
+from tidegate.lab.workers import Progress, in_threads
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,17 +4,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TypeAlias, TypeVar
 
-import numba
+from tidegate.drivers.threads import cores
 
 
 T = TypeVar("T")
 
 Progress: TypeAlias = Callable[[int, int], None]  # (done, of)
-
-
-def cores() -> int:
-    """Return how many cores this process may use: all, or its share as a worker among others."""
-    return int(numba.get_num_threads())
 
 
 def in_threads(

@@ -8,17 +8,17 @@ import numpy as np
 
 from tidegate.domain.units import I64, PPM, Money
 from tidegate.drivers.streams import Streams
+from tidegate.drivers.threads import cores
 from tidegate.engine.state import State
 from tidegate.lab.admission import admit, engine_trail
 from tidegate.lab.bench.path_world import UNIT, guarded, populated, venue_of, whole
 from tidegate.lab.bench.processor import cpu_seconds
 from tidegate.lab.bench.result import Result
-from tidegate.lab.bench.timing import Load, timed
+from tidegate.lab.bench.timing import timed
 from tidegate.lab.kernels.ladder import Side
 from tidegate.lab.ladder import Ladder, run_ladder
 from tidegate.lab.path_model import Law, PathModel
 from tidegate.lab.paths import PathTotals, Walks, run_paths
-from tidegate.lab.workers import cores
 from tidegate.safeguards.stack import Stack
 
 
@@ -102,9 +102,8 @@ def _single(scale: float) -> Result:
         level = np.exp(np.cumsum(DEVIATION * z, axis=1)) * price[0]
         numpy_ladder(ladder, np.maximum(1, np.rint(level).astype(np.int64)))
 
-    with Load() as load:
-        t = timed(lambda: run_ladder(ladder, walks))
-        numpy = timed(vectorised).median * paths / part
+    t = timed(lambda: run_ladder(ladder, walks))
+    numpy = timed(vectorised).median * paths / part
     work = float(paths * steps)
     return Result(
         name="paths_single",
@@ -116,8 +115,7 @@ def _single(scale: float) -> Result:
             f"{paths:,} paths x {steps:,} steps x {accounts:,} accounts, one market, randomness "
             f"included, {cores()} threads, path-steps/s; equal to the unit on {COMPARED} paths; "
             f"NumPy on 1/{paths / part:.0f} of the paths, times that; {drawn.rounds.mean():.0f} "
-            f"rounds and {drawn.liquidated.mean():.0f} accounts a path; fastest {t.fastest:.3f} s; "
-            f"{load.words}"
+            f"rounds and {drawn.liquidated.mean():.0f} accounts a path; fastest {t.fastest:.3f} s"
         ),
         also={
             "ns_per_path_step": t.median / work * 1e9,
@@ -143,10 +141,9 @@ def _multi(scale: float) -> Result:
     few = given(walks, state, FULL_PATHS)[:, :FULL_STEPS]
     _same(run_paths(model, few), run_paths(full, few))
     first = few[0, :ENGINE_STEPS]
-    with Load() as load:
-        t = timed(lambda: run_paths(model, walks))
-        unpruned = timed(lambda: run_paths(full, few)).median / (FULL_PATHS * FULL_STEPS)
-        engine = timed(lambda: engine_trail(state, stack, laws, first)).median / ENGINE_STEPS
+    t = timed(lambda: run_paths(model, walks))
+    unpruned = timed(lambda: run_paths(full, few)).median / (FULL_PATHS * FULL_STEPS)
+    engine = timed(lambda: engine_trail(state, stack, laws, first)).median / ENGINE_STEPS
     work = float(paths * steps)
     done = run_paths(model, walks)
     return Result(
@@ -162,7 +159,7 @@ def _multi(scale: float) -> Result:
             f"{found.ticks} prices and to the unpruned kernel over {FULL_PATHS} x {FULL_STEPS} "
             f"steps, both taken times the work; {done.liquidated.mean():.0f} accounts closed a "
             f"path, {done.looks.sum() / work:.1f} looks and {done.events.sum() / work:.1f} prices "
-            f"a step; fastest {t.fastest:.3f} s; {load.words}"
+            f"a step; fastest {t.fastest:.3f} s"
         ),
         also={
             "us_per_path_step": t.median / work * 1e6,

@@ -7,12 +7,12 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from tidegate.drivers.streams import Streams
+from tidegate.drivers.threads import cores
 from tidegate.lab.bench.processor import cpu_seconds
 from tidegate.lab.bench.result import Result
-from tidegate.lab.bench.timing import Load, timed
+from tidegate.lab.bench.timing import timed
 from tidegate.lab.kernels.scenarios import BLOCK, F64
 from tidegate.lab.scenario_losses import Exposures, scenario_losses, tail_of, tail_shares
-from tidegate.lab.workers import cores
 
 
 NAMES: Final[tuple[str, ...]] = ("scenarios",)
@@ -91,13 +91,12 @@ def measure(scale: float = 1.0) -> list[Result]:
         said = other()
         worst = max(worst, float(np.abs(said / ours[: said.size] - 1).max()))
     assert worst < AGREED, f"the losses differ by {worst:.1e}"
-    with Load() as load:
-        t = timed(lambda: scenario_losses(w.book, w.returns))
-        times = {name: timed(other).median for name, other in others.items()}
-        part = len(w.returns) / len(fewer.returns)
-        times["numpy_gathers"] = timed(lambda: by_gathers(fewer)).median * part
-        tail = tail_of(ours, LEVEL)
-        shares = timed(lambda: tail_shares(w.book, w.returns, tail))
+    t = timed(lambda: scenario_losses(w.book, w.returns))
+    times = {name: timed(other).median for name, other in others.items()}
+    part = len(w.returns) / len(fewer.returns)
+    times["numpy_gathers"] = timed(lambda: by_gathers(fewer)).median * part
+    tail = tail_of(ours, LEVEL)
+    shares = timed(lambda: tail_shares(w.book, w.returns, tail))
     cells = float(w.returns.shape[0] * w.book.equity.size)
     return [
         Result(
@@ -111,7 +110,7 @@ def measure(scale: float = 1.0) -> list[Result]:
                 f"({w.book.value.size:,} positions, {FACTORS} factors), float64, "
                 f"{cores()} threads, cells/s; losses agree to {worst:.0e}; "
                 f"numpy_gathers on 1/{part:.0f} of the scenarios, times that; "
-                f"fastest {t.fastest:.3f} s; {load.words}"
+                f"fastest {t.fastest:.3f} s"
             ),
             also={
                 "var99": tail.var,
