@@ -8,7 +8,6 @@ out/model-checks.npz, from which the picture takes them. With `--png FILE` it is
 written there.
 """
 
-import re
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from matplotlib import pyplot as plt
+from page import replace_block, table
 
 from tidegate.adapters.candles import daily
 from tidegate.lab.cascades import borel
@@ -56,22 +56,6 @@ COLOURS = {
     "merton": "#2b8a3e",
     "regimes": "#c2255c",
 }
-
-
-def table(head, rows):
-    """Return Markdown, numbers to the right."""
-    lines = ["| " + " | ".join(head) + " |", "|---|" + "--:|" * (len(head) - 1)]
-    return "\n".join([*lines, *("| " + " | ".join(str(c) for c in row) + " |" for row in rows)])
-
-
-def replace_block(name, text):
-    """Write ``text`` between the marks of ``name`` in the page."""
-    page = PAGE.read_text(encoding="utf-8")
-    pattern = rf"(<!-- {name} -->\n).*?(\n<!-- end of {name} -->)"
-    found, count = re.subn(pattern, lambda m: m[1] + text + m[2], page, flags=re.DOTALL)
-    assert count == 1, f"the page lacks the marks of {name}"
-    PAGE.write_text(found, encoding="utf-8")
-    print(f"{name}\n{text}\n")
 
 
 def depth(folder):
@@ -115,7 +99,7 @@ def depth(folder):
         f"Impact prices of {traded.size} perpetuals of one Hyperliquid snapshot: depth over volume "
         f"deviates by {spread:.2f} on the logarithm from market to market."
     )
-    replace_block("depth", "\n".join(said))
+    replace_block(PAGE, "depth", "\n".join(said))
 
 
 def laws(history):
@@ -167,7 +151,7 @@ def stylised(folder):
         rows.append([name, each[0].count, *numbers, *remembered, f"{each[0].band:.3f}"])
     head = ["returns", "count", "kurtosis", "tail index, falls", "rises", "linear, 1 h",
             *(f"size, {lag} h" for lag in LAGS), "two errors"]  # fmt: skip
-    replace_block("facts", table(head, rows))
+    replace_block(PAGE, "facts", table(head, rows))
 
 
 def fallen(n):
@@ -192,7 +176,7 @@ def cascades():
         rows.append([n, *numbers, *told])
     head = ["n", "1 / (1 - n)", "mean size", "largest", "chi squared (df)", "p",
             "engine = ladder", "largest in the engine"]  # fmt: skip
-    replace_block("cascades", table(head, rows))
+    replace_block(PAGE, "cascades", table(head, rows))
 
 
 def forecast_of(history):
@@ -225,7 +209,7 @@ def forecasts(folder):
     head = ["world", "tail", "series", "days", "breaches", "expected", "Kupiec p",
             "Christoffersen p", "both p", "Z2", "Z2 p", "at 5 %"]  # fmt: skip
     failed = f"\n\nFits that did not converge, and kept the terms before: {made[0].kept}."
-    replace_block("forecasts", table(head, rows) + failed)
+    replace_block(PAGE, "forecasts", table(head, rows) + failed)
 
 
 def draw(folder, png):

@@ -6,7 +6,6 @@ one. What a part found is kept in out/published-PART.npz, from which the picture
 `--png FILE` the picture is also written there.
 """
 
-import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
+from page import replace_block, table
 
 from tidegate.lab.checks.cascade_sizes import Dominoes
 from tidegate.lab.checks.stylised import facts, hill
@@ -50,22 +50,6 @@ NS, ROWS, ACCOUNTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), 2_000, 2_000
 BY_ENGINE, ENGINE_ROWS, ENGINE_ACCOUNTS, ENGINE_STEPS = (0.2, 0.5, 0.8), 60, 120, 40
 
 
-def table(head, rows):
-    """Return Markdown, numbers to the right."""
-    lines = ["| " + " | ".join(head) + " |", "|---|" + "--:|" * (len(head) - 1)]
-    return "\n".join([*lines, *("| " + " | ".join(str(c) for c in row) + " |" for row in rows)])
-
-
-def told(name, text):
-    """Write ``text`` between the marks of ``name`` in the page."""
-    page = PAGE.read_text(encoding="utf-8")
-    pattern = rf"(<!-- {name} -->\n).*?(\n<!-- end of {name} -->)"
-    found, count = re.subn(pattern, lambda m: m[1] + text + m[2], page, flags=re.DOTALL)
-    assert count == 1, f"the page lacks the marks of {name}"
-    PAGE.write_text(found, encoding="utf-8")
-    print(f"{name}\n{text}\n", flush=True)
-
-
 def keep(part, **arrays):
     """Keep what the picture needs."""
     path = HERE / f"out/published-{part}.npz"
@@ -96,7 +80,11 @@ def lending():
         alone = failed(uncovered(loans, nobody, volatility, 1.0, shocks)).mean()
         grid[k] = line
         rows.append([f"{volatility:.0%}", *(f"{100 * x:.1f}" for x in line), f"{100 * alone:.1f}"])
-    told("lending", table(["volatility", *(f"{r:g}" for r in RATIOS), "nobody liquidates"], rows))
+    replace_block(
+        PAGE,
+        "lending",
+        table(["volatility", *(f"{r:g}" for r in RATIOS), "nobody liquidates"], rows),
+    )
     keep("lending", grid=grid)
     shocks = normals(ROOT + 1, range(MORE_PATHS), "grid", rules.steps)
     knobs = {
@@ -116,7 +104,9 @@ def lending():
         shares = uncovered(loans, replace(rules, **changed), *AT, shocks)
         found = probability(failed(shares)).over(0.01)
         rows.append([name, span(found, 1), f"{100 * shares.mean():.2f}"])
-    told("knobs", table(["pool", "failed (%)", "mean share of debt uncovered (%)"], rows))
+    replace_block(
+        PAGE, "knobs", table(["pool", "failed (%)", "mean share of debt uncovered (%)"], rows)
+    )
 
 
 def funds():
@@ -141,8 +131,10 @@ def funds():
         ])  # fmt: skip
     head = ["cap", "kurtosis", "tail index, falls", "rises", "falls below value", "deviation",
             "worst step", "size, next step"]  # fmt: skip
-    told("funds", table(head, rows))
-    told("tails", table(["cap", *(f"largest {share:.1%}" for share in TAILS)], others))
+    replace_block(PAGE, "funds", table(head, rows))
+    replace_block(
+        PAGE, "tails", table(["cap", *(f"largest {share:.1%}" for share in TAILS)], others)
+    )
     keep("funds", index=np.array(indexes))
 
 
@@ -172,7 +164,7 @@ def sales():
         + ", ".join(f"{(mean_leverage - 1) / d:.2f} ({d}x)" for d in DEPTHS)
         + " times itself."
     )
-    told("sales", table(head, rows) + "\n\n" + said)
+    replace_block(PAGE, "sales", table(head, rows) + "\n\n" + said)
     keep("sales", found=found)
 
 
@@ -194,7 +186,7 @@ def cascades():
         inside = "yes" if found.low <= 1 / (1 - n) <= found.high else "**no**"
         rows.append([n, f"{1 / (1 - n):.2f}", span(found), inside, by_engine, alike, same])
     head = ["n", "1 / (1 - n)", "ladder", "inside", "engine", "inside", "engine = ladder"]
-    told("cascades", table(head, rows))
+    replace_block(PAGE, "cascades", table(head, rows))
     keep("cascades", ladder=np.array(ladder), engine=np.array(engine))
 
 

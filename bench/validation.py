@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
+from page import table
 from scipy.optimize import minimize
 
 from tidegate.lab.worlds.fitting import fitted_terms
@@ -146,11 +147,6 @@ def fitted(rows):
         return float(((np.sqrt(share(rows.move.to_numpy(), terms)) - seen) ** 2).sum())
 
     return minimize(loss, [np.log(0.1), 1.5], method="Nelder-Mead").x
-
-
-def table(head, rows):
-    lines = ["| " + " | ".join(head) + " |", "|---|" + "--:|" * (len(head) - 1)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
 def percent(part):
