@@ -60,10 +60,10 @@ class Diary(MemoryJournal):
         super().__init__()
         self.diary, self.full = diary, False
 
-    def append(self, records):
+    def append(self, records, receipts=()):
         if self.full:
             raise CapacityExceeded("the disk is full")  # noqa: TRY003, EM101 - as a journal says it
-        super().append(records)
+        super().append(records, receipts)
         self.diary.append(("append", records[0].seq, len(records)))
 
 

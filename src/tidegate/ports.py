@@ -24,6 +24,20 @@ class Snapshot(NamedTuple):
     state: bytes
 
 
+class Receipt(NamedTuple):
+    """Where a record came from, durable with it: what was taken once is never taken again.
+
+    ``source`` is a client or a stream; ``key`` is the client's idempotency key, or the place in the
+    stream up to which everything was taken. ``ask`` is a digest of what was asked under the key.
+    """
+
+    source: str
+    key: str
+    first: int  # records that were made of it
+    last: int
+    ask: str = ""
+
+
 class Feed(Protocol):
     """Where inputs come from, in an order that never changes once they were handed out."""
 
@@ -71,11 +85,20 @@ class Journal(Protocol):
     Every implementation passes `tidegate.testing.JournalContract`.
     """
 
-    def append(self, records: Sequence[Record]) -> None:
+    def append(self, records: Sequence[Record], receipts: Sequence[Receipt] = ()) -> None:
         """Make the records durable, all or none, before returning (one group commit).
 
-        Raise JournalCorrupt when the first ``seq`` does not follow the last one.
+        ``receipts`` become durable in the same commit. Raise JournalCorrupt when the first ``seq``
+        does not follow the last one, LeaderLost when another process has taken the journal over.
         """
+        ...
+
+    def receipt(self, source: str, key: str) -> Receipt | None:
+        """Return what was taken of ``source`` under ``key``; None when nothing was."""
+        ...
+
+    def place(self, source: str) -> str | None:
+        """Return the key of the newest receipt of ``source``: where its stream goes on."""
         ...
 
     def read(self, after: int = -1) -> Iterator[Record]:

@@ -27,7 +27,7 @@ from tidegate.adapters.memory import same_owner
 from tidegate.adapters.witness import Witness
 from tidegate.domain.errors import CapacityExceeded, ConfigInvalid, JournalCorrupt, TidegateError
 from tidegate.domain.events import ENDOGENOUS
-from tidegate.ports import Record, Snapshot
+from tidegate.ports import Receipt, Record, Snapshot
 
 
 FORMAT: Final = 1
@@ -116,13 +116,14 @@ class SqliteJournal:
             self._commit()
         self._head = head
 
-    def append(self, records: Sequence[Record]) -> None:
+    def append(self, records: Sequence[Record], receipts: Sequence[Receipt] = ()) -> None:
         """Make the records durable in one transaction; see `Journal.append`.
 
         After a failure the journal takes nothing more: whether the batch became durable is then
         known only to whoever opens the file anew. A full disk raises CapacityExceeded.
         """
         self._must_write()
+        assert not receipts, "kept from format 2 on"
         follow(records, self._head.seq)
         if not records:
             return
@@ -139,6 +140,14 @@ class SqliteJournal:
         self._broken = False
         self._head = head
         self._witness.note(head.seq, head.link)
+
+    def receipt(self, source: str, key: str) -> Receipt | None:
+        """Return what was taken under this key; see `Journal.receipt`."""
+        del source, key
+
+    def place(self, source: str) -> str | None:
+        """Return where a stream goes on; see `Journal.place`."""
+        del source
 
     def read(self, after: int = -1) -> Iterator[Record]:
         """Yield verified records; see `Journal.read`.

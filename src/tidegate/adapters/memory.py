@@ -6,7 +6,7 @@ from pathlib import Path
 from tidegate.adapters.codec import follow
 from tidegate.domain.errors import ConfigInvalid
 from tidegate.domain.events import ENDOGENOUS
-from tidegate.ports import Record, Snapshot
+from tidegate.ports import Receipt, Record, Snapshot
 
 
 class MemoryJournal:
@@ -15,6 +15,8 @@ class MemoryJournal:
     def __init__(self) -> None:
         self._records: list[Record] = []
         self._snapshots: dict[int, Snapshot] = {}
+        self._receipts: dict[tuple[str, str], Receipt] = {}
+        self._places: dict[str, str] = {}
         self._taken = 0
         self._identity = ""
 
@@ -23,11 +25,21 @@ class MemoryJournal:
         same_owner("the journal in memory", self._identity or identity, identity)
         self._identity = identity
 
-    def append(self, records: Sequence[Record]) -> None:
+    def append(self, records: Sequence[Record], receipts: Sequence[Receipt] = ()) -> None:
         """Keep the records; see `Journal.append`."""
         follow(records, self.head)
         self._records += records
+        self._receipts |= {(r.source, r.key): r for r in receipts}
+        self._places |= {r.source: r.key for r in receipts}
         self._taken += sum(not isinstance(record.event, ENDOGENOUS) for record in records)
+
+    def receipt(self, source: str, key: str) -> Receipt | None:
+        """Return what was taken under this key; see `Journal.receipt`."""
+        return self._receipts.get((source, key))
+
+    def place(self, source: str) -> str | None:
+        """Return where a stream goes on; see `Journal.place`."""
+        return self._places.get(source)
 
     def read(self, after: int = -1) -> Iterator[Record]:
         """Yield the records kept so far; see `Journal.read`."""

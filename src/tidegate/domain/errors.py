@@ -6,6 +6,8 @@
   x VectorsInvalid        the operator: fix the conformance vectors; file and place are named
   x CapacityExceeded      the operator: raise a limit and restart from the journal
   x JournalCorrupt        the operator: restore; never skip a record
+  x JournalGone           the operator: bring the journal's server back; nothing was half kept
+  x LeaderLost            nobody: another process leads now; this one stops and stands by
   x FetchFailed           the operator: try again later, or name another source
   x WorkerLost            the operator: a chunk of work took its workers with it; memory, mostly
   x ReplayDiverged        the developer: same input, other effects
@@ -64,6 +66,14 @@ class CapacityExceeded(TidegateError):
 
 class JournalCorrupt(TidegateError):
     """The journal has a gap, or a record does not match its checksum."""
+
+
+class JournalGone(TidegateError):
+    """The journal's server cannot be reached: whether the last batch is durable is not known."""
+
+
+class LeaderLost(TidegateError):
+    """Another process has taken the journal over; what this one decides no longer counts."""
 
 
 class FetchFailed(TidegateError):

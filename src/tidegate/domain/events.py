@@ -309,6 +309,20 @@ class BidRevealed(Event, frozen=True, kw_only=True):
     salt: bytes  # 16 bytes or more
 
 
+class Attested(Event, frozen=True, kw_only=True):
+    """Somebody signed something: a proposal, an approval, an order to stop.
+
+    Kept for whoever audits, and never decided on: what follows from it enters as an event of its
+    own. ``body`` is what was signed, byte for byte; ``signature`` is the signer's, and was verified
+    outside.
+    """
+
+    kind: str
+    signer: str
+    body: bytes
+    signature: bytes
+
+
 Input: TypeAlias = (
     BookImported
     | AccountOpened
@@ -340,6 +354,7 @@ Input: TypeAlias = (
     | BidPlaced
     | BidCommitted
     | BidRevealed
+    | Attested
 )
 
 ENDOGENOUS: Final = (

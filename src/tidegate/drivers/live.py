@@ -7,9 +7,9 @@ is then ahead of the journal and is thrown away with the process.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 import numpy as np
@@ -21,9 +21,11 @@ from tidegate.domain.units import Nanos, pack
 from tidegate.drivers.verify import compare
 from tidegate.engine.state import State
 from tidegate.engine.step import apply, decide, step
-from tidegate.ports import Journal, Record, Snapshot, Venue
+from tidegate.ports import Journal, Receipt, Record, Snapshot, Venue
 from tidegate.safeguards.stack import Stack
 
+
+Receipts: TypeAlias = Callable[[Sequence[Record]], Sequence[Receipt]]
 
 BATCH_MAX: Final = 256
 SNAPSHOT_EVERY: Final = 10_000
@@ -138,6 +140,15 @@ class Crank:
             self._turn(batch)
         return self.head
 
+    def take(self, asked: Iterable[Input], receipts: Receipts) -> list[Record]:
+        """Take a batch of any kind, made durable together with its receipts; return its records.
+
+        ``asked`` is read one event at a time, each after the one before it was stepped: whoever
+        hands it over may look at `state` to make the next one. ``receipts`` is asked once, before
+        the commit, what the records were made of.
+        """
+        return self._turn(asked, receipts)
+
     def pump(self, now: Nanos) -> int:
         """Take what the venue has answered up to ``now``; return the last acknowledged record.
 
@@ -188,7 +199,7 @@ class Crank:
             self._state = state if fits else self._state
         return snapshot.seq if fits else -1
 
-    def _turn(self, batch: Sequence[Input]) -> None:
+    def _turn(self, batch: Iterable[Input], receipts: Receipts | None = None) -> list[Record]:
         """Step a batch in memory, make it durable, then let its orders leave."""
         self._must_turn()
         self._turning = False  # until the batch is through: an exception leaves it so
@@ -201,19 +212,20 @@ class Crank:
         except BaseException:
             # What came before the culprit was decided in full. Keeping it makes the culprit the
             # first thing that a new start will be given, and nothing else is decided twice.
-            self._settle(records, before)
+            self._settle(records, before, receipts)
             raise
-        self._settle(records, before)
+        self._settle(records, before, receipts)
         self._turning = True
         if self._journal.head - self._kept >= self._snapshot_every:
             self.snapshot()
+        return records
 
-    def _settle(self, records: Sequence[Record], before: Nanos) -> None:
+    def _settle(self, records: Sequence[Record], before: Nanos, receipts: Receipts | None) -> None:
         """Make ``records`` durable, then submit at the venue time a recovery would submit at."""
         if not records:
             return
         now = Nanos(max(before, *(r.event.ts for r in records)))
-        self._journal.append(records)
+        self._journal.append(records, receipts(records) if receipts is not None else ())
         for record in records:
             for effect in record.effects:
                 if isinstance(effect, OrdersPlaced):

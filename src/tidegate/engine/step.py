@@ -10,6 +10,7 @@ from tidegate.domain.effects import Decision, Rejected, SignalKept
 from tidegate.domain.errors import CapacityExceeded
 from tidegate.domain.events import (
     AccountOpened,
+    Attested,
     AuctionTaken,
     BandsTaken,
     BidCommitted,
@@ -166,6 +167,8 @@ def respond(state: State, event: Input, stack: Stack) -> list[Decision]:
             return on_taken(state, event, stack)
         case ParameterChanged() | ParameterProposed():
             return on_parameter(state, event, stack)
+        case Attested():
+            return []
         case _:
             return on_account(state, event, stack)
 

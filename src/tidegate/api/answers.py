@@ -1,0 +1,307 @@
+"""What the service answers: the venue, its accounts, its auctions, as they stand after ``seq``."""
+
+from typing import Any
+
+import msgspec
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of everything that is answered."""
+
+
+class Problem(Answer, frozen=True, kw_only=True):
+    """What went wrong, as RFC 9457 has it; ``hint`` says what to do."""
+
+    type: str  # "about:blank", or the address of a page of the reference
+    title: str
+    status: int
+    detail: str = ""
+    code: str = ""  # stable
+    where: str = ""
+    hint: str = ""
+
+
+class Outcome(Answer, frozen=True, kw_only=True):
+    """What became of one event: its record, and the codes under which anything was refused."""
+
+    seq: int
+    refused: list[str] = []
+    details: list[str] = []
+
+
+class Taken(Answer, frozen=True, kw_only=True):
+    """Events are durable. ``again``: they were already, and this repeats the first answer."""
+
+    first: int
+    last: int
+    again: bool = False
+    outcomes: list[Outcome] = []  # empty where the request is answered again
+
+
+class Tranche(Answer, frozen=True, kw_only=True):
+    """One layer of the insurance fund."""
+
+    name: str
+    balance: str
+    initial: str
+
+
+class VenueNow(Answer, frozen=True, kw_only=True):
+    """The whole venue after ``seq``."""
+
+    name: str
+    numeraire: str
+    account_label: str
+    stack: str
+    stack_digest: str
+    version: str
+    seq: int  # of the last record; -1: none
+    ts: int
+    mode: str  # armed, advising, halted
+    leader: bool
+    epoch: int
+    rung: int
+    rungs: int
+    rung_name: str
+    rung_reason: str
+    rung_value: int
+    rung_since: int
+    branching: float  # the largest near branching ratio of all instruments
+    accounts: int
+    positions: int
+    liquidatable: int
+    bankrupt: int
+    required: str  # maintenance of everybody
+    distressed: str  # maintenance of the liquidatable
+    deficit: str
+    fund: str
+    fund_peak: str
+    lost: str  # cumulative deficits
+    tranches: list[Tranche]
+    in_flight: int  # orders
+
+
+class InstrumentNow(Answer, frozen=True, kw_only=True):
+    """One instrument after ``seq``."""
+
+    symbol: str
+    kind: str
+    tick_size: str
+    lot_size: str
+    mark: str  # "0" before the first price
+    low: str
+    high: str
+    index: str
+    quality: str
+    marked_at: int
+    branching: float
+    deviations: float  # the move in the window, in standard deviations
+    volatility: float  # per square root of a day, as a share
+    long_open: str
+    short_open: str
+    bids: list[tuple[str, str]]
+    asks: list[tuple[str, str]]
+    spent_sells: str  # in the throttle's bucket
+    spent_buys: str
+    budget: str | None  # what the bucket holds at most, where the stack throttles
+    band_low: str
+    band_high: str
+    phase: str
+    paused: list[str]  # actions paused by a dated change
+
+
+class Profile(Answer, frozen=True, kw_only=True):
+    """The cascade profile of one instrument: n for each bucket away from the mark."""
+
+    symbol: str
+    seq: int
+    ts: int
+    mark: str
+    width: float  # of a bucket, as a share of the mark
+    near: float
+    down: list[float]
+    up: list[float]
+
+
+class ProfileHistory(Answer, frozen=True, kw_only=True):
+    """The cascade profile over time: row k was measured at ``ts[k]``."""
+
+    symbol: str
+    width: float
+    ts: list[int]
+    mark: list[float]
+    near: list[float]
+    down: list[list[float]]
+    up: list[list[float]]
+
+
+class LiquidationMap(Answer, frozen=True, kw_only=True):
+    """Where liquidations wait, by price, against the depth that would meet them.
+
+    Bucket k below the mark spans ``mark * (1 - (k + 1) * width)`` to ``mark * (1 - k * width)``;
+    quantities are in the instrument's units.
+    """
+
+    symbol: str
+    seq: int
+    ts: int
+    mark: float
+    width: float
+    forced_down: list[float]  # forced sales released in each bucket below the mark
+    forced_up: list[float]  # forced purchases released above it
+    bid_depth: list[float]
+    ask_depth: list[float]
+
+
+class PositionNow(Answer, frozen=True, kw_only=True):
+    """One position or balance."""
+
+    instrument: str
+    quantity: str
+    entry: str
+    mark: str
+    value: str
+    pnl: str
+    in_flight: str
+    liquidation_price: str | None  # where the account becomes liquidatable by this price alone
+
+
+class AccountNow(Answer, frozen=True, kw_only=True):
+    """One account after ``seq``."""
+
+    name: str
+    owner: str
+    seq: int
+    ts: int
+    cash: str
+    equity: str
+    maintenance: str
+    initial: str
+    margin_ratio: float | None  # maintenance over equity; None without positions or equity
+    liquidatable: bool
+    bankrupt: bool
+    distance: float | None  # equity less maintenance, over notional
+    positions: list[PositionNow]
+    orders: list["OrderNow"]
+
+
+class AccountColumns(Answer, frozen=True, kw_only=True):
+    """Accounts with positions, nearest to liquidation first, as columns."""
+
+    seq: int
+    ts: int
+    total: int  # accounts that hold positions
+    offset: int
+    account: list[str]
+    equity: list[float]
+    maintenance: list[float]
+    notional: list[float]
+    distance: list[float]  # equity less maintenance, over notional
+
+
+class OrderNow(Answer, frozen=True, kw_only=True):
+    """One order in flight: sell where the quantity is negative, never beyond the limit."""
+
+    order: int
+    account: str
+    instrument: str
+    quantity: str
+    limit: str
+    route: str
+    placed_at: int
+
+
+class AuctionNow(Answer, frozen=True, kw_only=True):
+    """One open auction: what is sold and at what price a taker would get it at ``ts``.
+
+    ``quantity`` is what the bidder gets: positive, it buys. ``asking`` is None where bids are
+    collected until ``closes_at``.
+    """
+
+    auction: int
+    kind: str  # dutch, batch, sealed
+    instrument: str
+    quantity: str
+    asking: str | None
+    mark: str
+    opened_at: int
+    closes_at: int | None
+    reveal_at: int | None
+    bids: int
+
+
+class Receipt(Answer, frozen=True, kw_only=True):
+    """One deleveraging: who was closed against whom, and at what price."""
+
+    seq: int
+    ts: int
+    instrument: str
+    bankrupt: list[str]
+    price: str
+    mark: str
+    deficit: str
+    fund: str
+    fund_paid: str
+    forgone: str
+    candidates: int
+    rule: str
+    winners: list["Winner"]
+
+
+class Winner(Answer, frozen=True, kw_only=True):
+    """One winner that was closed."""
+
+    account: str
+    quantity: str
+    forgone: str
+    rank: int
+
+
+class Flow(Answer, frozen=True, kw_only=True):
+    """Forced flow of one instrument over time, against what the throttle lets through."""
+
+    symbol: str
+    ts: list[int]
+    ordered: list[float]  # numeraire, placed since the row before
+    filled: list[float]
+    waiting: list[float]  # in flight
+    spent: list[float]  # in the throttle's bucket, numeraire
+    budget: list[float | None]
+
+
+class Logged(Answer, frozen=True, kw_only=True):
+    """One record in one line of words."""
+
+    seq: int
+    ts: int
+    kind: str  # of the event
+    what: str
+    accounts: list[str] = []
+    effects: dict[str, int] = {}  # how many of each kind
+    refused: list[str] = []
+
+
+class Explained(Answer, frozen=True, kw_only=True):
+    """Why an account was touched, from the order back to the observation."""
+
+    account: str
+    seq: int
+    lines: list[str]
+
+
+class Alert(Answer, frozen=True, kw_only=True):
+    """Something a person should know; ``code`` has a place in the runbook."""
+
+    code: str
+    detail: str
+    since: int
+    severity: str  # page, warn, info
+
+
+class Frame(Answer, frozen=True, kw_only=True):
+    """One message of a stream. ``seq`` is the record it came from: resume after it."""
+
+    topic: str
+    seq: int
+    ts: int
+    data: Any
