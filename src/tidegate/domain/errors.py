@@ -9,6 +9,7 @@
   x JournalCorrupt        the operator: restore; never skip a record
   x JournalGone           the operator: bring the journal's server back; nothing was half kept
   x LeaderLost            nobody: another process leads now; this one stops and stands by
+  x FeedBroken            the operator: something in between is missing; decide how to go on
   x FetchFailed           the operator: try again later, or name another source
   x WorkerLost            the operator: a chunk of work took its workers with it; memory, mostly
   x ReplayDiverged        the developer: same input, other effects
@@ -55,6 +56,10 @@ def refuse_negative(where: str, declared: object, *names: str) -> None:
 
 class RecordingInvalid(Refused):
     """A recording was refused; ``where`` is file, row and column."""
+
+
+class FeedBroken(Refused):
+    """A feed has a gap, or goes on from another place than the one where it was left."""
 
 
 class VectorsInvalid(Refused):
