@@ -31,11 +31,20 @@ class TestSqliteJournal(DurableJournalContract):
     def _somewhere(self, tmp_path):
         self.folder, self.made = tmp_path, 0
 
-    def make(self):
+    def make(self, receipts_kept=1_000):
         self.made += 1
-        return SqliteJournal(self.folder / f"{self.made}.journal")
+        path = self.folder / f"{self.made}.journal"
+        return SqliteJournal(path, receipts_kept=receipts_kept)
 
     def reopen(self, journal):
+        return SqliteJournal(journal.path)
+
+    def beside(self, journal):
+        return SqliteJournal(journal.path, readonly=True)
+
+    def usurp(self, journal):
+        """Somebody removes the file whose lock says that there is a writer."""
+        journal.path.with_name(f"{journal.path.name}-writer").unlink()
         return SqliteJournal(journal.path)
 
 
