@@ -112,6 +112,16 @@ class Chain(ABC):
         return self._epoch
 
     @property
+    def format(self) -> int:
+        """The number of the format it is kept in."""
+        return self._format
+
+    @property
+    def end(self) -> Head:
+        """The whole row that says where the journal ends."""
+        return self._head
+
+    @property
     def identity(self) -> str:
         """Whose journal it is; empty until somebody claimed it."""
         return self._head.identity
@@ -145,7 +155,7 @@ class Chain(ABC):
                 (self._epoch,) = self._run("SELECT epoch FROM leader").fetchone()
                 # Tables that were lost shall be missed now, and not at the first receipt.
                 self._run("SELECT number FROM receipts ORDER BY source, number LIMIT 1").fetchone()
-                self._run("SELECT key FROM receipts ORDER BY source, key LIMIT 1").fetchone()
+                self._run("SELECT tag FROM receipts ORDER BY tag LIMIT 1").fetchone()
 
     def _verified_head(self) -> Head:
         """Return the head, after holding the last batch against it."""
@@ -194,8 +204,8 @@ class Chain(ABC):
         """Return what was taken under this key; see `Journal.receipt`."""
         return self._one_receipt(
             "SELECT source, number, key, first, last, ask, checksum FROM receipts"
-            " WHERE source = ? AND key = ?",
-            *(source.encode(), key.encode()),
+            " WHERE tag = ?",
+            tag_of(source, key),
         )
 
     def place(self, source: str) -> str | None:
@@ -228,7 +238,7 @@ class Chain(ABC):
         if whole != checksum(*row[:-1]):
             msg = f"{self.name}: the receipt of {source!r} under {key!r} is damaged"
             raise JournalCorrupt(msg)
-        return Receipt(source.decode(), key.decode(), first, last, ask)
+        return Receipt(source.decode(), key.decode(), first, last, ask.decode())
 
     def read(self, after: int = -1, link: bytes = b"") -> Iterator[Record]:
         """Yield verified records; see `Journal.read`.
@@ -245,11 +255,10 @@ class Chain(ABC):
         """Verify everything, the whole chain from record 0 included; raise where it is damaged."""
         records = sum(1 for _ in self._sealed(self._head))
         kept = sum(1 for _ in self.receipts()) if self._format >= FORMAT else 0
-        with self._guarded():
-            seqs = self._run("SELECT seq FROM snapshots ORDER BY seq").fetchall()
-        for (seq,) in seqs:
-            found = self._snapshot(int(seq))
-            if found is not None and found.link and found.link != self._link_of(found.seq):
+        seqs = self.snapshots()
+        for seq in seqs:
+            found = self.snapshot(seq)
+            if found is not None and found.link and found.link != self.link_of(found.seq):
                 raise corrupt(found.seq, "the snapshot taken after it was taken of another journal")
         return Checked(records, kept, len(seqs))
 
@@ -264,9 +273,16 @@ class Chain(ABC):
 
     def latest(self) -> Snapshot | None:
         """Return the newest snapshot within reach; JournalCorrupt when it is damaged."""
-        return self._snapshot(self._head.seq)
+        return self.snapshot(self._head.seq)
 
-    def _snapshot(self, within: int) -> Snapshot | None:
+    def snapshots(self) -> list[int]:
+        """Return the records after which snapshots were taken, oldest first."""
+        with self._guarded():
+            rows = self._run("SELECT seq FROM snapshots ORDER BY seq").fetchall()
+        return [row[0] for row in rows]
+
+    def snapshot(self, within: int) -> Snapshot | None:
+        """Return the newest snapshot taken after record ``within`` or earlier."""
         link = "link" if self._format >= FORMAT else "NULL"
         with self._guarded():
             row = self._run(
@@ -281,8 +297,8 @@ class Chain(ABC):
             raise corrupt(said[0], "the snapshot taken after it does not match its checksum")
         return Snapshot(said[0], said[1], zlib.decompress(said[2]), said[3] or b"")
 
-    def _link_of(self, seq: int) -> bytes:
-        """Return the link of record ``seq`` as its own batch says it; nothing beyond the head."""
+    def link_of(self, seq: int) -> bytes:
+        """Return the link of record ``seq`` as its own batch has it; nothing beyond the head."""
         if seq == self._head.seq:
             return self._head.link
         if not 0 <= seq < self._head.seq:
@@ -336,6 +352,11 @@ class Chain(ABC):
                     expected, link = sealed.seq + 1, sealed.link
         if (expected - 1, link) != (head.seq, head.link) and after <= head.seq:
             raise corrupt(head.seq, "the journal does not end with it as its head says")
+
+
+def tag_of(source: str, key: str) -> bytes:
+    """Return what a receipt is found by: short, however long a client makes its keys."""
+    return checksum(source.encode(), key.encode())
 
 
 def checksum(*parts: object) -> bytes:

@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from tidegate.adapters.chain import Chain, Head, checksum
+from tidegate.adapters.chain import Chain, Head, checksum, tag_of
 from tidegate.adapters.codec import corrupt, encode_batch, follow
 from tidegate.adapters.memory import same_owner
 from tidegate.domain.errors import ConfigInvalid, LeaderLost, TidegateError
@@ -120,7 +120,7 @@ class ChainedJournal(Chain):
     def save(self, snapshot: Snapshot) -> None:
         """Keep a snapshot durably with the link of its record, and the two before it."""
         self._must_write()
-        link = self._link_of(snapshot.seq)
+        link = self.link_of(snapshot.seq)
         state = zlib.compress(snapshot.state, 1)
         whole = checksum(snapshot.seq, snapshot.digest, state, link)
         with self._writing():
@@ -138,22 +138,23 @@ class ChainedJournal(Chain):
 
     def _keep(self, receipts: Sequence[Receipt]) -> None:
         """Number the receipts within their sources, keep them, and forget the oldest ones."""
-        newest: dict[tuple[bytes, bytes], Sequence[object]] = {}
+        newest: dict[bytes, Sequence[object]] = {}
         for receipt in receipts:
             source, key = receipt.source.encode(), receipt.key.encode()
             number = self._numbers[source] = self._number(source) + 1
-            said = (source, number, key, receipt.first, receipt.last, receipt.ask)
-            newest[source, key] = (*said, checksum(*said))
+            said = (source, number, key, receipt.first, receipt.last, receipt.ask.encode())
+            tag = tag_of(receipt.source, receipt.key)
+            newest[tag] = (*said, checksum(*said), tag)
         if newest:
             self._run_many(
-                "INSERT INTO receipts (source, number, key, first, last, ask, checksum)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT (source, key) DO UPDATE SET number = excluded.number,"
+                "INSERT INTO receipts (source, number, key, first, last, ask, checksum, tag)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (tag) DO UPDATE SET number = excluded.number,"
                 " first = excluded.first, last = excluded.last, ask = excluded.ask,"
                 " checksum = excluded.checksum",
                 newest.values(),
             )
-        for source in {source for source, _ in newest}:
+        for source in {receipt.source.encode() for receipt in receipts}:
             self._run(
                 "DELETE FROM receipts WHERE source = ? AND number <= ?",
                 *(source, self._numbers[source] - self._receipts_kept),

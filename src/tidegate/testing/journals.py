@@ -189,11 +189,12 @@ class JournalContract:
     def test_a_receipt_may_be_of_any_text(self) -> None:
         """Clients choose their keys; no quote, no zero byte and no length does harm."""
         journal = self.make()
-        texts = ("", "'; DROP TABLE receipts; --", "Grüße, 市场 \x00 \U0001f30a", "k" * 10_000)
-        kept = [Receipt(text, text, k, k, text) for k, text in enumerate(texts)]
+        long = "".join(chr(0x4E00 + k * k % 20_000) for k in range(10_000))
+        texts = ("", "'; DROP TABLE receipts; --", "Grüße, 市场 \x00 \U0001f30a", long)
+        kept = [Receipt(text[:99], text, k, k, text) for k, text in enumerate(texts)]
         journal.append(history(len(texts)), kept)
-        assert [journal.receipt(text, text) for text in texts] == kept
-        assert [journal.place(text) for text in texts] == list(texts)
+        assert [journal.receipt(text[:99], text) for text in texts] == kept
+        assert [journal.place(text[:99]) for text in texts] == list(texts)
         journal.close()
 
     def test_reading_may_begin_at_a_link(self) -> None:
