@@ -21,6 +21,10 @@ FORMAT: Final = 2
 PAGE: Final = 16  # batches fetched at once
 
 
+class NoJournal(ConfigInvalid):
+    """There is no journal at this place yet: a reader finds nothing, a writer begins one."""
+
+
 class Head(NamedTuple):
     """Where the journal ends; rewritten in the same transaction as every batch."""
 

@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
-from tidegate.adapters.chain import FORMAT, Checked, Head, Rows
+from tidegate.adapters.chain import FORMAT, Checked, Head, NoJournal, Rows
 from tidegate.adapters.chained import RECEIPTS_KEPT, ChainedJournal, WriterElsewhere
 from tidegate.adapters.codec import ORIGIN
 from tidegate.adapters.witness import Witness
@@ -156,7 +156,7 @@ class SqliteJournal(ChainedJournal):
         if not self.path.exists():
             self._witness.check(*self._witness.seen(), -1, ORIGIN)
             if self._readonly:
-                raise ConfigInvalid(
+                raise NoJournal(
                     where=str(self.path), what="must be a journal", found="no such file"
                 )
             create(self.path)

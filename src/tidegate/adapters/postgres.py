@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import psycopg
 from psycopg import errors, sql
 
-from tidegate.adapters.chain import FORMAT, Head, Rows
+from tidegate.adapters.chain import FORMAT, Head, NoJournal, Rows
 from tidegate.adapters.chained import RECEIPTS_KEPT, ChainedJournal, WriterElsewhere
 from tidegate.adapters.codec import ORIGIN
 from tidegate.domain.errors import (
@@ -206,7 +206,7 @@ class PostgresJournal(ChainedJournal):
         if there:
             return
         if self._readonly:
-            raise ConfigInvalid(where=self.name, what="must be a journal", found="no such schema")
+            raise NoJournal(where=self.name, what="must be a journal", found="no such schema")
         db, head = self._connection(), Head(-1, 0, "", ORIGIN)
         with db.transaction():
             db.execute(
