@@ -103,7 +103,8 @@ class InstrumentNow(Answer, frozen=True, kw_only=True):
     asks: list[tuple[str, str]]
     spent_sells: str  # in the throttle's bucket
     spent_buys: str
-    budget: str | None  # what the bucket holds at most, where the stack throttles
+    budget: str | None  # of sells: what the bucket holds at most, where the stack throttles
+    budget_buys: str | None
     band_low: str
     band_high: str
     phase: str
@@ -215,11 +216,11 @@ class AuctionNow(Answer, frozen=True, kw_only=True):
     """One open auction: what is sold and at what price a taker would get it at ``ts``.
 
     ``quantity`` is what the bidder gets: positive, it buys. ``asking`` is None where bids are
-    collected until ``closes_at``.
+    collected until ``closes_at``; sealed ones are revealed from then until ``reveal_at``.
     """
 
     auction: int
-    kind: str  # dutch, batch, sealed
+    kind: str  # dutch, fixed_spread, batch, sealed
     instrument: str
     quantity: str
     asking: str | None
