@@ -299,10 +299,36 @@ class Alert(Answer, frozen=True, kw_only=True):
     severity: str  # page, warn, info
 
 
-class Frame(Answer, frozen=True, kw_only=True):
-    """One message of a stream. ``seq`` is the record it came from: resume after it."""
+class Frame(Answer, frozen=True, kw_only=True, omit_defaults=True):
+    """One message of a stream. ``seq`` is the record it came from: resume after the largest one.
+
+    There is one frame a record and topic. ``more`` says that frames of other topics of the same
+    record follow: only after the last of them is that record a place to resume from. A frame that
+    shows a state and no record has the seq -1.
+    """
 
     topic: str
     seq: int
     ts: int
     data: Any
+    more: bool = False
+
+
+class RungMoved(Answer, frozen=True, kw_only=True):
+    """The ladder came to a rung, and why: the alarm that said so, and its value."""
+
+    seq: int
+    ts: int
+    rung: int
+    name: str
+    reason: str
+    value: int
+
+
+class FundHistory(Answer, frozen=True, kw_only=True):
+    """The insurance fund over time: ``balance[k]`` is a row of all tranches at ``ts[k]``."""
+
+    tranches: list[Tranche]  # now
+    ts: list[int]
+    balance: list[list[float]]
+    lost: list[float]  # cumulative deficits
