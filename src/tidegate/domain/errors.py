@@ -3,6 +3,7 @@
 * TidegateError
   x ConfigInvalid         the operator: fix the file, nothing has started
   x RecordingInvalid      the operator: fix the recording; file, row and column are named
+  x AskInvalid            the sender: fix the request; nothing of it was taken
   x VectorsInvalid        the operator: fix the conformance vectors; file and place are named
   x CapacityExceeded      the operator: raise a limit and restart from the journal
   x JournalCorrupt        the operator: restore; never skip a record
@@ -63,6 +64,10 @@ class FeedBroken(Refused):
 
 class VectorsInvalid(Refused):
     """A folder of conformance vectors was refused; ``where`` is file and place."""
+
+
+class AskInvalid(Refused):
+    """Something told to the running service was refused before it was taken."""
 
 
 class CapacityExceeded(TidegateError):
