@@ -1,4 +1,4 @@
-"""Whether every source still speaks: a feed that is silent looks just like a market that is calm."""
+"""Whether every source still speaks: a silent feed looks just like a calm market."""
 
 import threading
 import time
