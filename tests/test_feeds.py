@@ -108,7 +108,9 @@ async def running(feed):
         yield task
     finally:
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        (ended,) = await asyncio.gather(task, return_exceptions=True)
+        if not isinstance(ended, asyncio.CancelledError):
+            raise ended  # why what was waited for did not come
 
 
 async def until(true):

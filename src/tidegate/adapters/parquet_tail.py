@@ -5,8 +5,8 @@ renames it when it is done (``0000000017.prices.parquet``). Whatever does not en
 or begins with a dot or an underscore, is left alone. A file that is not whole is waited for: it may
 be a writer that does not rename, and what comes after it must not be taken before it.
 
-The place is ``FILE:N``: of FILE, the first N items were taken, and all of every file before it; with
-N = -1 nothing more of FILE will be.
+The place is ``FILE:N``: of FILE, the first N items were taken, and all of every file before it.
+With N = -1 nothing more of FILE will be.
 """
 
 import asyncio
