@@ -1,4 +1,4 @@
-"""The pre-trade check: its figures are those of the whole book made anew, and it changes nothing."""
+"""The pre-trade check: its figures are those of the whole book made anew."""
 
 import random
 from contextlib import suppress
@@ -6,6 +6,7 @@ from contextlib import suppress
 import msgspec
 import numpy as np
 import pytest
+
 from strategies import (
     BTC,
     ETH,
@@ -23,7 +24,6 @@ from strategies import (
     depth_at,
     drawn,
 )
-
 from tidegate.api.checks import PreTradeAnswer
 from tidegate.domain.book import EXTERNAL, FIRST_USER
 from tidegate.domain.effects import Rejected
@@ -52,9 +52,13 @@ def lived(which, seed, moves=60):
     w.take(book_of(history.people))
     for i in range(4):
         for source in range(3):
-            price = PriceObserved(ts=w.now, instrument=i, source=source, price=w.price(i), published=w.now)
+            price = PriceObserved(
+                ts=w.now, instrument=i, source=source, price=w.price(i), published=w.now
+            )
             w.take(price)
-        w.take(depth_at(w.now, i, w.price(i), tuple(50_000 * (1, 10_000, 100, 1)[i] for _ in range(5))))
+        w.take(
+            depth_at(w.now, i, w.price(i), tuple(50_000 * (1, 10_000, 100, 1)[i] for _ in range(5)))
+        )
     for move in history.moves:
         with suppress(CapacityExceeded):
             w.take(w.event(move))
@@ -135,9 +139,7 @@ def test_the_base_is_the_engines_own_profile_and_radius(seed):
     health = w.stack.declaration.margin.assess(
         w.state.book, w.state.facts, mark=m.mark, low=m.low, high=m.high
     )
-    near = [
-        cascade_profile(w.state, View.of(w.state), health, i, w.stack).near for i in range(4)
-    ]
+    near = [cascade_profile(w.state, View.of(w.state), health, i, w.stack).near for i in range(4)]
     assert found.near.tolist() == near
     assert found.radius == branching_now(w.state, w.stack)
 
@@ -252,7 +254,10 @@ def test_an_order_that_adds_to_branching_is_refused():
 def test_a_reducing_order_is_never_refused_for_the_tail():
     w = calm()
     w.take(msgspec.structs.replace(trade(2_100), settled=True))
-    for limits in ({"es_add_max": 0.0, "branching_max": 0, "branching_add_max": 0}, {"es_add_max": 0.0}):
+    for limits in (
+        {"es_add_max": 0.0, "branching_max": 0, "branching_add_max": 0},
+        {"es_add_max": 0.0},
+    ):
         d, now = desk(w, **limits)
         for age in (0.0, 1e6):
             now[0] = age

@@ -71,9 +71,10 @@ class PreTradeAnswer(Answer, frozen=True, kw_only=True):
     reasons: list[Reason]
     seq: int
     ts: int
-    accounts: list[AccountAfter] = []
+    accounts: list[AccountAfter] = msgspec.field(default_factory=list[AccountAfter])
     tail: TailAdded | None = None  # None until the first base was made
-    branching: list[BranchingAdded] = []  # of the instruments that the order's accounts hold
+    # Of the instruments that the order's accounts hold, and of others that it moves.
+    branching: list[BranchingAdded] = msgspec.field(default_factory=list[BranchingAdded])
     radius: int | None = None  # spectral radius over all instruments, ppm
     radius_after: int | None = None
 

@@ -93,6 +93,14 @@ class Parts(NamedTuple):
     forced: I64  # [instruments, 2, buckets] lots
     matrix: I64  # [2, instruments, instruments] lots
 
+    def moved(self, old: "Parts", new: "Parts") -> "Parts":
+        """Return these sums with one part taken out and another put in."""
+        return Parts(
+            self.losses + (new.losses - old.losses),
+            self.forced + (new.forced - old.forced),
+            self.matrix + (new.matrix - old.matrix),
+        )
+
 
 class Figures(NamedTuple):
     """The tail of one book."""
@@ -199,9 +207,7 @@ class Base:
         """
         old = self.parts([holding_of(self.state.book, h.account) for h in now])
         parts = [self.parts(now), self.parts(after)]
-        sums = [
-            Parts(*(a + (c - b) for a, b, c in zip(self.whole, old, p, strict=True))) for p in parts
-        ]
+        sums = [self.whole.moved(old, p) for p in parts]
         tails = [tail_of(s.losses, self.model.level).scenarios for s in sums]
         share = [float(p.losses[t].mean()) for p, t in zip(parts, tails, strict=True)]
         return Marginal(self.figures(sums[0]), self.figures(sums[1]), share[0], share[1])
@@ -217,9 +223,7 @@ def _losses(book: Book, accounts: I64, prices: Prices) -> F64:
 def _forced(state: State, stack: Stack, facts: Facts) -> tuple[I64, I64]:
     """Return forced lots by bucket, and by the instrument whose move forces them."""
     grid, m, n = stack.declaration.profile, state.market, state.market.mark.size
-    health = stack.declaration.margin.assess(
-        state.book, facts, mark=m.mark, low=m.low, high=m.high
-    )
+    health = stack.declaration.margin.assess(state.book, facts, mark=m.mark, low=m.low, high=m.high)
     health = with_wait(state, health, m.mark, m.low, m.high, stack)
     forced = np.zeros((n, 2, grid.buckets), np.int64)
     for i in np.flatnonzero(m.mark > 0).tolist():

@@ -1,7 +1,7 @@
 """The pre-trade check: would this order be allowed, and what does it add to the venue's tail.
 
-Two halves. `look` runs on the crank thread: it asks the engine's own rules and reads the accounts of
-the order. `Desk.judge` runs anywhere: it holds them against a base that was made of a copy of the
+Two halves. `look` runs on the crank thread: it asks the engine's own rules and reads the accounts
+of the order. `Desk` works anywhere: it holds them against a base that was made of a copy of the
 book, in the background.
 """
 
@@ -113,9 +113,7 @@ def look(state: State, stack: Stack, order: Order) -> Look:
     The order is asked, never booked. An order that is refused is also tried as settled, so that its
     figures can be shown; where even that is refused (an unknown account) there are none.
     """
-    asked = msgspec.structs.replace(
-        order, ts=Nanos(max(order.ts, state.now)), settled=False
-    )
+    asked = msgspec.structs.replace(order, ts=Nanos(max(order.ts, state.now)), settled=False)
     effects, refused = _tried(state, stack, asked)
     if refused:
         effects, _ = _tried(state, stack, msgspec.structs.replace(asked, settled=True))
@@ -257,9 +255,7 @@ def _standing(
     return found
 
 
-def _move(
-    state: State, stack: Stack, book: Book, account: int, i: int, slack: int
-) -> int | None:
+def _move(state: State, stack: Stack, book: Book, account: int, i: int, slack: int) -> int | None:
     """Return how far the price of ``i`` may move against the account, all others standing still."""
     row = row_of(book, account, i) if i != CASH else -1
     if row < 0 or not book.lots[row]:
