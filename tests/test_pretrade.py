@@ -1,5 +1,6 @@
 """The pre-trade check: its figures are those of the whole book made anew."""
 
+import asyncio
 import random
 from contextlib import suppress
 
@@ -24,7 +25,7 @@ from strategies import (
     depth_at,
     drawn,
 )
-from tidegate.api.checks import PreTradeAnswer
+from tidegate.api.checks import ParameterChange, PreTradeAnswer, ShadowAsk
 from tidegate.domain.book import EXTERNAL, FIRST_USER
 from tidegate.domain.effects import Rejected
 from tidegate.domain.errors import CapacityExceeded, ConfigInvalid
@@ -34,11 +35,13 @@ from tidegate.engine.market import View
 from tidegate.engine.state import State
 from tidegate.engine.step import decide, step
 from tidegate.engine.watch import cascade_profile
-from tidegate.lab.marginal import Base, holding_of, small_book
+from tidegate.lab.marginal import Base, copy_for_base, holding_of, small_book
 from tidegate.lab.scenario_losses import tail_of
 from tidegate.lab.tail_model import TailModel, shocks, underlyings, volatilities
+from tidegate.service.checks import Checks
 from tidegate.service.pretrade import Desk, PreTradeSettings, look
 from tidegate.service.pretrade_say import answered
+from tidegate.service.shadowrun import ShadowRuns
 from tidegate.signals.spectral import branching_now
 
 
@@ -66,7 +69,7 @@ def lived(which, seed, moves=60):
 
 
 def base_of(state, stack, model=MODEL):
-    copy = State.load(state.dump(), stack)
+    copy = copy_for_base(state)
     return Base.of(copy, stack, model, shocks(model, underlyings(stack.venue, stack.facts)))
 
 
@@ -204,7 +207,7 @@ def trade(lots, taker=FIRST_USER, instrument=BTC, price=10_000):
 def desk(w, **limits):
     d = Desk(w.stack, PreTradeSettings(model=MODEL, **limits), clock=lambda: d_now[0])
     d_now = [0.0]
-    d.renew(w.state.dump())
+    d.renew(copy_for_base(w.state))
     return d, d_now
 
 
@@ -241,11 +244,11 @@ def test_an_order_that_adds_to_branching_is_refused():
     told = {b.symbol: b for b in found.branching}["BTC-PERP"]
     assert told.peak_after > told.peak == 0
     wide = Desk(w.stack, PreTradeSettings(model=MODEL))
-    wide.renew(w.state.dump())
+    wide.renew(copy_for_base(w.state))
     assert judged(wide, w, near).allowed
     # An account that is liquidatable already stands in bucket 0.
     w.take(msgspec.structs.replace(trade(2_100), settled=True))
-    d.renew(w.state.dump())
+    d.renew(copy_for_base(w.state))
     more = judged(d, w, trade(100))
     codes = [r.code for r in more.reasons]
     assert codes == ["below_initial_margin", "adds_to_branching", "branching_too_high"]
@@ -294,16 +297,16 @@ def test_a_base_grows_stale_with_the_marks_and_with_the_book():
     w = calm()
     w.take(msgspec.structs.replace(trade(100, FIRST_USER + 1), settled=True))
     d, now = desk(w)
-    assert not d.due(w.state)
+    assert d.copy_if_due(w.state) is None
     assert d.stale(look(w.state, w.stack, trade(10))) == []
     now[0] = 11.0
-    assert d.due(w.state)
+    assert d.copy_if_due(w.state) is not None
     now[0] = 1.0
     w.take(PriceObserved(ts=START, instrument=SOL, source=0, price=520, published=START))
     assert d.stale(look(w.state, w.stack, trade(10))) == ["marks_moved"]
     w.take(msgspec.structs.replace(trade(300, FIRST_USER + 1), settled=True))
     assert d.stale(look(w.state, w.stack, trade(10))) == ["marks_moved", "book_moved"]
-    assert d.due(w.state)
+    assert d.copy_if_due(w.state) is not None
 
 
 def test_an_unknown_account_has_no_figures_and_no_answer_but_the_engines():
@@ -343,3 +346,42 @@ def test_a_small_book_is_judged_as_the_large_one():
     large, little = (margin.assess(b, state.facts, **ends) for b in (state.book, small))
     assert large.best.tolist() == little.best.tolist()
     assert large.required.tolist() == little.required.tolist()
+
+
+class Engine:
+    """The engine's door for reads, without a thread."""
+
+    def __init__(self, w) -> None:
+        self.state, self.stack = w.state, w.stack
+
+    async def ask(self, read):
+        return read(self)
+
+
+def test_checks_beside_an_engine_keep_their_base_fresh(tmp_path):
+    w, now = calm(), [0.0]
+    d = Desk(w.stack, PreTradeSettings(model=MODEL, es_add_max=1e6), clock=lambda: now[0])
+    runs = ShadowRuns(w.stack, str(tmp_path / "journal.db"))
+    checks = Checks(Engine(w), d, runs)
+
+    async def play():
+        first = await checks.pretrade(lambda _: trade(10))
+        assert [r.code for r in first.reasons] == ["tail_unknown"]
+        kept = asyncio.create_task(checks.keep())
+        for _ in range(1_000):
+            if d.base is None:
+                await asyncio.sleep(0.01)
+        kept.cancel()
+        second = await checks.pretrade(lambda _: trade(10))
+        assert second.allowed
+        assert second.accounts[0].account == "account 0"
+        assert not await checks.refresh()
+        now[0] = 11.0
+        assert await checks.refresh()
+        change = ParameterChange(name="penalty.BTC-PERP", value=1)
+        tried = await checks.shadow(ShadowAsk(changes=[change], days=0.0))
+        assert tried.status == "done"
+        assert tried.live.n_liquidated == 0
+
+    asyncio.run(play())
+    runs.close()

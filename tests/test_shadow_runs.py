@@ -34,7 +34,7 @@ from tidegate.engine.step import decide
 from tidegate.ports import Record
 from tidegate.safeguards.stack import Stack
 from tidegate.service.rerun import Trial, read_sqlite, rerun
-from tidegate.service.shadowrun import ShadowRuns, live_trial
+from tidegate.service.shadowrun import ShadowRuns, in_words, live_trial
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_a_change_that_changes_nothing_differs_in_nothing(crash):
 
 
 def test_stricter_maintenance_would_have_liquidated_more(crash, tmp_path):
-    path, stack, state = crash
+    path, _, state = crash
     strict = (("initial.SOL.0", 400_000), ("maintenance.SOL.0", 100_000))
     found = rerun(trial_of(crash, strict, tmp_path), lambda _: None)
     assert found.verdict_after["accounts_liquidated"] > found.verdict["accounts_liquidated"]
@@ -223,7 +223,10 @@ def test_a_trial_runs_in_a_process_is_kept_and_is_found_again(crash, tmp_path):
         assert (done.status, done.error, done.progress) == ("done", "", 1.0)
         assert done.past.step_s == pytest.approx(86_400 / 50_000)
         assert done.past.verdict["accounts_liquidated"] > 0
-        assert len(done.digest) == 32
+        assert len(done.digest) == 64
+        words = in_words(done)
+        assert "on the live book after record" in words
+        assert f"{done.past.verdict['accounts_liquidated']} accounts liquidated before" in words
     finally:
         runs.close()
     later = ShadowRuns(stack, str(path), tmp_path)

@@ -33,13 +33,21 @@ from tidegate.kernels.profile import N_MAX, distance
 from tidegate.kernels.tiers import tier_at
 from tidegate.kernels.value import SPOT, notional
 from tidegate.lab.kernels.scenarios import F64
-from tidegate.lab.marginal import Base, Holding, Marginal, holding_of, small_book
+from tidegate.lab.marginal import (
+    Base,
+    Holding,
+    Marginal,
+    copy_for_base,
+    holding_of,
+    small_book,
+)
 from tidegate.lab.tail_model import TailModel, shocks, underlyings
 from tidegate.safeguards.stack import Stack
 
 
 Order = Traded | Withdrawn
 REST: Final = 4.0  # times as long as a base took is waited before the next: a fifth of one core
+CRANK_REST: Final = 200.0  # and so many times as long as the crank was held up for the copy
 
 
 class PreTradeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -283,6 +291,7 @@ class Desk:
     _base: Base | None = None
     _made: float = 0.0
     _took: float = 0.0
+    _copied: float = 0.0
     _shock: F64 | None = None
     _lock: Lock = field(default_factory=Lock)
 
@@ -296,24 +305,31 @@ class Desk:
         """How many seconds ago the base was taken."""
         return self.clock() - self._made
 
-    def due(self, state: State) -> bool:
-        """Return whether a new base should be made; cheap, for the crank thread."""
+    def copy_if_due(self, state: State) -> State | None:
+        """Return a copy for `renew` where a new base is due, else None; for the crank thread."""
+        if not self._due(state):
+            return None
+        begun = self.clock()
+        copy = copy_for_base(state)
+        self._copied = self.clock() - begun
+        return copy
+
+    def _due(self, state: State) -> bool:
         if self._base is None:
             return True
-        if self.age < REST * self._took:
+        if self.age < max(REST * self._took, CRANK_REST * self._copied):
             return False
         moved = self._movement(self._base, state.mark, state.book.long_open, state.book.short_open)
         return self.age >= self.settings.refresh_s or bool(moved)
 
-    def renew(self, dump: bytes) -> None:
-        """Make a new base of `State.dump`; call it beside the crank, it takes a while."""
+    def renew(self, copy: State) -> None:
+        """Make a new base of what `copy_if_due` returned; beside the crank, it takes a while."""
         with self._lock:
             begun = self.clock()
-            state = State.load(dump, self.stack)
             if self._shock is None:
                 names = underlyings(self.stack.venue, self.stack.facts)
                 self._shock = shocks(self.settings.model, names)
-            base = Base.of(state, self.stack, self.settings.model, self._shock)
+            base = Base.of(copy, self.stack, self.settings.model, self._shock)
             self._base, self._made, self._took = base, begun, self.clock() - begun
 
     def stale(self, seen: Look) -> list[str]:

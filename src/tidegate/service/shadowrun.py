@@ -73,6 +73,27 @@ def live_trial(dump: bytes, stack: Stack, changes: Sequence[ParameterChange]) ->
     )
 
 
+def in_words(answer: ShadowAnswer) -> str:
+    """Return a finished trial in one sentence, for whoever is to approve the change."""
+    said: list[str] = []
+    if answer.live is not None:
+        live = answer.live
+        said.append(
+            f"on the live book after record {live.seq:,}: {live.n_liquidated:,} accounts "
+            f"liquidated only by it, {live.n_saved:,} saved"
+        )
+    if answer.past is not None:
+        past = answer.past
+        before, after = past.verdict, past.verdict_after
+        said.append(
+            f"in a rerun of {answer.days:g} days: {before['accounts_liquidated']:,} accounts "
+            f"liquidated before and {after['accounts_liquidated']:,} after, bad debt "
+            f"{before['bad_debt']:,.2f} and {after['bad_debt']:,.2f}, {past.differ:,} accounts "
+            "fared otherwise"
+        )
+    return "; ".join(said)
+
+
 @dataclass(slots=True)
 class _Job:
     """One trial under way."""
@@ -234,7 +255,7 @@ class ShadowRuns:
         self._say(job, status=DONE, progress=1.0, past=past)
         a = job.answer
         content = msgspec.json.encode((a.changes, a.days, a.live, a.past), order="deterministic")
-        self._say(job, digest=hashlib.blake2b(content, digest_size=16).hexdigest())
+        self._say(job, digest=hashlib.blake2b(content, digest_size=32).hexdigest())
         if self._folder is not None:
             write_sealed(self._folder / f"{a.trial}.trial", msgspec.json.encode(job.answer))
 
