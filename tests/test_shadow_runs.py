@@ -193,13 +193,13 @@ def test_the_live_half_is_the_shadow_of_a_copy(crash):
     _, stack, state = crash
     changes = [("initial.SOL.0", 500_000), ("maintenance.SOL.0", 500_000)]
     asked = [ParameterChange(name=n, value=v) for n, v in changes]
-    found, told = shadow(state, stack, changes), live_trial(state.dump(), stack, asked)
+    found, told = shadow(state, stack, changes), live_trial(state, stack, asked)
     assert told.n_liquidated == len(found.liquidated) > 0
     assert [a.account for a in told.liquidated] == [a.name for a in found.liquidated]
     assert float(told.short) == pytest.approx(found.short / 1e6)
     assert told.seq == state.seq - 1
     with pytest.raises(ConfigInvalid):
-        live_trial(state.dump(), stack, [ParameterChange(name="nothing.SOL", value=1)])
+        live_trial(state, stack, [ParameterChange(name="nothing.SOL", value=1)])
 
 
 def waited(runs, name, *, until=("done", "failed", "cancelled"), seconds=120.0):
@@ -215,10 +215,10 @@ def test_a_trial_runs_in_a_process_is_kept_and_is_found_again(crash, tmp_path):
     asked = ShadowAsk(changes=[ParameterChange(name="penalty.BTC", value=20_000)], days=1.0)
     runs = ShadowRuns(stack, str(path), tmp_path)
     try:
-        first = runs.ask(asked, state.dump())
+        first = runs.ask(asked, state)
         assert first.status in {"waiting", "running"}
         assert first.live.seq == state.seq - 1
-        assert runs.ask(asked, state.dump()).trial == first.trial, "asked twice, it is one trial"
+        assert runs.ask(asked, state).trial == first.trial, "asked twice, it is one trial"
         done = waited(runs, first.trial)
         assert (done.status, done.error, done.progress) == ("done", "", 1.0)
         assert done.past.step_s == pytest.approx(86_400 / 50_000)
@@ -231,7 +231,7 @@ def test_a_trial_runs_in_a_process_is_kept_and_is_found_again(crash, tmp_path):
         runs.close()
     later = ShadowRuns(stack, str(path), tmp_path)
     assert later.get(first.trial) == done
-    assert later.ask(asked, state.dump()) == done
+    assert later.ask(asked, state) == done
     assert msgspec.json.decode(msgspec.json.encode(done), type=ShadowAnswer) == done
     assert later.get("0" * 32) is None
     assert later.get("../" + first.trial) is None
@@ -243,8 +243,8 @@ def test_a_trial_can_be_cancelled_and_a_failed_one_says_why(crash, tmp_path):
     runs = ShadowRuns(stack, str(tmp_path / "nothing.db"))
     one = ParameterChange(name="penalty.BTC", value=1)
     try:
-        failed = runs.ask(ShadowAsk(changes=[one], days=1.0), state.dump())
-        next_ = runs.ask(ShadowAsk(changes=[one], days=2.0), state.dump())
+        failed = runs.ask(ShadowAsk(changes=[one], days=1.0), state)
+        next_ = runs.ask(ShadowAsk(changes=[one], days=2.0), state)
         cancelled = runs.cancel(next_.trial)
         assert cancelled.status == "cancelled"
         assert runs.cancel("unknown") is None
@@ -252,7 +252,7 @@ def test_a_trial_can_be_cancelled_and_a_failed_one_says_why(crash, tmp_path):
         assert found.status == "failed"
         assert "nothing.db" in found.error
         assert "Traceback" not in found.error
-        alone = runs.ask(ShadowAsk(changes=[one], days=0.0), state.dump())
+        alone = runs.ask(ShadowAsk(changes=[one], days=0.0), state)
         assert alone.status == "done"
         assert alone.past is None
         assert alone.digest

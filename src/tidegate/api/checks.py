@@ -86,12 +86,18 @@ class ParameterChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     value: Whole
 
 
-class ShadowAsk(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Window(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many of the last days are rerun."""
+
+    days: Annotated[float, Meta(ge=0, le=366)] = 30.0  # 0: the live book alone
+    # Between two ticks of the rerun's clock; left out: 50,000 ticks in the window.
+    step_s: Annotated[float, Meta(ge=0.001, le=86_400)] | None = None
+
+
+class ShadowAsk(Window, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Put changes on trial: on the live book, and in a rerun of the last ``days``."""
 
     changes: Annotated[list[ParameterChange], Meta(min_length=1, max_length=64)]
-    days: Annotated[float, Meta(ge=0, le=366)] = 30.0  # 0: the live book alone
-    step_s: Annotated[float, Meta(gt=0, le=86_400)] | None = None  # between two ticks of a clock
 
 
 class AccountOnTrial(Answer, frozen=True, kw_only=True):

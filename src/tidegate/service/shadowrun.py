@@ -41,12 +41,11 @@ POLL_S: Final = 0.2
 WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "done", "failed", "cancelled"
 
 
-def live_trial(dump: bytes, stack: Stack, changes: Sequence[ParameterChange]) -> LiveTrial:
-    """Return who the changes would liquidate on a copy of the live book, made by `State.dump`.
+def live_trial(state: State, stack: Stack, changes: Sequence[ParameterChange]) -> LiveTrial:
+    """Return who the changes would liquidate on a copy of the live book, of `copy_for_base`.
 
     Raise ConfigInvalid for a change that the engine would refuse.
     """
-    state = State.load(dump, stack)
     found = shadow(state, stack, [(c.name, c.value) for c in changes])
 
     def told(a: Affected) -> AccountOnTrial:
@@ -124,12 +123,12 @@ class ShadowRuns:
         self._lock = Lock()
         self._thread: Thread | None = None
 
-    def ask(self, asked: ShadowAsk, dump: bytes) -> ShadowAnswer:
-        """Begin a trial of the book in ``dump``, or return the one that was asked for before.
+    def ask(self, asked: ShadowAsk, book: State) -> ShadowAnswer:
+        """Begin a trial of a copy of the book, or return the one that was asked for before.
 
         Judging the live book takes two sweeps and is done here; call it beside the crank.
         """
-        live = live_trial(dump, self._stack, asked.changes)
+        live = live_trial(book, self._stack, asked.changes)
         window = round(asked.days * DAY)
         step = round(asked.step_s * SECOND) if asked.step_s else self._step(window)
         said = (identity(self._stack), self._stack.digest, self._journal, str(live.seq), str(step))
