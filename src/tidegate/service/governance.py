@@ -229,7 +229,7 @@ class Governance:
             case Withdraw():
                 return "signed_already" if event.signer in proposal.objections else ""
             case Activate() | Refuse():
-                if proposal.state != APPROVED or len(proposal.approvals) < proposal.needed:
+                if proposal.state != APPROVED:
                     return "not_approved"
                 return "lock_runs" if event.ts < proposal.unlocks_at else ""
 
