@@ -197,9 +197,9 @@ def test_what_is_refused_and_why():
         late = W.approve(act, expires=5_000 * SECOND)
         assert await refused(engine, signed(late, "ann")) == "signed_already"
         assert await refused(engine, signed(W.activate(act), "ann")) == "not_approved"
-        with pytest.raises(Refusal, match="approved_already"):
+        with pytest.raises(Refusal, match="approved already"):
             await engine.desk.shadow("p", digest_of(b"another"), "")
-        with pytest.raises(Refusal, match="proposal_unknown"):
+        with pytest.raises(Refusal, match="proposal unknown"):
             await engine.desk.shadow("q", FOUND, "")
         said = Shadow(**W.ours, proposal="p", digest=digest_of(canonical(act)), found=FOUND)
         assert await refused(engine, attested(said, "service")) == "signer_unknown"

@@ -7,7 +7,7 @@ process, and the key under which it is offered keeps it from being done twice.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from tidegate.domain.effects import Rejected
@@ -17,6 +17,7 @@ from tidegate.domain.units import Nanos
 from tidegate.engine.evolve import evolve
 from tidegate.engine.governance import on_parameter
 from tidegate.engine.state import State
+from tidegate.ports import Record
 from tidegate.safeguards.stack import Stack, copied, parameter_cell
 from tidegate.service.acts import (
     KINDS,
@@ -31,10 +32,13 @@ from tidegate.service.acts import (
     attested,
     read_act,
 )
+from tidegate.service.door import Build, Prepared
 from tidegate.service.governance import Governance, events_of
 from tidegate.service.overrides import Order, Overrides
 from tidegate.service.proposals import Proposal
+from tidegate.service.reading import Listener, Reading
 from tidegate.service.rules import SERVICE, Change, Rules
+from tidegate.service.runner import Conflict
 from tidegate.service.signing import digest_of
 
 
@@ -42,24 +46,16 @@ T = TypeVar("T")
 SOURCE = "governance"
 
 
-class Refusal(Exception):
+class Refusal(Conflict):
     """What was signed does not count; ``code`` says why."""
 
     def __init__(self, code: str, detail: str = "") -> None:
         self.code, self.detail = code, detail
-        super().__init__(f"{code}: {detail}" if detail else code)
+        super().__init__(where="body", what=code.replace("_", " "), found=detail or code)
 
-
-@dataclass(frozen=True, slots=True)
-class Stamped:
-    """An event that gets its time at the moment of stepping."""
-
-    make: Callable[[Nanos], Input]
-
-    def event(self, book: object, now: Nanos) -> Input:
-        """Return the event at ``now``."""
-        del book
-        return self.make(now)
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel between processes as what it is."""
+        return type(self), (self.code, self.detail)
 
 
 class Looking(Protocol):
@@ -98,7 +94,7 @@ class Turning(Protocol):
 class Batch(NamedTuple):
     """What is offered together, and the key under which it is offered once."""
 
-    asks: list[Stamped]
+    asks: list[Prepared]
     key: str
     digest: str
 
@@ -218,11 +214,13 @@ class Desk:
             )
             return Batch([_said(act)], key, proposal.digest)
 
-        def made(k: int) -> Callable[[Nanos], Input]:
-            return lambda now: events_of(proposal, now, self.governance)[k]
+        def made(k: int) -> Build:
+            return lambda _, now: events_of(proposal, now, self.governance)[k]
 
         return Batch(
-            [_kept(event), *(Stamped(made(k)) for k in range(len(events)))], key, proposal.digest
+            [_kept(event), *(Prepared(None, made(k)) for k in range(len(events)))],
+            key,
+            proposal.digest,
         )
 
     def _override(self, act: Override | Confirm, event: Attested, reading: Looking) -> Batch:
@@ -230,20 +228,22 @@ class Desk:
         digest = digest_of(event.body)
         if isinstance(act, Override):
             wanted = [*((n, 1) for n in act.pauses), *((n, 0) for n in act.resumes)]
-            begins, halts = act.alone, act.mode == "halted"
+            begins, mode = act.alone, act.mode
         else:
             order = self.overrides.orders[act.override]
-            wanted, halts = self.overrides.wanted(order), order.body.mode == "halted"
+            wanted, mode = self.overrides.wanted(order), order.body.mode
             begins = not order.acting
-        if begins and halts:
+        if begins and mode in {"halted", "advising"}:
+            # Before it is durable: an order that left meanwhile would be taken for a held one. If
+            # it cannot be made durable, orders stay held until the next word of an operator.
             self._stop()
         pulled = self._pulled(wanted, reading) if begins else []
         return Batch([_kept(event), *pulled], f"{event.kind}:{act.override}", digest)
 
-    def _pulled(self, wanted: Sequence[tuple[str, int]], reading: Looking) -> list[Stamped]:
+    def _pulled(self, wanted: Sequence[tuple[str, int]], reading: Looking) -> list[Prepared]:
         """Return the changes that are none yet, after withdrawing those that stand in their way."""
         state, stack = reading.state, self.engine.stack
-        asks: list[Stamped] = []
+        asks: list[Prepared] = []
         for name, value in wanted:
             now = value_of(state, stack, name)
             if now == value:
@@ -277,6 +277,22 @@ class Desk:
             )
             return self._activation(proposal, attested(act, SERVICE, ts=now), reading)
         return None
+
+
+def listener(
+    governance: Governance, overrides: Overrides, turn: Callable[[int, str], None]
+) -> Listener:
+    """Return what keeps both folds up to date, and tells ``turn`` which mode orders follow."""
+
+    def hear(records: Sequence[Record], reading: Reading) -> None:
+        del reading
+        governance.hear(records)
+        told = len(overrides.turns)
+        overrides.hear(records)
+        for seq, mode in overrides.turns[told:]:
+            turn(seq, mode)
+
+    return hear
 
 
 def rehearse(state: State, stack: Stack, events: Sequence[Input]) -> list[str]:
@@ -329,13 +345,13 @@ def _at(event: Attested, now: Nanos) -> Attested:
     )
 
 
-def _kept(event: Attested) -> Stamped:
-    return Stamped(lambda now: _at(event, now))
+def _kept(event: Attested) -> Prepared:
+    return Prepared(None, lambda _, now: _at(event, now))
 
 
-def _said(act: Govern | Refuse | Lapse) -> Stamped:
-    return Stamped(lambda now: attested(act, SERVICE, ts=now))
+def _said(act: Govern | Refuse | Lapse) -> Prepared:
+    return Prepared(None, lambda _, now: attested(act, SERVICE, ts=now))
 
 
-def _changed(name: str, value: int) -> Stamped:
-    return Stamped(lambda now: ParameterChanged(ts=now, name=name, value=value))
+def _changed(name: str, value: int) -> Prepared:
+    return Prepared(None, lambda _, now: ParameterChanged(ts=now, name=name, value=value))

@@ -44,7 +44,7 @@ KINDS: Final = ("override", "confirm", "lapse", "govern")
 
 
 class Turn(NamedTuple):
-    """The engine's mode from the orders of record ``seq`` on."""
+    """The engine's mode for the orders of all records after ``seq``; said with every override."""
 
     seq: int
     mode: str
@@ -119,12 +119,11 @@ class Overrides:
         found: list[Heard] = []
         for record in records:
             if record.seq > self.head:
-                before = self.mode
                 heard = self._one(record)
-                if self.mode != before:
-                    self.turns.append(Turn(record.seq, self.mode))
                 if heard is not None:
                     found.append(heard)
+                if heard is not None and not heard.code:
+                    self.turns.append(Turn(record.seq, self.mode))
         return found
 
     def _one(self, record: Record) -> Heard | None:
