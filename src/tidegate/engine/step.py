@@ -48,6 +48,7 @@ from tidegate.engine.answers import on_expiry, on_fills
 from tidegate.engine.auctions import on_take, tend
 from tidegate.engine.backstop import take_over
 from tidegate.engine.batches import clear, on_bid
+from tidegate.engine.cadence import waiting
 from tidegate.engine.commitments import on_commitment
 from tidegate.engine.deficits import settle
 from tidegate.engine.evolve import evolve
@@ -174,14 +175,16 @@ def respond(state: State, event: Input, stack: Stack) -> list[Decision]:
 
 
 def on_price(state: State, event: PriceObserved, stack: Stack) -> list[Decision]:
-    """Oracle guard, then everything that follows from a price that moved."""
+    """Oracle guard, then everything that follows from a price that moved; some of it may wait."""
     seen = observe(state, event, stack)
     view = View.of(state).after(seen)
     if view.moved < 0:
         return seen
     seen += follow(state, seen, stack)
-    held = restrain(state, view, event.ts, stack)
-    return seen + held + protect(state, view.held(state, held), event.ts, stack)
+    seen += restrain(state, view, event.ts, stack)
+    if owed := waiting(state, view, seen, event.ts, stack):
+        return [*seen, *owed, *due_parameters(state, event.ts, stack)]
+    return seen + protect(state, view.held(state, seen), event.ts, stack)
 
 
 def on_clock(state: State, event: ClockTicked, stack: Stack) -> list[Decision]:

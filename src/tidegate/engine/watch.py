@@ -10,12 +10,14 @@ from tidegate.domain.effects import (
     BreakerMoved,
     Decision,
     HealthMoved,
+    Judged,
     PeakMoved,
     ProfileMoved,
     RungHeld,
 )
 from tidegate.domain.restraint import CEILING, CEILING_UNTIL, RUNG_SINCE
 from tidegate.domain.units import I64, PPM, Money, Nanos, Ppm, pack, share_floor
+from tidegate.engine.cadence import refreshed
 from tidegate.engine.following import followed
 from tidegate.engine.governance import judged_facts
 from tidegate.engine.market import View
@@ -23,7 +25,7 @@ from tidegate.engine.soft import tend_bands
 from tidegate.engine.state import State
 from tidegate.engine.waiting import with_wait
 from tidegate.kernels.depth import depth_buckets
-from tidegate.kernels.profile import branching, forced_buckets, near_branching
+from tidegate.kernels.profile import branching, forced_buckets, forced_in_all, near_branching
 from tidegate.safeguards.breaker import Alarms
 from tidegate.safeguards.oracle import Quality
 from tidegate.safeguards.stack import Stack
@@ -53,11 +55,9 @@ def watch(state: State, view: View, now: int, stack: Stack) -> Watched:
     )
     health = with_wait(state, health, view.mark, view.low, view.high, stack)
     effects = tend_bands(state, view, health, now, stack)
-    near = state.market.near
-    if view.moved >= 0:
-        profile = cascade_profile(state, view, health, view.moved, stack)
-        near = near.copy()
-        near[view.moved] = profile.near
+    near = state.market.near.copy()
+    for profile in cascade_profiles(state, view, health, refreshed(state, view), stack):
+        near[profile.instrument] = profile.near
         effects.append(profile)
     moved, distressed = health_moved(health)
     effects.append(moved)
@@ -83,6 +83,9 @@ def watch(state: State, view: View, now: int, stack: Stack) -> Watched:
     if rung != state.rung or calm != state.calm_since:
         effects.append(BreakerMoved(rung=rung, calm_since=Nanos(calm), reason=reason, value=value))
     pace = smooth_pace(view, alarms, near, stack) if stack.declaration.breaker.smooth else None
+    if stack.declaration.cadence.active:
+        owed = int(state.judgement.owed.sum())
+        effects.append(Judged(at=Nanos(now), owed=owed))
     return Watched(health=health, rung=rung, effects=effects, pace=pace)
 
 
@@ -153,20 +156,27 @@ def _total(column: I64) -> int:
     return (int((column >> 31).sum()) << 31) + int((column & (2**31 - 1)).sum())
 
 
-def cascade_profile(state: State, view: View, health: Health, i: int, stack: Stack) -> ProfileMoved:
-    """Return n(p) of one instrument, down and up, from liquidation distances and measured depth."""
+def cascade_profiles(
+    state: State, view: View, health: Health, instruments: list[int], stack: Stack
+) -> list[ProfileMoved]:
+    """Return n(p) of these, down and up, from liquidation distances and measured depth."""
+    if not instruments:
+        return []
+    grid = stack.declaration.profile
+    forced = np.zeros((len(instruments), 2, grid.buckets), np.int64)
+    of = (state.book, state.facts, view.mark, health.best)
+    if len(instruments) == 1:
+        forced_buckets(*of, instruments[0], grid.width, forced[0, 0], forced[0, 1])
+    else:
+        place = np.full(view.mark.size, -1, np.int64)
+        place[instruments] = np.arange(len(instruments))
+        forced_in_all(*of, place, grid.width, forced)
+    return [_profile(state, view, i, forced[k], stack) for k, i in enumerate(instruments)]
+
+
+def _profile(state: State, view: View, i: int, forced: I64, stack: Stack) -> ProfileMoved:
+    """Return n(p) of one instrument from what is forced in it, [2, buckets]."""
     grid, m = stack.declaration.profile, state.market
-    forced = [np.zeros(grid.buckets, np.int64) for _ in range(2)]
-    forced_buckets(
-        state.book,
-        state.facts,
-        view.mark,
-        health.best,
-        i,
-        grid.width,
-        forced[0],
-        forced[1],
-    )
     out: list[I64] = []
     near = 0
     for side in range(2):
