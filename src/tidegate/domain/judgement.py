@@ -22,8 +22,8 @@ class Judgement(NamedTuple):
     @classmethod
     def empty(cls, instruments: int) -> Self:
         """Return the memory before any judgement."""
-        columns = [np.zeros(instruments, np.int64) for _ in cls._fields[:-1]]
-        return cls(*columns, np.zeros(1, np.int64))
+        sizes = {"at": 1}
+        return cls(*(np.zeros(sizes.get(n, instruments), np.int64) for n in cls._fields))
 
     def stirred(self) -> bool:
         """Return whether anything here was ever written: an untouched one decides nothing."""
