@@ -368,8 +368,8 @@ def without(effects: list[Decision], *kinds: type) -> list[Decision]:
     return [e for e in effects if not isinstance(e, kinds)]
 
 
-@some(0.3)
-@given(stories(cadence=1, soft=0))
+@some(0.2)
+@given(stories(60, cadence=1, soft=0))
 def test_a_cadence_only_puts_off(story: Story):
     """What waits does all that is cheap; what is judged is judged as ever, more profiles aside."""
     for turn in turns(story):
@@ -387,8 +387,8 @@ def test_a_cadence_only_puts_off(story: Story):
             ]
 
 
-@some(0.3)
-@given(stories(cadence=1, soft=0))
+@some(0.2)
+@given(stories(60, cadence=1, soft=0))
 def test_nobody_waits_for_longer_than_the_interval_and_a_tick(story: Story):
     """Marks that were never judged are small moves since a judgement that is not over."""
     cadence, judged_at, marks = story.stack.declaration.cadence, 0, {}

