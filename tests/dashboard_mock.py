@@ -103,8 +103,8 @@ class World:
             "fund_peak": plain(max(sum(r["fund"]) for r in self.seen())),
             "lost": plain(now["lost"]),
             "tranches": [
-                {"name": t["name"], "balance": plain(b), "initial": plain(t["initial"] / 100)}
-                for t, b in zip(tranches, now["fund"], strict=True)
+                {"name": t["name"], "balance": plain(b), "initial": plain(first)}
+                for t, b, first in zip(tranches, now["fund"], self.rows[0]["fund"], strict=True)
             ],
             "in_flight": len(self.orders()),
         }
@@ -177,7 +177,7 @@ class World:
                     depth[k] += quantity
             # The replay keeps the touch; further away the book thins out.
             total = sum(depth) or 1.0
-            sides.append([max(d, total * 6 * 0.86**k) for k, d in enumerate(depth)])
+            sides.append([max(d, total * 9 * 0.93**k) for k, d in enumerate(depth)])
         return {
             "symbol": self.symbol(i),
             "seq": self.now["seq"],
@@ -207,7 +207,7 @@ class World:
         if self._columns is None or self._columns["seq"] != self.now["seq"]:
             snap, n = self.guarded["snap"], self.accounts
             size = len(snap["account"])
-            fall = 1 - (self.now["mark"][0] / self.rows[0]["mark"][0])
+            fall = 1 - (self.now["mark"][0] / self.rows[1]["mark"][0]) if self.row else 0.0
             rows = []
             for k in range(n):
                 j, lap = k % size, k // size
@@ -236,7 +236,7 @@ class World:
     def account(self, name: str) -> dict[str, Any]:
         columns = self.columns(self.accounts)
         k = columns["account"].index(name)
-        i, mark = k % 2, self.now["mark"][k % 2]
+        i, mark = k % 2, self.now["mark"][k % 2] or 1.0
         quantity = columns["notional"][k] / mark
         equity, maintenance = columns["equity"][k], columns["maintenance"][k]
         return {
@@ -351,7 +351,7 @@ class World:
         names = [f["symbol"] for f in self.facts]
         return {
             "ts": [r["ts"] for r in rows],
-            "marks": {n: [r["mark"][i] for r in rows] for i, n in enumerate(names)},
+            "marks": {n: [r["mark"][i] or None for r in rows] for i, n in enumerate(names)},
             "rung": [r["rung"] for r in rows],
             "branching": [max(r["near"]) for r in rows],
             "liquidatable": [r["liq"] for r in rows],

@@ -109,7 +109,7 @@ export interface ReplayNow {
 }
 
 export interface ReplayFrames {
-  ts: number[]; marks: Record<string, number[]>; rung: number[]; branching: number[];
+  ts: number[]; marks: Record<string, (number | null)[]>; rung: number[]; branching: number[];
   liquidatable: number[]; bankrupt: number[]; fund: number[]; forced: number[];
   in_flight: number[]; bad_debt: number[]; deleveraged: number[];
 }

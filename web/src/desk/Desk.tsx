@@ -51,6 +51,7 @@ export function Desk({ venue: got, alerts }: Props) {
       <Kpis venue={venue} />
       <div class="desk">
         <div class="col left">
+          <Alerts got={alerts} ts={ts} />
           <Instruments got={list} chosen={chosen} onChoose={(symbol) => go("desk", symbol)} unit={unit} />
           <Rung venue={venue} />
           <Fund venue={venue} />
@@ -66,7 +67,6 @@ export function Desk({ venue: got, alerts }: Props) {
           <Accounts unit={unit} label={venue.account_label} onOpen={(name) => show(name)} />
         </div>
         <div class="col right">
-          <Alerts got={alerts} ts={ts} />
           <Auctions unit={unit} ts={ts} />
           <InFlight unit={unit} onOpen={show} />
           <Deleveragings venue={venue} onOpen={show} />

@@ -59,7 +59,7 @@ export function Liquidations({ symbol, unit }: { symbol: string; unit: string })
         height={172} x="price" min={0} mark={map?.mark} markLabel="mark" />
       <p class="note">{map && (first === null
         ? `Depth meets what would be forced, step by step, within ${fixed(map.forced_down.length * map.width * 100, 0)} % below the mark.`
-        : `From ${price(first!.at)} ${unit} (−${fixed(first!.away * 100, 1)} %) forced sales of ${short(first!.forced)} ${symbol} would meet ${short(first!.depth)} ${symbol} of bids.`)}
+        : `${first!.away ? `From ${price(first!.at)} ${unit} (−${fixed(first!.away * 100, 1)} %)` : "At the mark already"} forced sales of ${short(first!.forced)} ${symbol} would meet ${short(first!.depth)} ${symbol} of bids.`)}
       </p>
     </Panel>
   );

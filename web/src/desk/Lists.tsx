@@ -85,7 +85,7 @@ export function InFlight({ unit, onOpen }: { unit: string; onOpen: Open }) {
   return (
     <Panel id="orders" title="Orders in flight" unit={rows.length ? `${whole(rows.length)} orders` : undefined} path="v1/orders"
       got={got} empty={got.data && !rows.length && "No orders are in flight."}>
-      <div class="scroll" style={{ maxHeight: "190px" }} tabIndex={0} aria-label="Orders in flight">
+      <div class="scroll" style={{ maxHeight: "166px" }} tabIndex={0} aria-label="Orders in flight">
         <Orders rows={rows.slice(0, 300)} unit={unit} onOpen={(name) => onOpen(name)} />
         {rows.length > 300 && <p class="note">The first 300 are shown.</p>}
       </div>
@@ -122,7 +122,7 @@ export function Deleveragings({ venue, onOpen }: { venue: VenueNow | undefined; 
   return (
     <Panel id="deleveragings" title="Deleveraging receipts" unit={unit} path={`v1/deleveragings?limit=${PAGE}`} got={got}
       empty={got.data && !rows.length && "Nobody was deleveraged."}>
-      <div class="scroll" style={{ maxHeight: "300px" }} tabIndex={0} aria-label="Deleveraging receipts">
+      <div class="scroll" style={{ maxHeight: "214px" }} tabIndex={0} aria-label="Deleveraging receipts">
         <table class="rows">
           <thead><tr><th>Time</th><th>Instrument</th><th class="num">Price</th><th class="num">Deficit</th>
             <th class="num">Fund paid</th><th class="num">Winners gave</th></tr></thead>
@@ -189,8 +189,7 @@ export function EventLog({ onOpen }: { onOpen: Open }) {
             <span class="log-when" title={`${moment(r.ts)} UTC`}><b>{whole(r.seq)}</b> {time(r.ts)}</span>
             <span class="log-what"><em>{spaced(r.kind)}</em> {r.what}
               {r.refused.map((code) => <span key={code} class="chip alarm" title="refused">✕ {words(code)}</span>)}
-              {Object.entries(r.effects).map(([name, n]) => (
-                <span key={name} class="chip">{spaced(name)}{n > 1 ? ` ×${whole(n)}` : ""}</span>))}
+              <Effects effects={r.effects} />
               {r.accounts.slice(0, 5).map((name) => (
                 <button key={name} class="link" title={`Explain ${name} at seq ${r.seq}`} onClick={() => onOpen(name, r.seq)}>
                   {name}</button>))}
@@ -202,6 +201,24 @@ export function EventLog({ onOpen }: { onOpen: Open }) {
         <li class="more"><button class="link" onClick={() => void older()}>Older</button> {said}</li>
       </ol>
     </Panel>
+  );
+}
+
+// What every price brings with it; worth a word only to those who ask.
+const USUAL = new Set(["observation_kept", "mark_moved", "volatility_moved", "profile_moved", "health_moved",
+  "depth_moved", "peak_moved", "throttle_moved", "limits_held", "signal_kept", "stages_taken"]);
+
+function Effects({ effects }: { effects: Record<string, number> }) {
+  const [all, setAll] = useState(false);
+  const named = Object.entries(effects).map(([name, n]) => [spaced(name), n] as const);
+  const shown = named.filter(([name]) => all || !USUAL.has(name.replaceAll(" ", "_")));
+  const rest = named.length - shown.length;
+  return (
+    <>
+      {shown.map(([name, n]) => <span key={name} class="chip">{name}{n > 1 ? ` ×${whole(n)}` : ""}</span>)}
+      {rest > 0 && <button class="chip" aria-label={`${rest} more effects`}
+        title={named.map(([name, n]) => `${name} ×${n}`).join(", ")} onClick={() => setAll(true)}>+{rest}</button>}
+    </>
   );
 }
 

@@ -163,7 +163,7 @@ interface ChartsProps extends Both {
 }
 
 /** Both stacks on the union of their times: each holds its last value until its next row. */
-function union(frames: Record<string, ReplayFrames>, names: string[], of: (f: ReplayFrames) => number[] | undefined) {
+function union(frames: Record<string, ReplayFrames>, names: string[], of: (f: ReplayFrames) => (number | null)[] | undefined) {
   const ts = [...new Set(names.flatMap((n) => frames[n]?.ts ?? []))].sort((x, y) => x - y);
   const y = names.map((n) => {
     const f = frames[n];
@@ -172,7 +172,7 @@ function union(frames: Record<string, ReplayFrames>, names: string[], of: (f: Re
     let k = -1;
     return ts.map((t) => {
       while (k + 1 < f.ts.length && f.ts[k + 1]! <= t) k++;
-      return k < 0 || t > f.ts.at(-1)! ? null : values[k]!;
+      return k < 0 || t > f.ts.at(-1)! ? null : values[k] ?? null;
     });
   });
   return { x: ts.map((t) => t / 1e9), y };

@@ -119,7 +119,7 @@ export function HeatMap({ history, now, height, unit }: Props) {
   }
 
   function axes(pen: CanvasRenderingContext2D) {
-    pen.font = '11px system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", Arial, sans-serif';
+    pen.font = '11px -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", Arial, sans-serif';
     pen.fillStyle = colour("muted");
     pen.strokeStyle = colour("ink");
     pen.textBaseline = "middle";
@@ -216,8 +216,7 @@ export function HeatMap({ history, now, height, unit }: Props) {
   return (
     <figure class="heat">
       <figcaption class="legend">
-        <span class="scale" aria-hidden="true"><b>n</b> 0 <i /> <em style={{ left: "62%" }}>1</em>
-          {fixed(most, most < 10 ? 1 : 0)}</span>
+        <span class="scale" aria-hidden="true"><b>n</b> 0<i />1<i />{fixed(most, most < 10 ? 1 : 0)}</span>
         <span class="when" aria-live="polite">{told
           || `now: n ${fixed(now?.near ?? history.near.at(-1) ?? 0, 3)} near the mark ${whole(now?.mark ?? last?.mark)} ${unit}, largest ${fixed(peak, 2)}`}</span>
       </figcaption>

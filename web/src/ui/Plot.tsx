@@ -23,7 +23,7 @@ interface Props {
   log?: boolean; group?: string;
 }
 
-const FONT = '11px system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", Arial, sans-serif';
+const FONT = '11px -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", Arial, sans-serif';
 const stepped = uPlot.paths.stepped!({ align: 1 });
 const barred = uPlot.paths.bars!({ size: [0.86, 40], gap: 0 });
 
@@ -140,6 +140,7 @@ export function Plot(p: Props) {
   const row = at !== null && at < size ? at : size - 1;
   const where = size ? p.data.x[row]! : 0;
   const format = p.format ?? short;
+  const told = p.x !== "price" || at !== null; // the last column is the latest only along time
   return (
     <figure class="plot">
       <figcaption class="legend">
@@ -149,11 +150,11 @@ export function Plot(p: Props) {
             <span key={l.label} class="key">
               <i class={`swatch ${l.dash ? "dashed" : ""} ${l.kind ?? ""}`}
                 style={{ color: `var(--${l.colour})` }} />
-              {l.label} <b>{value === null || value === undefined ? "–" : (l.format ?? format)(value)}</b>
+              {l.label}{told && <> <b>{value === null || value === undefined ? "–" : (l.format ?? format)(value)}</b></>}
             </span>
           );
         })}
-        {size > 0 && (
+        {told && size > 0 && (
           <span class="when">{p.x === "price" ? `at ${price(where)}` : time(where * 1e9)}</span>
         )}
       </figcaption>
