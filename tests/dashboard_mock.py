@@ -26,7 +26,7 @@ from tidegate.service.pages import routes as pages
 
 
 VECTOR = Path(__file__).parent / "vectors/dashboard.json.gz"
-TOPICS = ("venue", "marks", "health", "profile", "flow", "orders", "auctions", "fund", "events")
+TOPICS = ("venue", "health", "flow", "orders", "auctions", "fund")
 SECOND = 1_000_000_000
 RUNGS = ("normal", "caution", "reduce_only", "auction_only", "halt")
 
@@ -86,7 +86,7 @@ class World:
             "leader": True,
             "epoch": 3,
             "rung": now["rung"],
-            "rungs": 4,
+            "rungs": 5,
             "rung_name": RUNGS[now["rung"]],
             "rung_reason": last["reason"],
             "rung_value": last["value"],
@@ -333,11 +333,12 @@ class World:
         return sorted(seen, key=lambda r: -r["seq"])[:limit]
 
     def fund(self) -> dict[str, Any]:
-        names = [t["name"] for t in self.guarded["tranches"]]
         rows = self.seen()
         return {
+            "tranches": self.venue()["tranches"],
             "ts": [r["ts"] for r in rows],
-            "tranches": {n: [r["fund"][k] for r in rows] for k, n in enumerate(names)},
+            "balance": [r["fund"] for r in rows],
+            "lost": [r["lost"] for r in rows],
         }
 
     def explained(self, name: str, seq: str | None) -> dict[str, Any]:

@@ -5,20 +5,20 @@ import { locked, setKey } from "./base/api";
 import { useCell } from "./base/cell";
 import { useAnswer } from "./base/live";
 import { go, place } from "./base/route";
-import { stream } from "./base/stream";
 import { toggleTheme } from "./base/theme";
-import type { ComponentType } from "preact";
 import type { Alert, VenueNow } from "./base/types";
 import { Desk, typing } from "./desk/Desk";
 import { Head, jump } from "./Head";
 import { Dialog } from "./ui/Dialog";
+import { later } from "./ui/Later";
 import "uplot/dist/uPlot.min.css";
 import "./style.css";
 
+const Replay = later(async () => (await import("./replay/Replay")).Replay);
 const PANELS = ["instruments", "rung", "fund", "cascade", "liquidations", "flow", "accounts", "auctions", "events"];
 
 function App() {
-  const venue = useAnswer<VenueNow>("v1/venue", { topics: ["venue", "health", "marks", "rungs", "orders"], least: 500 });
+  const venue = useAnswer<VenueNow>("v1/venue", { topics: ["venue", "health", "rungs", "orders"], least: 500 });
   const alerts = useAnswer<Alert[]>("v1/alerts", { topics: ["alerts"], least: 1000, idle: 10_000 });
   const { page } = useCell(place);
   const shut = useCell(locked);
@@ -46,22 +46,11 @@ function App() {
     <>
       <a class="skip" href="#main" onClick={(e) => { e.preventDefault(); document.getElementById("main")?.focus(); }}>Skip to the panels</a>
       <Head venue={venue} alerts={alerts} onHelp={() => setHelp(true)} />
-      <main id="main" tabIndex={-1}>{page === "replay" ? <Later /> : <Desk venue={venue} alerts={alerts} />}</main>
+      <main id="main" tabIndex={-1}>{page === "replay" ? <Replay /> : <Desk venue={venue} alerts={alerts} />}</main>
       {shut && <Login why={shut} />}
       {help && <Help onClose={() => setHelp(false)} />}
     </>
   );
-}
-
-/** The second page is fetched when it is first looked at. */
-function Later() {
-  const [Page, setPage] = useState<ComponentType | null>(null);
-  const [said, setSaid] = useState("One moment …");
-  useEffect(() => {
-    import("./replay/Replay").then((part) => setPage(() => part.Replay),
-      () => setSaid("This page could not be fetched. Load it again when the service answers."));
-  }, []);
-  return Page ? <Page /> : <p class="empty page">{said}</p>;
 }
 
 function Login({ why }: { why: string }) {
@@ -97,5 +86,4 @@ function Help({ onClose }: { onClose: () => void }) {
   );
 }
 
-void stream.open();
 render(<App />, document.getElementById("desk")!);

@@ -20,6 +20,8 @@ function kept(): string {
 }
 
 export const key = new Cell(kept());
+/** Counts the keys that were given: whoever waits for one listens here. */
+export const turns = new Cell(0);
 /** Why a key is asked for; empty while none is needed. */
 export const locked = new Cell("");
 
@@ -30,8 +32,9 @@ export function setKey(token: string): void {
   } catch {
     // Without session storage the key lasts until the page is left.
   }
-  key.value = token;
   locked.value = "";
+  key.value = token;
+  turns.value += 1;
 }
 
 export function address(path: string): URL {

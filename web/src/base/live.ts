@@ -3,7 +3,7 @@
 // A frame of the stream is news, not the whole truth: the panels whose topic it names ask again, at
 // most once per their own interval. A frame that carries a whole answer (venue) is shown at once.
 import { useEffect } from "preact/hooks";
-import { ask, key, locked, Refused, type Failure } from "./api";
+import { ask, locked, Refused, turns, type Failure } from "./api";
 import { Cell, clock, useCell } from "./cell";
 import { stream } from "./stream";
 import type { Frame, RungMove, VenueNow } from "./types";
@@ -14,10 +14,14 @@ export interface Wish {
   topics: string[]; // frames of these make it ask again
   least: number; // ms between two questions
   idle?: number; // ms after which it asks anyway; for what moves with time alone
+  heavy?: boolean; // not while a hand scrolls: reading it would be felt
 }
 
 const POLL = 3000; // ms between questions while no stream stands
 const HEARTBEAT = 4000; // ms without a frame after which the venue is asked whether it is there
+const VENUE = "v1/venue"; // asked first and alone until it answers: one failure, not one a panel
+const LONGEST_WAIT = 20_000;
+const CALM = 900; // ms after the last scroll
 
 class Resource {
   readonly cell = new Cell<Got<unknown>>({ data: undefined, at: 0, failure: undefined });
@@ -25,14 +29,16 @@ class Resource {
   dirty = true;
   private asking = false;
   private asked = 0;
+  private failed = 0; // in a row
 
   constructor(readonly path: string, readonly wish: Wish) {}
 
   due(now: number): boolean {
-    if (this.asking || !this.users) return false;
+    if (this.asking || !this.users || (!ready && this.path !== VENUE)) return false;
     const since = now - this.asked;
-    const wait = this.cell.value.failure ? Math.max(this.wish.least, 2000) : this.wish.least;
-    if (since < wait) return false;
+    const wait = this.failed ? Math.min(LONGEST_WAIT, 500 * 2 ** this.failed) : 0;
+    if (since < Math.max(wait, this.wish.least)) return false;
+    if (this.wish.heavy && now - scrolled < CALM) return false;
     if (this.dirty) return true;
     if (stream.state.value !== "live" && since >= Math.max(POLL, this.wish.least)) return true;
     return this.wish.idle !== undefined && since >= this.wish.idle;
@@ -48,17 +54,30 @@ class Resource {
     } catch (error) {
       const failure = error instanceof Refused
         ? error.failure : { status: 0, title: String(error), hint: "" };
-      this.dirty = failure.status === 0 || failure.status >= 429;
+      this.failed += 1;
+      this.dirty = [0, 401].includes(failure.status) || failure.status >= 429;
       this.cell.value = { ...this.cell.value, failure };
+      if (this.path === VENUE) ready = false;
     } finally {
       this.asking = false;
     }
   }
 
   put(data: unknown): void {
+    this.failed = 0;
     this.cell.value = { data, at: Date.now(), failure: undefined };
     heard.value = Date.now();
+    if (this.path !== VENUE || ready) return;
+    ready = true;
+    everything();
   }
+}
+
+let ready = false; // whether the venue answered last time
+let scrolled = 0;
+/** A hand is at work: heavy answers wait until it rests. */
+export function touched(): void {
+  scrolled = Date.now();
 }
 
 const resources = new Map<string, Resource>();
@@ -70,7 +89,8 @@ export const rungsHeard = new Cell<RungMove[]>([]);
 function turn(): void {
   if (document.hidden || locked.value) return;
   const now = Date.now();
-  const venue = resources.get("v1/venue");
+  if (ready && stream.due(now)) void stream.open();
+  const venue = resources.get(VENUE);
   if (venue && now - heard.value > HEARTBEAT) venue.dirty = true;
   for (const resource of resources.values()) if (resource.due(now)) void resource.ask();
 }
@@ -81,7 +101,7 @@ stream.onFrames = (frames: Frame[]) => {
   const topics = new Set(frames.map((frame) => frame.topic));
   for (const frame of frames) {
     if (frame.topic === "venue" && isVenue(frame.data)) {
-      resources.get("v1/venue")?.put(frame.data);
+      resources.get(VENUE)?.put(frame.data);
       topics.delete("venue");
     }
     if (frame.topic === "rungs") remember(frame);
@@ -92,8 +112,11 @@ stream.onFrames = (frames: Frame[]) => {
 };
 stream.onOpen = everything;
 document.addEventListener("visibilitychange", () => !document.hidden && everything());
-key.listen(everything);
-locked.listen(() => !locked.value && everything());
+turns.listen(() => {
+  ready = false;
+  stream.close();
+  everything();
+});
 
 function everything(): void {
   for (const resource of resources.values()) resource.dirty = true;

@@ -1,11 +1,13 @@
 // The WebSocket: a ticket, the topics, and after a break the frames since the last one that came.
-import { address, ask, key, locked, Refused } from "./api";
+import { address, ask, Refused } from "./api";
 import { Cell } from "./cell";
 import type { Frame } from "./types";
 
 export type State = "connecting" | "live" | "broken";
 
-const TOPICS = "venue,marks,rungs,health,profile,flow,orders,auctions,fund,deleveragings,alerts,events";
+// Not marks, profile and events: they come with every price, and the panels ask for what they show.
+const TOPICS = "venue,rungs,health,flow,orders,auctions,fund,deleveragings,alerts";
+const LOST = new Set([4009, 4010]); // our place is unknown or too far back: go on from now
 const FIRST_WAIT = 500;
 const LONGEST_WAIT = 15_000;
 
@@ -15,14 +17,25 @@ class Stream {
   onFrames: (frames: Frame[]) => void = () => undefined;
   onOpen: () => void = () => undefined;
   private socket: WebSocket | undefined;
+  private opening = false;
   private wait = FIRST_WAIT;
-  private timer = 0;
+  private next = 0; // when to try again
   private held: Frame[] = [];
 
+  due(now: number): boolean {
+    return !this.opening && !this.socket && now >= this.next;
+  }
+
   async open(): Promise<void> {
-    clearTimeout(this.timer);
-    this.close();
-    if (locked.value) return;
+    this.opening = true;
+    try {
+      await this.dial();
+    } finally {
+      this.opening = false;
+    }
+  }
+
+  private async dial(): Promise<void> {
     const url = address(`v1/stream?topics=${TOPICS}`);
     url.protocol = url.protocol.replace("http", "ws");
     if (this.seq.value >= 0) url.searchParams.set("after", String(this.seq.value));
@@ -41,8 +54,10 @@ class Stream {
       this.onOpen();
     };
     socket.onmessage = (message) => this.take(String(message.data));
-    socket.onclose = () => {
-      if (this.socket === socket) this.later();
+    socket.onclose = ({ code }) => {
+      if (this.socket !== socket) return;
+      if (LOST.has(code)) this.seq.value = -1;
+      this.later();
     };
   }
 
@@ -63,25 +78,25 @@ class Stream {
   private flush(): void {
     const frames = this.held;
     this.held = [];
-    for (const { seq } of frames) if (seq > this.seq.value) this.seq.value = seq;
+    // While more frames of a record are to come, that record is no place to go on from.
+    for (const { seq, more } of frames) if (!more && seq > this.seq.value) this.seq.value = seq;
     this.onFrames(frames);
   }
 
   private later(): void {
     this.socket = undefined;
     this.state.value = "broken";
-    if (locked.value) return;
-    clearTimeout(this.timer);
-    this.timer = window.setTimeout(() => void this.open(), this.wait * (0.7 + 0.6 * Math.random()));
+    this.next = Date.now() + this.wait * (0.7 + 0.6 * Math.random());
     this.wait = Math.min(LONGEST_WAIT, this.wait * 2);
   }
 
-  private close(): void {
+  close(): void {
     const socket = this.socket;
     this.socket = undefined;
+    this.state.value = "connecting";
+    this.next = 0;
     socket?.close();
   }
 }
 
 export const stream = new Stream();
-key.listen(() => void stream.open());

@@ -75,7 +75,7 @@ export interface Flow {
   spent: number[]; budget: (number | null)[];
 }
 
-export interface FundHistory { ts: number[]; tranches: Record<string, number[]> }
+export interface FundHistory { tranches: Tranche[]; ts: number[]; balance: number[][]; lost: number[] }
 
 export interface Logged {
   seq: number; ts: number; kind: string; what: string; accounts: string[];
@@ -90,7 +90,7 @@ export interface RungMove {
   seq: number; ts: number; rung: number; name: string; reason: string; value: number;
 }
 
-export interface Frame { topic: string; seq: number; ts: number; data: unknown }
+export interface Frame { topic: string; seq: number; ts: number; data: unknown; more?: boolean }
 
 export interface Shelf {
   recordings: { name: string; title?: string; events?: number; begin?: number; end?: number }[];

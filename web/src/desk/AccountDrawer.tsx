@@ -1,14 +1,15 @@
 // One account: what it holds, what is in flight for it, and why it was touched.
-import { moment, percent, short, time, whole, words } from "../base/format";
+import { moment, percent, short, whole } from "../base/format";
 import { useAnswer } from "../base/live";
-import type { AccountNow, Explained, OrderNow, PositionNow } from "../base/types";
+import type { AccountNow, Explained, PositionNow } from "../base/types";
 import { Dialog } from "../ui/Dialog";
+import { Orders } from "./Orders";
 
 interface Props { name: string; seq?: number | undefined; unit: string; onClose: () => void }
 
 export function AccountDrawer({ name, seq, unit, onClose }: Props) {
   const path = `v1/accounts/${encodeURIComponent(name)}`;
-  const got = useAnswer<AccountNow>(path, { topics: ["health", "marks", "orders"], least: 1000 });
+  const got = useAnswer<AccountNow>(path, { topics: ["health", "orders"], least: 1000 });
   const why = useAnswer<Explained>(
     `v1/explain/${encodeURIComponent(name)}${seq === undefined ? "" : `?seq=${seq}`}`,
     { topics: seq === undefined ? ["orders", "deleveragings"] : [], least: 3000 },
@@ -77,20 +78,3 @@ function Positions({ rows, unit }: { rows: PositionNow[]; unit: string }) {
     </div>
   );
 }
-
-export function Orders({ rows, unit, onOpen }: { rows: OrderNow[]; unit: string; onOpen?: (name: string) => void }) {
-  return (
-    <table class="rows">
-      <thead><tr><th>Placed</th>{onOpen && <th>Account</th>}<th>Instrument</th><th class="num">Quantity</th>
-        <th class="num">Limit <small>{unit}</small></th><th>Route</th></tr></thead>
-      <tbody>{rows.map((o) => (
-        <tr key={o.order}><td title={moment(o.placed_at)}>{time(o.placed_at)}</td>
-          {onOpen && <td><button class="link" onClick={() => onOpen(o.account)}>{o.account}</button></td>}
-          <td>{o.instrument}</td>
-          <td class={`num ${o.quantity.startsWith("-") ? "t-sell" : "t-buy"}`}>{whole(o.quantity)}</td>
-          <td class="num">{whole(o.limit)}</td><td>{words(o.route)}</td></tr>
-      ))}</tbody>
-    </table>
-  );
-}
-

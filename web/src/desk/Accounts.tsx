@@ -4,6 +4,7 @@ import { percent, short, whole } from "../base/format";
 import { useAnswer } from "../base/live";
 import type { AccountColumns } from "../base/types";
 import { Panel } from "../ui/Panel";
+import { useNarrow } from "../ui/narrow";
 import { VirtualTable, type Col } from "../ui/VirtualTable";
 
 const LIMITS = [1_000, 10_000, 100_000];
@@ -45,13 +46,14 @@ export function Accounts({ unit, label, onOpen }: Props) {
   const [least, setLeast] = useState(0);
   const path = `v1/accounts?offset=0&limit=${limit}`;
   const got = useAnswer<AccountColumns>(path, {
-    topics: ["health", "marks", "orders"], least: limit > 10_000 ? 6000 : limit > 1_000 ? 3000 : 1000,
+    topics: ["health", "venue"], heavy: limit > 1_000, least: limit > 10_000 ? 6000 : limit > 1_000 ? 3000 : 1000,
   });
   const a = got.data;
+  const narrow = useNarrow();
   const order = useMemo(() => (a ? ordered(a, sort, text, least) : new Int32Array()), [a, sort, text, least]);
-  const columns: Col[] = a ? [
+  const all: Col[] = a ? [
     { key: "account", label: capital(label), text: true, width: "minmax(96px, 1.4fr)", cell: (k) => a.account[k]! },
-    { key: "distance", label: "To the edge", unit: "% of size", width: "minmax(74px, 1fr)",
+    { key: "distance", label: "Distance", unit: "% of size", width: "minmax(126px, 1fr)",
       cell: (k) => percent(a.distance[k]!).replace(" %", ""), full: (k) => `${a.distance[k]} of its size` },
     { key: "equity", label: "Equity", unit, width: "minmax(70px, 1fr)", cell: (k) => short(a.equity[k]!),
       full: (k) => `${whole(a.equity[k]!)} ${unit}` },
@@ -62,6 +64,7 @@ export function Accounts({ unit, label, onOpen }: Props) {
     { key: "usage", label: "Used", unit: "%", width: "minmax(56px, .7fr)",
       cell: (k) => (a.equity[k]! > 0 ? percent(usage(a, k), 0).replace(" %", "") : "all") },
   ] : [];
+  const columns = all.filter((c) => !narrow || !["maintenance", "usage"].includes(c.key));
   const filtered = a && (text || least) ? `${whole(order.length)} of ` : "";
   return (
     <Panel id="accounts" title={`${capital(label)}s near the edge`} path={path} got={got}

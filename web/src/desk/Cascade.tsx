@@ -6,14 +6,14 @@ import { Panel } from "../ui/Panel";
 
 export function Cascade({ symbol, unit }: { symbol: string; unit: string }) {
   const at = `v1/instruments/${encodeURIComponent(symbol)}/profile`;
-  const now = useAnswer<Profile>(at, { topics: ["profile", "marks"], least: 500 });
-  const got = useAnswer<ProfileHistory>(`${at}/history`, { topics: ["profile", "marks"], least: 5000 });
-  const seen = got.data && (got.data.ts.length > 0 || now.data);
+  const now = useAnswer<Profile>(at, { topics: ["venue", "health"], least: 500 });
+  const got = useAnswer<ProfileHistory>(`${at}/history`, { topics: ["venue", "health"], least: 5000 });
+  const seen = got.data && (got.data.mark.some((m) => m > 0) || Number(now.data?.mark) > 0);
   return (
     <Panel id="cascade" title={`Cascade profile ${symbol}`} path={at} got={got.failure ? got : now.failure ? now : got}
       unit="n: volume forced by each unit of forced volume, by distance from the mark"
       empty={got.data && !seen && "No profile yet: it is measured with the first price and the first depth."}>
-      {got.data && <HeatMap history={got.data} now={now.data} height={264} unit={unit} />}
+      {got.data && seen && <HeatMap history={got.data} now={now.data} height={264} unit={unit} />}
     </Panel>
   );
 }

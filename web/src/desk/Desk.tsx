@@ -1,10 +1,11 @@
 // The live page: everything about the venue as it stands.
 import { useEffect, useState } from "preact/hooks";
 import { useCell } from "../base/cell";
-import { useAnswer, type Got } from "../base/live";
+import { span } from "../base/format";
+import { useAge, useAnswer, type Got } from "../base/live";
 import { go, place } from "../base/route";
 import type { Alert, InstrumentNow, VenueNow } from "../base/types";
-import { AccountDrawer } from "./AccountDrawer";
+import { later } from "../ui/Later";
 import { Accounts } from "./Accounts";
 import { Cascade } from "./Cascade";
 import { FlowPanel } from "./FlowPanel";
@@ -15,13 +16,16 @@ import { Liquidations } from "./Liquidations";
 import { Alerts, Auctions, Deleveragings, EventLog, InFlight } from "./Lists";
 import { Rung } from "./Rung";
 
+const AccountDrawer = later(async () => (await import("./AccountDrawer")).AccountDrawer, "");
+
 interface Props { venue: Got<VenueNow>; alerts: Got<Alert[]> }
 
 export function Desk({ venue: got, alerts }: Props) {
   const venue = got.data;
   const unit = venue?.numeraire ?? "";
   const ts = venue?.ts ?? 0;
-  const list = useAnswer<InstrumentNow[]>("v1/instruments", { topics: ["marks", "profile", "venue"], least: 700 });
+  const age = useAge("v1/venue");
+  const list = useAnswer<InstrumentNow[]>("v1/instruments", { topics: ["health", "venue"], least: 700 });
   const { what } = useCell(place);
   const [open, setOpen] = useState<{ name: string; seq?: number | undefined } | null>(null);
   const symbols = (list.data ?? []).map((i) => i.symbol);
@@ -48,7 +52,12 @@ export function Desk({ venue: got, alerts }: Props) {
   }
   return (
     <>
-      <Kpis venue={venue} />
+      {got.failure && (
+        <p class="failure" role="alert" data-banner>
+          The service says: {got.failure.title}. {got.failure.hint} What is shown is {span(age ?? 0)} old; asking again.
+        </p>
+      )}
+      <Kpis venue={venue} stale={(age ?? 0) > 30} />
       <div class="desk">
         <div class="col left">
           <Alerts got={alerts} ts={ts} />

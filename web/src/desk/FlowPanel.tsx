@@ -16,7 +16,7 @@ const LINES: Line[] = [
 
 export function FlowPanel({ symbol, unit }: { symbol: string; unit: string }) {
   const path = `v1/instruments/${encodeURIComponent(symbol)}/flow`;
-  const got = useAnswer<Flow>(path, { topics: ["flow", "orders"], least: 1500, idle: 5000 });
+  const got = useAnswer<Flow>(path, { topics: ["flow", "orders", "venue"], least: 1500, idle: 5000 });
   const flow = got.data;
   const throttled = flow?.budget.some((b) => b !== null) ?? false;
   const data = useMemo(() => {

@@ -16,12 +16,12 @@ export function Fund({ venue }: { venue: VenueNow | undefined }) {
     label: t.name, colour: COLOURS[k % COLOURS.length]!, kind: "step",
   }));
   const data = useMemo(() => {
-    const kept = got.data?.tranches ?? {};
+    const kept = got.data;
     return {
-      x: (got.data?.ts ?? []).map((t) => t / 1e9),
-      y: tranches.map((t) => kept[t.name] ?? []),
+      x: (kept?.ts ?? []).map((t) => t / 1e9),
+      y: (kept?.tranches ?? []).map((_, k) => kept!.balance.map((row) => row[k] ?? null)),
     };
-  }, [got.data, tranches.map((t) => t.name).join()]);
+  }, [got.data]);
   return (
     <Panel id="fund" title="Insurance fund" unit={unit} path="v1/fund" got={got}
       empty={venue && !tranches.length && "This stack has no insurance fund."}>
@@ -39,7 +39,7 @@ export function Fund({ venue }: { venue: VenueNow | undefined }) {
           );
         })}
       </ul>
-      {data.x.length > 1 && <Plot label="Balance of each tranche over time" lines={lines} data={data} height={92} min={0} />}
+      {data.x.length > 1 && data.y.length === lines.length && <Plot label="Balance of each tranche over time" lines={lines} data={data} height={92} min={0} bare />}
     </Panel>
   );
 }

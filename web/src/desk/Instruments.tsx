@@ -58,7 +58,7 @@ export function Instruments({ got, chosen, onChoose, unit }: Props) {
 
 function Facts({ one, unit }: { one: InstrumentNow; unit: string }) {
   const facts: [string, string, string][] = [
-    ["Index", whole(one.index), unit],
+    ["Index", one.index === "0" ? "no price" : whole(one.index), one.index === "0" ? "" : unit],
     ["Price band", one.band_low === "0" && one.band_high === "0" ? "none"
       : `${whole(one.band_low)} – ${whole(one.band_high)}`, one.band_high === "0" ? "" : unit],
     ["Open long", short(one.long_open), one.symbol], ["Open short", short(one.short_open), one.symbol],

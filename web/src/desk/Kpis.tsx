@@ -14,7 +14,7 @@ function criticality(n: number): [string, string] {
   return ["", "dies out (n < 0.5)"];
 }
 
-export function Kpis({ venue }: { venue: VenueNow }) {
+export function Kpis({ venue, stale }: { venue: VenueNow; stale: boolean }) {
   const money = venue.numeraire;
   const [tone, said] = criticality(venue.branching);
   const fund = Number(venue.fund);
@@ -23,7 +23,7 @@ export function Kpis({ venue }: { venue: VenueNow }) {
   const tiles: Tile[] = [
     { id: "branching", label: "Branching ratio n", value: fixed(venue.branching, 3), tone, sub: said,
       full: String(venue.branching) },
-    { id: "rung", label: "Rung", value: `${venue.rung} / ${venue.rungs}`, tone: `rung${venue.rung}`,
+    { id: "rung", label: "Rung", value: `${venue.rung} / ${venue.rungs - 1}`, tone: `rung${venue.rung}`,
       sub: [words(venue.rung_name), venue.rung > 0 ? alarm(venue.rung_reason, venue.rung_value) : ""]
         .filter(Boolean).join(" · ") },
     { id: "liquidatable", label: `Liquidatable ${plural(venue.account_label)}`, value: whole(venue.liquidatable),
@@ -41,7 +41,7 @@ export function Kpis({ venue }: { venue: VenueNow }) {
       full: whole(venue.required), sub: `${short(venue.distressed)} ${money} distressed` },
   ];
   return (
-    <section class="kpis" aria-label="Venue now" id="venue" tabIndex={-1}>
+    <section class={`kpis ${stale ? "old" : ""}`} aria-label="Venue now" id="venue" tabIndex={-1}>
       {tiles.map((t) => (
         <div key={t.id} class={`kpi ${t.tone ?? ""}`} data-kpi={t.id}>
           <span class="kpi-label">{t.label}</span>

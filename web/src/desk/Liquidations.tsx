@@ -12,7 +12,7 @@ function summed(values: number[]): number[] {
 }
 
 function columnsOf(map: LiquidationMap | undefined, cumulative: boolean) {
-  if (!map) return { x: [], y: [[], [], [], []] };
+  if (!map?.mark) return { x: [], y: [[], [], [], []] };
   const { mark, width } = map;
   const take = cumulative ? summed : (v: number[]) => v;
   const k = map.forced_down.length;
@@ -40,15 +40,16 @@ const LINES: Line[] = [
 
 export function Liquidations({ symbol, unit }: { symbol: string; unit: string }) {
   const path = `v1/instruments/${encodeURIComponent(symbol)}/liquidations`;
-  const got = useAnswer<LiquidationMap>(path, { topics: ["profile", "marks", "health"], least: 1500 });
+  const got = useAnswer<LiquidationMap>(path, { topics: ["venue", "health"], least: 1500 });
   const [cumulative, setCumulative] = useState(false);
   const map = got.data;
   const data = useMemo(() => columnsOf(map, cumulative), [map, cumulative]);
   const first = map && firstBreach(map);
   return (
     <Panel id="liquidations" title={`Liquidation map ${symbol}`} unit={`${symbol} by price in ${unit}`} path={path} got={got}
-      empty={map && ![...map.forced_down, ...map.forced_up, ...map.bid_depth, ...map.ask_depth].some((v) => v > 0)
-        && "Nobody would be liquidated within the range of the map, and no depth is known."}
+      empty={map && (!(map.mark > 0) ? "No price yet."
+        : ![map.forced_down, map.forced_up, map.bid_depth, map.ask_depth].flat().some((v) => v > 0)
+          && "Nobody would be liquidated within the range of the map, and no depth is known.")}
       tools={
         <span class="switch" role="group" aria-label="How quantities are shown">
           <button aria-pressed={!cumulative} onClick={() => setCumulative(false)}>per step</button>

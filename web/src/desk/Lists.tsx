@@ -5,7 +5,7 @@ import { fixed, moment, percent, short, span, time, whole, words } from "../base
 import { useAnswer, type Got } from "../base/live";
 import type { Alert, AuctionNow, Logged, OrderNow, Receipt, VenueNow } from "../base/types";
 import { Panel } from "../ui/Panel";
-import { Orders } from "./AccountDrawer";
+import { Orders } from "./Orders";
 
 type Open = (name: string, seq?: number) => void;
 const PAGE = 100;
@@ -166,7 +166,7 @@ function ReceiptFull({ receipt: r, unit, onOpen }: { receipt: Receipt; unit: str
 }
 
 export function EventLog({ onOpen }: { onOpen: Open }) {
-  const { got, rows, older, said } = usePages<Logged>("v1/events", ["events"]);
+  const { got, rows, older, said } = usePages<Logged>("v1/events", ["venue", "health", "orders", "rungs"]);
   const [text, setText] = useState("");
   const [held, setHeld] = useState<Logged[] | null>(null);
   const wanted = text.trim().toLowerCase();
@@ -187,7 +187,7 @@ export function EventLog({ onOpen }: { onOpen: Open }) {
         {shown.map((r) => (
           <li key={r.seq} data-event={r.seq}>
             <span class="log-when" title={`${moment(r.ts)} UTC`}><b>{whole(r.seq)}</b> {time(r.ts)}</span>
-            <span class="log-what"><em>{spaced(r.kind)}</em> {r.what}
+            <span class="log-what"><em>{spaced(r.kind)}</em> {r.what}{" "}
               {r.refused.map((code) => <span key={code} class="chip alarm" title="refused">✕ {words(code)}</span>)}
               <Effects effects={r.effects} />
               {r.accounts.slice(0, 5).map((name) => (

@@ -5,22 +5,21 @@ import { useCell } from "../base/cell";
 import type { RungMove, VenueNow } from "../base/types";
 import { Panel } from "../ui/Panel";
 
+const NAMES = ["normal", "caution", "reduce_only", "auction_only", "halt"]; // the engine's ladder
+
 export function Rung({ venue }: { venue: VenueNow | undefined }) {
   const kept = useAnswer<RungMove[]>("v1/rungs", { topics: ["rungs"], least: 1000 });
   const heard = useCell(rungsHeard);
   const moves = kept.data ? [...kept.data].sort((a, b) => b.seq - a.seq) : heard;
   if (!venue) return <Panel id="rung" title="Breaker" path="v1/venue" got={{ data: undefined, at: 0, failure: undefined }} />;
-  const steps = Array.from({ length: venue.rungs + 1 }, (_, k) => venue.rungs - k);
-  const named = new Map(moves.map((m) => [m.rung, m.name]));
-  named.set(venue.rung, venue.rung_name);
-  named.set(0, "normal");
+  const steps = Array.from({ length: venue.rungs }, (_, k) => venue.rungs - 1 - k);
   return (
-    <Panel id="rung" title="Breaker" unit={`rung ${venue.rung} of ${venue.rungs}`} path="v1/venue">
+    <Panel id="rung" title="Breaker" unit={`rung ${venue.rung} of ${venue.rungs - 1}`} path="v1/venue">
       <div class="ladder-box">
         <ol class="ladder" aria-label="Rungs, highest first">
           {steps.map((k) => (
             <li key={k} class={`rung${k}`} aria-current={k === venue.rung ? "step" : undefined}>
-              <b>{k}</b> {words(named.get(k) ?? "")}
+              <b>{k}</b> {words(k === venue.rung ? venue.rung_name : NAMES[k] ?? "")}
             </li>
           ))}
         </ol>

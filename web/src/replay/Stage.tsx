@@ -1,6 +1,6 @@
 // The stage of one replay: transport, both stacks at the chosen moment, charts, the verdict.
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { fixed, moment, percent, short, span, time, whole } from "../base/format";
+import { fixed, moment, percent, price, short, span, time, whole } from "../base/format";
 import type { ReplayFrames, ReplayNow, VerdictRow } from "../base/types";
 import { Panel } from "../ui/Panel";
 import { Plot, type Line } from "../ui/Plot";
@@ -12,6 +12,7 @@ type Name = Exclude<keyof ReplayFrames, "ts" | "marks">;
 interface Measure {
   key: Name; label: string; unit: string; better: "less" | "more"; kind: "line" | "step";
   text: (v: number) => string; min?: number; max?: number;
+  axis?: (v: number) => string; arcsinh?: boolean;
 }
 
 const SPEEDS = [1, 10, 30, 60, 300, 1800];
@@ -19,14 +20,14 @@ const SPEEDS = [1, 10, 30, 60, 300, 1800];
 function measures(money: string): Measure[] {
   const count = (v: number) => whole(v);
   return [
-    { key: "branching", label: "Branching ratio n", unit: "", better: "less", kind: "line", text: (v) => fixed(v, 3), min: 0, max: 1 },
+    { key: "branching", label: "Branching ratio n", unit: "", better: "less", kind: "line", text: (v) => fixed(v, 3), axis: short, min: 0, max: 1, arcsinh: true },
     { key: "rung", label: "Rung", unit: "", better: "less", kind: "step", text: count, min: 0, max: 4 },
     { key: "forced", label: "Forced flow", unit: `${money} per step`, better: "less", kind: "step", text: short, min: 0 },
     { key: "in_flight", label: "Orders in flight", unit: "orders", better: "less", kind: "step", text: count, min: 0 },
     { key: "liquidatable", label: "Liquidatable", unit: "accounts", better: "less", kind: "step", text: count, min: 0 },
     { key: "bankrupt", label: "Bankrupt", unit: "accounts", better: "less", kind: "step", text: count, min: 0 },
     { key: "bad_debt", label: "Bad debt", unit: money, better: "less", kind: "step", text: short, min: 0 },
-    { key: "fund", label: "Insurance fund", unit: money, better: "more", kind: "step", text: short, min: 0 },
+    { key: "fund", label: "Insurance fund", unit: money, better: "more", kind: "step", text: short },
     { key: "deleveraged", label: "Deleveraged", unit: money, better: "less", kind: "step", text: short, min: 0 },
   ];
 }
@@ -97,11 +98,13 @@ export function Stage({ replay }: { replay: ReplayNow }) {
         <span class="chip" role="status">{replay.state === "running" ? `replaying, ${percent(replay.progress, 0)}` : `${whole(replay.frames)} steps`}</span>
       </section>
       <div class="sides">
-        <Difference frames={frames} names={[a, b]} at={at} rows={measures(money)} />
+        <div class="col">
+          <Difference frames={frames} names={[a, b]} at={at} rows={measures(money)} />
+          {replay.state === "done" && <Verdicts rows={replay.verdict ?? []} names={[a, b]} />}
+        </div>
         <Charts frames={frames} names={[a, b]} at={at} begin={begin} end={end} onPick={move} symbol={symbol}
           symbols={symbols} onSymbol={setWanted} rows={measures(money)} money={money} />
       </div>
-      {replay.state === "done" && <Verdicts rows={replay.verdict ?? []} names={[a, b]} />}
     </>
   );
 }
@@ -187,7 +190,7 @@ function Charts(p: ChartsProps) {
       <Panel id="chart-mark" title={`Mark ${p.symbol}`} unit={p.money} path={null} tools={
         <select aria-label="Instrument" value={p.symbol} onChange={(e) => p.onSymbol(e.currentTarget.value)}>
           {p.symbols.map((s) => <option key={s} value={s}>{s}</option>)}</select>}>
-        <Plot label={`Mark of ${p.symbol} under both stacks`} lines={lines("line")} data={marks} height={118}
+        <Plot label={`Mark of ${p.symbol} under both stacks`} lines={lines("line")} data={marks} height={96} format={price}
           mark={p.at} onPick={p.onPick} xRange={range} group="replay" />
       </Panel>
       {p.rows.map((m) => <Chart key={m.key} m={m} lines={lines(m.kind)} range={range} {...p} />)}
@@ -201,6 +204,7 @@ function Chart({ m, lines, range, frames, names, at, onPick }: ChartsProps & { m
     <Panel id={`chart-${m.key}`} title={m.label} unit={m.unit || undefined} path={null}>
       <Plot label={`${m.label} under both stacks`} lines={lines} data={data} height={96} format={m.text}
         mark={at} onPick={onPick} xRange={range} group="replay"
+        {...(m.axis ? { axis: m.axis } : {})} {...(m.arcsinh ? { arcsinh: true } : {})}
         {...(m.min === undefined ? {} : { min: m.min })} {...(m.max === undefined ? {} : { max: m.max })} />
     </Panel>
   );

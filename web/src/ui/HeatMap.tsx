@@ -40,7 +40,7 @@ function rowsOf(history: ProfileHistory, now: Profile | undefined): Row[] {
   if (now && (!last || now.ts > last.ts)) {
     rows.push({ ts: now.ts, mark: Number(now.mark), down: now.down, up: now.up });
   }
-  return rows;
+  return rows.filter((row) => row.mark > 0); // before the first price nothing was measured
 }
 
 export function HeatMap({ history, now, height, unit }: Props) {

@@ -16,11 +16,12 @@ export interface Columns { x: ArrayLike<number>; y: ArrayLike<number | null>[] }
 interface Props {
   label: string; // what the picture shows, for those who do not see it
   lines: Line[]; data: Columns; height: number;
-  x?: "time" | "price"; format?: (value: number) => string;
+  x?: "time" | "price"; format?: (value: number) => string; axis?: (value: number) => string;
   min?: number; max?: number; // the y range holds at least these
   mark?: number | undefined; // a line at this x, moved without drawing anew
   markLabel?: string; onPick?: (x: number) => void; xRange?: [number, number] | undefined;
-  log?: boolean; group?: string;
+  arcsinh?: boolean; // linear near zero, logarithmic further out
+  group?: string; bare?: boolean; // without a legend: it is told elsewhere
 }
 
 const FONT = '11px -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", Arial, sans-serif';
@@ -39,6 +40,8 @@ function options(p: Props, width: number): uPlot.Options {
   const ink = colour("muted");
   const grid = { stroke: colour("grid"), width: 1 };
   const format = p.format ?? short;
+  const decades = (_: uPlot, splits: number[]) => splits.map((v) =>
+    (v === 0 || (v > 0 && Number.isInteger(Math.log10(v))) ? v : null));
   const axis = { stroke: ink, font: FONT, ticks: { ...grid, size: 3 }, grid };
   return {
     width, height: p.height, padding: [6, 8, 0, 0], legend: { show: false },
@@ -50,6 +53,7 @@ function options(p: Props, width: number): uPlot.Options {
     scales: {
       x: { time: false, ...(p.xRange ? { range: p.xRange } : {}) },
       y: {
+        ...(p.arcsinh ? { distr: 4 as const, asinh: 1 } : {}),
         range: (_u, low, high) => {
           let [a, b] = [Math.min(low ?? 0, p.min ?? Infinity), Math.max(high ?? 1, p.max ?? -Infinity)];
           if (!Number.isFinite(a)) a = 0;
@@ -64,7 +68,8 @@ function options(p: Props, width: number): uPlot.Options {
       { ...axis, size: 22, gap: 3, space: 56,
         values: p.x === "price" ? (_, s) => s.map((v) => price(v)) : clockTicks,
         ...(p.x === "price" ? {} : { incrs: [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800] }) },
-      { ...axis, size: 52, gap: 4, space: 28, values: (_, s) => s.map((v) => format(v)) },
+      { ...axis, size: 52, gap: 4, space: 28,
+        ...(p.arcsinh ? { filter: decades, grid: { ...grid, filter: decades } } : {}), values: (_, s) => s.map((v) => v === null ? "" : (p.axis ?? format)(v)) },
     ],
     series: [
       {},
@@ -83,6 +88,17 @@ function options(p: Props, width: number): uPlot.Options {
   };
 }
 
+/** The last place at or before a value; -1 before the first. */
+function before(x: ArrayLike<number>, at: number): number {
+  let [low, high] = [-1, x.length - 1];
+  while (low < high) {
+    const mid = (low + high + 1) >> 1;
+    if (x[mid]! <= at) low = mid;
+    else high = mid - 1;
+  }
+  return low;
+}
+
 export function Plot(p: Props) {
   const hole = useRef<HTMLDivElement>(null);
   const line = useRef<HTMLDivElement>(null);
@@ -91,7 +107,7 @@ export function Plot(p: Props) {
   const [at, setAt] = useState<number | null>(null);
   const dress = useCell(theme);
   const shape = JSON.stringify([p.lines.map((l) => [l.label, l.colour, l.kind, l.dash, l.fill]),
-    p.height, p.x, p.min, p.max, p.xRange, p.group]);
+    p.height, p.x, p.min, p.max, p.xRange, p.group, p.arcsinh]);
   const columns = useMemo(
     () => [p.data.x, ...p.data.y] as unknown as uPlot.AlignedData, [p.data]);
 
@@ -137,13 +153,14 @@ export function Plot(p: Props) {
   useLayoutEffect(place, [p.mark, width]);
 
   const size = p.data.x.length;
-  const row = at !== null && at < size ? at : size - 1;
-  const where = size ? p.data.x[row]! : 0;
+  const row = at !== null && at < size ? at
+    : p.mark !== undefined && p.x !== "price" ? before(p.data.x, p.mark) : size - 1;
+  const where = p.data.x[row] ?? 0;
   const format = p.format ?? short;
   const told = p.x !== "price" || at !== null; // the last column is the latest only along time
   return (
     <figure class="plot">
-      <figcaption class="legend">
+      {!p.bare && <figcaption class="legend">
         {p.lines.map((l, k) => {
           const value = p.data.y[k]?.[row];
           return (
@@ -157,7 +174,7 @@ export function Plot(p: Props) {
         {told && size > 0 && (
           <span class="when">{p.x === "price" ? `at ${price(where)}` : time(where * 1e9)}</span>
         )}
-      </figcaption>
+      </figcaption>}
       <div class="canvas" role="img" aria-label={p.label}>
         <div ref={hole} style={{ height: `${p.height}px` }} />
         <div ref={line} class="rule" hidden>{p.markLabel && <span>{p.markLabel}</span>}</div>

@@ -1,6 +1,8 @@
 // A table of any length: only the rows in sight exist. Sorted by a column, walked by keyboard.
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 
+import { touched } from "../base/live";
+
 export interface Col {
   key: string; label: string; unit?: string; text?: boolean; width: string; hide?: boolean;
   cell: (row: number) => string; full?: (row: number) => string;
@@ -32,6 +34,7 @@ export function VirtualTable(p: Props) {
   useEffect(() => () => cancelAnimationFrame(frame.current), []);
 
   function scrolled() {
+    touched();
     cancelAnimationFrame(frame.current);
     frame.current = requestAnimationFrame(() => setTop(scroller.current?.scrollTop ?? 0));
   }
