@@ -207,8 +207,7 @@ class Chain(ABC):
     def receipt(self, source: str, key: str) -> Receipt | None:
         """Return what was taken under this key; see `Journal.receipt`."""
         return self._one_receipt(
-            "SELECT source, number, key, first, last, ask, checksum FROM receipts"
-            " WHERE tag = ?",
+            "SELECT source, number, key, first, last, ask, checksum FROM receipts WHERE tag = ?",
             tag_of(source, key),
         )
 

@@ -114,9 +114,7 @@ class PostgresJournal(ChainedJournal):
     def _insert(self, first: int, frame: bytes) -> None:
         with (
             self._connection().cursor() as cursor,
-            cursor.copy(
-                "COPY batches (first, frame, epoch) FROM STDIN (FORMAT BINARY)"
-            ) as copy,
+            cursor.copy("COPY batches (first, frame, epoch) FROM STDIN (FORMAT BINARY)") as copy,
         ):
             copy.set_types(("int8", "bytea", "int8"))
             copy.write_row((first, frame, self._epoch))
@@ -213,9 +211,7 @@ class PostgresJournal(ChainedJournal):
                 sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(self.schema))
             )
             db.execute(_TABLES)
-            self._run(
-                "INSERT INTO head VALUES (1, ?, ?, ?, ?, ?, ?)", FORMAT, *head, head.checksum
-            )
+            self._run("INSERT INTO head VALUES (1, ?, ?, ?, ?, ?, ?)", FORMAT, *head, head.checksum)
 
 
 def addressed(url: str) -> tuple[str, str, str]:
