@@ -30,7 +30,8 @@ DRAINED = 8
 
 
 def say(line: str) -> None:
-    print(line, flush=True)
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def allowed(folder: Path) -> int:

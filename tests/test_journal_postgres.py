@@ -133,9 +133,11 @@ def test_a_reader_creates_nothing(url):
 
 def test_a_reader_is_read_only_to_the_server_too(url):
     PostgresJournal(url).close()
-    with closing(PostgresJournal(url, readonly=True)) as reader:
-        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
-            reader._run("DELETE FROM head")
+    with (
+        closing(PostgresJournal(url, readonly=True)) as reader,
+        pytest.raises(psycopg.errors.ReadOnlySqlTransaction),
+    ):
+        reader._run("DELETE FROM head")
 
 
 @pytest.mark.parametrize(
@@ -161,7 +163,9 @@ def test_a_password_is_never_shown(address):
 
 
 def test_a_name_says_which_journal_it_is():
-    conninfo, schema, name = addressed("postgresql://me:pw@db.example:5433/risk?schema=btc&connect_timeout=3")
+    conninfo, schema, name = addressed(
+        "postgresql://me:pw@db.example:5433/risk?schema=btc&connect_timeout=3"
+    )
     assert (schema, name) == ("btc", "postgresql://me@db.example:5433/risk?schema=btc")
     assert conninfo == "postgresql://me:pw@db.example:5433/risk?connect_timeout=3"
 
@@ -218,7 +222,7 @@ def test_a_leader_whose_connection_was_ended_is_no_leader_any_more(url):
             assert (again.epoch, list(again.read())) == (2, history(3))
 
 
-def test_a_server_that_dies_and_comes_back(tmp_path):
+def test_a_server_that_dies_and_comes_back():
     """Everything that was acknowledged is there; the batch under way is there whole or not."""
     server = servers.private_postgres()
     try:
@@ -228,7 +232,7 @@ def test_a_server_that_dies_and_comes_back(tmp_path):
         server.stop(signal.SIGQUIT)
         for act in (
             lambda: journal.append(history(1, first=20)),
-            lambda: reader.refresh(),
+            reader.refresh,
             lambda: PostgresJournal(server.url),
             lambda: PostgresJournal(server.url, readonly=True),
         ):
