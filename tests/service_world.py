@@ -13,14 +13,18 @@ from tidegate.adapters.memory import MemoryJournal
 from tidegate.adapters.outbox import Outbox
 from tidegate.domain.units import SECOND, Nanos
 from tidegate.service.app import build
-from tidegate.service.calls import ROLES, Caller
+from tidegate.service.audit import AuditLog
+from tidegate.service.auth import ROLES, KeyRing, Keys, new_key, write_keys
 from tidegate.service.door import Door
 from tidegate.service.intake_routes import routes as intake_routes
+from tidegate.service.layers import layered
 from tidegate.service.runner import Engine
 from tidegate.service.service import Service
+from tidegate.service.tickets import Tickets
 
 
-KEYS = {role: f"tg_{role}_{'x' * 43}" for role in ROLES}
+_MADE = {role: new_key(f"the-{role}", [role], now=0.0) for role in ROLES}
+KEYS = {role: token.reveal() for role, (_, token) in _MADE.items()}
 
 
 class SetClock:
@@ -31,28 +35,6 @@ class SetClock:
 
     def now(self):
         return Nanos(self.time)
-
-
-class OpenGate:
-    """Knows one key for each role, and remembers what was noted."""
-
-    def __init__(self):
-        self.notes, self.wait = [], 0.0
-
-    def known(self, authorization, client):
-        del client
-        for role, key in KEYS.items():
-            if authorization == f"Bearer {key}":
-                return Caller(role, f"the {role}", frozenset({role}))
-        return None
-
-    def throttled(self, caller, client, cost):
-        del caller, client, cost
-        return self.wait
-
-    def note(self, call, caller, client, status, detail):
-        del client
-        self.notes.append((call, caller.name, status, detail))
 
 
 @contextmanager
@@ -76,8 +58,22 @@ def service_of(engine):
     return Service(engine, Door(engine.stack))
 
 
-def app_of(service, gate=None, routes=(), **options):
-    return build(service, [*intake_routes(), *routes], gate or OpenGate(), **options)
+@contextmanager
+def site_of(service, folder, routes=(), more=(), bounds=None):
+    """Yield a client of the service behind all its layers, with a key for each role."""
+    write_keys(folder / "keys.json", Keys(keys=tuple(key for key, _ in _MADE.values())))
+    ring = KeyRing(folder / "keys.json")
+    with closing(AuditLog(folder / "audit.jsonl")) as log:
+        app = layered(
+            build(service, [*intake_routes(), *routes], more=more),
+            ring=ring,
+            tickets=Tickets(ring),
+            log=log,
+            open_paths=("/openapi.json",),
+            bounds=bounds,
+        )
+        with served(app) as client:
+            yield client
 
 
 @contextmanager

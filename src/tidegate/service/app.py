@@ -2,13 +2,13 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.routing import Route as Path
@@ -21,10 +21,11 @@ from tidegate.domain.errors import (
     LeaderLost,
     TidegateError,
 )
+from tidegate.service.asgi import IDENTITY
+from tidegate.service.auth import Identity
 from tidegate.service.calls import (
     NOBODY,
     Call,
-    Caller,
     Forbidden,
     NotFound,
     Route,
@@ -35,27 +36,10 @@ from tidegate.service.runner import Busy, Conflict, Stopped
 from tidegate.service.service import Service
 
 
-BODY_MAX: Final = 8 * 2**20  # bytes of one request
 KEY_MAX: Final = 128  # characters of an Idempotency-Key
 RETRY_AFTER: Final = "1"
 
 _ENCODER: Final = msgspec.json.Encoder()
-
-
-class Gate(Protocol):
-    """Who decides whether a caller is let in, how often, and who remembers what it did."""
-
-    def known(self, authorization: str, client: str) -> Caller | None:
-        """Return who presents this header; None when nobody known does."""
-        ...
-
-    def throttled(self, caller: Caller, client: str, cost: int) -> float:
-        """Count a call; return the seconds to wait when there were too many, else 0."""
-        ...
-
-    def note(self, call: str, caller: Caller, client: str, status: int, detail: str) -> None:
-        """Keep what was done or refused, for the audit log."""
-        ...
 
 
 class Refusal(Exception):
@@ -86,12 +70,10 @@ def problem_response(error: Refusal) -> Response:
 def build(
     service: Service,
     routes: Sequence[Route],
-    gate: Gate,
     *,
     more: Sequence[BaseRoute] = (),
     middleware: Sequence[Middleware] = (),
     lifespan: Callable[[Starlette], Any] | None = None,
-    body_max: int = BODY_MAX,
 ) -> Starlette:
     """Return the application of ``routes``, with ``more`` that are not part of the document."""
     said = _ENCODER.encode(document(routes, title=f"Tidegate: {service.engine.stack.venue.name}"))
@@ -101,7 +83,7 @@ def build(
         return Response(said, media_type="application/json")
 
     paths: list[BaseRoute] = [
-        Path(r.path, _endpoint(service, r, gate, body_max), methods=[r.method]) for r in routes
+        Path(r.path, _endpoint(service, r), methods=[r.method]) for r in routes
     ]
     app = Starlette(
         routes=[Path("/openapi.json", openapi, methods=["GET"]), *paths, *more],
@@ -113,45 +95,29 @@ def build(
     return app
 
 
-def _endpoint(
-    service: Service, route: Route, gate: Gate, body_max: int
-) -> Callable[[Request], Any]:
+def _endpoint(service: Service, route: Route) -> Callable[[Request], Any]:
     decoder = msgspec.json.Decoder(route.ask) if route.ask is not None else None
 
     async def endpoint(request: Request) -> Response:
-        caller, client = NOBODY, request.client.host if request.client else ""
-        status, detail = 500, ""
         try:
-            caller = _admitted(request, route, gate, client)
-            call = await _call(request, service, route, caller, decoder, body_max, client)
+            caller = _admitted(request, route)
+            call = await _call(request, service, route, caller, decoder)
             answered = await route.handler(call)
-            status = route.status
-            if isinstance(answered, Response):
-                status = answered.status_code
-                return answered
-            return Response(_ENCODER.encode(answered), status_code=status, media_type=route.media)
         except Refusal as refusal:
-            status, detail = refusal.status, refusal.problem.detail or refusal.problem.title
             return problem_response(refusal)
         except (TidegateError, msgspec.MsgspecError, UnicodeError) as error:
-            refusal = refusal_of(error)
-            status, detail = refusal.status, refusal.problem.detail
-            return problem_response(refusal)
-        finally:
-            if route.mutating or status in {401, 403, 429}:
-                gate.note(f"{route.method} {request.url.path}", caller, client, status, detail)
+            return problem_response(refusal_of(error))
+        if isinstance(answered, Response):
+            return answered
+        body = _ENCODER.encode(answered)
+        return Response(body, status_code=route.status, media_type=route.media)
 
     return endpoint
 
 
-def _admitted(request: Request, route: Route, gate: Gate, client: str) -> Caller:
-    """Return who calls; refuse who is not known, may not, or calls too often."""
-    caller = gate.known(request.headers.get("authorization", ""), client)
-    wait = gate.throttled(caller or NOBODY, client, route.cost)
-    if wait > 0:
-        raise Refusal(
-            429, "Too many calls", f"again in {wait:.0f} s", retry=f"{max(1, round(wait))}"
-        )
+def _admitted(request: Request, route: Route) -> Identity:
+    """Return who calls, as the gate found; refuse who may not call this."""
+    caller: Identity | None = request.scope.get(IDENTITY)
     if route.role is None:
         return caller or NOBODY
     if caller is None:
@@ -165,10 +131,8 @@ async def _call(
     request: Request,
     service: Service,
     route: Route,
-    caller: Caller,
+    caller: Identity,
     decoder: "msgspec.json.Decoder[Any] | None",
-    body_max: int,
-    client: str,
 ) -> Call:
     query, body, digest = None, None, ""
     if route.query is not None:
@@ -180,7 +144,7 @@ async def _call(
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
             raise Refusal(415, "JSON is needed", "send Content-Type: application/json")
-        raw = await limited_body(request, body_max)
+        raw = await request.body()
         digest = hashlib.blake2b(raw, digest_size=16).hexdigest()
         try:
             body = decoder.decode(raw)
@@ -196,23 +160,8 @@ async def _call(
         body=body,
         idempotency=key,
         digest=digest,
-        client=client,
+        client=request.client.host if request.client else "",
     )
-
-
-async def limited_body(request: Request, most: int) -> bytes:
-    """Return the body; refuse one that is longer than ``most`` bytes, however it is sent."""
-    parts: list[bytes] = []
-    size = 0
-    try:
-        async for part in request.stream():
-            size += len(part)
-            if size > most:
-                raise Refusal(413, "The body is too large", f"at most {most:,} bytes")
-            parts.append(part)
-    except ClientDisconnect:
-        raise Refusal(400, "The body ended early") from None
-    return b"".join(parts)
 
 
 def refusal_of(error: Exception) -> Refusal:

@@ -5,14 +5,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from tidegate.domain.errors import TidegateError
+from tidegate.service.auth import Identity, Role
 
 
 if TYPE_CHECKING:
     from tidegate.service.service import Service
-
-
-VIEWER, KEEPER, FEED, OPERATOR, GOVERNOR = "viewer", "keeper", "feed", "operator", "governor"
-ROLES: Final = (VIEWER, KEEPER, FEED, OPERATOR, GOVERNOR)
 
 
 class NotFound(TidegateError):
@@ -27,21 +24,7 @@ class Unavailable(TidegateError):
     """It cannot be answered now: later, or by another process."""
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who calls: the id of the key, its name, and what it may do. Never the key itself."""
-
-    key: str
-    name: str
-    roles: frozenset[str]
-    account: str | None = None  # a keeper that bids for one account only
-
-    def may(self, role: str) -> bool:
-        """Return whether the caller has ``role``; whoever has any role may also view."""
-        return role in self.roles or (role == VIEWER and bool(self.roles))
-
-
-NOBODY: Final = Caller("", "nobody", frozenset())
+NOBODY: Final = Identity("", "nobody", ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +32,7 @@ class Call:
     """One call on its way to a handler; ``body`` and ``query`` are of the route's types."""
 
     service: "Service"
-    caller: Caller
+    caller: Identity
     path: dict[str, str]
     query: Any
     body: Any
@@ -74,7 +57,7 @@ class Route:
     path: str
     handler: Handler
     summary: str
-    role: str | None = VIEWER
+    role: Role | None = "viewer"
     ask: Any = None
     query: Any = None
     answer: Any = None
@@ -82,5 +65,3 @@ class Route:
     media: str = "application/json"
     idempotent: bool = False  # takes the header Idempotency-Key
     tag: str = ""
-    cost: int = 1  # in the rate limit
-    mutating: bool = False  # kept in the audit log

@@ -2,7 +2,7 @@
 
 from tidegate.api.answers import Taken
 from tidegate.api.asks import Bid, Bids, Events, SealedBid, Take
-from tidegate.service.calls import FEED, KEEPER, Call, Forbidden, Route
+from tidegate.service.calls import Call, Forbidden, Route
 
 
 def routes() -> list[Route]:
@@ -13,18 +13,17 @@ def routes() -> list[Route]:
             "/v1/events",
             take_events,
             "Tell what happened; answered when it is durable.",
-            role=FEED,
+            role="feed",
             ask=Events,
             answer=Taken,
             idempotent=True,
-            mutating=False,  # kept whole in the journal
         ),
         Route(
             "POST",
             "/v1/bids",
             take_bids,
             "Bid in open auctions; answered when the bids are durable.",
-            role=KEEPER,
+            role="keeper",
             ask=Bids,
             answer=Taken,
             idempotent=True,
