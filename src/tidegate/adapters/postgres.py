@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import psycopg
 from psycopg import errors, sql
+from psycopg.conninfo import conninfo_to_dict
 
 from tidegate.adapters.chain import FORMAT, Head, NoJournal, Rows
 from tidegate.adapters.chained import RECEIPTS_KEPT, ChainedJournal, WriterElsewhere
@@ -230,7 +231,7 @@ def addressed(url: str) -> tuple[str, str, str]:
             found=repr(schema),
         )
     try:
-        psycopg.conninfo.conninfo_to_dict(conninfo)
+        conninfo_to_dict(conninfo)
     except psycopg.Error:
         # Its own words would repeat the address, and with it the password.
         raise ConfigInvalid(
