@@ -20,9 +20,9 @@ from tidegate.kernels.profile import forced_buckets
 from tidegate.safeguards.breaker import Rung
 from tidegate.safeguards.oracle import Quality
 from tidegate.safeguards.stack import Stack
+from tidegate.service.reading import Reading
 from tidegate.service.views_health import bucket_now, health_now, share_of
 from tidegate.service.views_words import (
-    Reading,
     money_text,
     price_float,
     price_text,
