@@ -58,6 +58,27 @@ def service_of(engine):
     return Service(engine, Door(engine.stack))
 
 
+@contextmanager
+def house(service, folder, routes=(), rows=None, bounds=None, **options):
+    """Yield the application of the service behind all its layers, with a key for each role.
+
+    ``rows`` makes more routes of the service, once it has its tickets.
+    """
+    write_keys(folder / "keys.json", Keys(keys=tuple(key for key, _ in _MADE.values())))
+    ring = KeyRing(folder / "keys.json")
+    tickets = service.add(Tickets(ring))
+    made = [*intake_routes(), *routes, *(rows(service) if rows else ())]
+    with closing(AuditLog(folder / "audit.jsonl")) as log:
+        yield layered(
+            build(service, made, **options),
+            ring=ring,
+            tickets=tickets,
+            log=log,
+            open_paths=("/openapi.json",),
+            bounds=bounds,
+        )
+
+
 def app_of(service, folder, routes=(), bounds=None, **options):
     """Return the application of the service behind all its layers, with a key for each role."""
     write_keys(folder / "keys.json", Keys(keys=tuple(key for key, _ in _MADE.values())))
@@ -73,11 +94,13 @@ def app_of(service, folder, routes=(), bounds=None, **options):
 
 
 @contextmanager
-def served(app):
+def served(app, lifespan="off", **options):
     """Yield a client of ``app``, which a real server serves on a free port until the end."""
     with closing(socket.create_server(("127.0.0.1", 0))) as listening:
         port = listening.getsockname()[1]
-        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
+        server = uvicorn.Server(
+            uvicorn.Config(app, log_level="critical", lifespan=lifespan, **options)
+        )
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
         thread.start()
         while not server.started:
