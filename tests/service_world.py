@@ -79,18 +79,14 @@ def house(service, folder, routes=(), rows=None, bounds=None, **options):
         )
 
 
-def app_of(service, folder, routes=(), bounds=None, **options):
-    """Return the application of the service behind all its layers, with a key for each role."""
-    write_keys(folder / "keys.json", Keys(keys=tuple(key for key, _ in _MADE.values())))
-    ring = KeyRing(folder / "keys.json")
-    return layered(
-        build(service, [*intake_routes(), *routes], **options),
-        ring=ring,
-        tickets=Tickets(ring),
-        log=AuditLog(folder / "audit.jsonl"),
-        open_paths=("/openapi.json",),
-        bounds=bounds,
-    )
+@contextmanager
+def site_of(service, folder, routes=(), more=(), bounds=None):
+    """Yield a client of the service behind all its layers, which a real server serves."""
+    with (
+        house(service, folder, routes=routes, more=more, bounds=bounds) as app,
+        served(app) as client,
+    ):
+        yield client
 
 
 @contextmanager
