@@ -11,6 +11,7 @@ import uvicorn
 from crash_world import BEGIN, stack_of
 from tidegate.adapters.memory import MemoryJournal
 from tidegate.adapters.outbox import Outbox
+from tidegate.api import asks
 from tidegate.domain.units import SECOND, Nanos
 from tidegate.service.app import build
 from tidegate.service.audit import AuditLog
@@ -52,6 +53,13 @@ def engine_of(journal=None, stack=None, venue=None, clock=None, **options):
         yield made
     finally:
         made.stop()
+
+
+def warm():
+    """Compile what a price needs, so that no test waits for it with its own patience."""
+    with engine_of() as engine:
+        one = asks.Price(instrument="BTC-PERP", source="index", price="100000.0")
+        engine.offer([Door(engine.stack).prepare(one)], source="warm").result(300)
 
 
 def service_of(engine):

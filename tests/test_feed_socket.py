@@ -11,7 +11,7 @@ import websockets
 from websockets.sync.client import connect
 
 from crash_world import BEGIN
-from service_world import KEYS, SetClock, engine_of, house, served, service_of
+from service_world import KEYS, SetClock, engine_of, house, served, service_of, warm
 from tidegate.adapters.memory import MemoryJournal
 from tidegate.api import asks
 from tidegate.domain.errors import FeedBroken, JournalGone
@@ -63,6 +63,11 @@ class Rig:
     def published(self):
         events = [r.event for r in self.journal.read()]
         return [e.published - BEGIN for e in events if isinstance(e, PriceObserved)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled():
+    warm()
 
 
 @pytest.fixture

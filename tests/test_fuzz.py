@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import (
 )
 from websockets.sync.client import connect
 
-from service_world import KEYS, engine_of, house, served, service_of
+from service_world import KEYS, engine_of, house, served, service_of, warm
 from tidegate.service.clock import GuardedClock
 from tidegate.service.feed_routes import Feeds
 from tidegate.service.feed_routes import routes as feed_routes
@@ -73,6 +73,11 @@ class Served:
         head = {"Authorization": f"Bearer {KEYS['feed']}"}
         url = f"ws://{self.host}:{self.port}/v1/feed"
         return connect(url, additional_headers=head, close_timeout=1, max_size=None)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled():
+    warm()
 
 
 @pytest.fixture(scope="module")
