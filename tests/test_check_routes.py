@@ -62,7 +62,7 @@ def world(tmp_path, **limits):
                 return [one] if proposal == "p1" else None
 
             rows = [*routes(), *proposal_routes(changes, attach)]
-            with served(app_of(service, routes=rows)) as client:
+            with served(app_of(service, tmp_path, routes=rows)) as client:
                 yield client, checks, attached
     finally:
         runs.close()
