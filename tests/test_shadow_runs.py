@@ -33,7 +33,7 @@ from tidegate.engine.evolve import evolve
 from tidegate.engine.step import decide
 from tidegate.ports import Record
 from tidegate.safeguards.stack import Stack
-from tidegate.service.rerun import Trial, read_sqlite, rerun
+from tidegate.service.rerun import Trial, read_journal, rerun
 from tidegate.service.runner import Busy
 from tidegate.service.shadowrun import ShadowRuns, in_words, live_trial
 
@@ -56,7 +56,7 @@ def trial_of(crash, changes, tmp_path=None, begins=0, head=None, step=SECOND):
     path, stack, state = crash
     return Trial(
         journal=str(path),
-        opened=read_sqlite,
+        opened=read_journal,
         stack=stack,
         changes=changes,
         begins=begins,

@@ -31,7 +31,7 @@ from tidegate.lab.farm_code import code_digest
 from tidegate.lab.sealed import unsealed, write_sealed
 from tidegate.safeguards.stack import Stack
 from tidegate.service.pretrade_say import money
-from tidegate.service.rerun import Readable, Trial, humble, read_sqlite, rerun
+from tidegate.service.rerun import Readable, Trial, humble, read_journal, rerun
 from tidegate.service.runner import Busy
 
 
@@ -117,7 +117,7 @@ class ShadowRuns:
         stack: Stack,
         journal: str,
         folder: Path | None = None,
-        opened: Callable[[str], Readable] = read_sqlite,
+        opened: Callable[[str], Readable] = read_journal,
     ) -> None:
         self._stack, self._journal, self._folder, self._opened = stack, journal, folder, opened
         self._jobs: dict[str, _Job] = {}
