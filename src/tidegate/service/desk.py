@@ -115,6 +115,10 @@ class Desk:
         self._stop = stop  # keeps orders from leaving, before anything is journalled
         self._one = asyncio.Lock()
 
+    def now(self) -> int:
+        """Return what time it is for whoever asks where something stands."""
+        return self._clock()
+
     async def send(self, event: Attested) -> Any:  # noqa: ANN401 - the engine's own answer
         """Take what somebody has signed, and what follows from it at once; raise Refusal."""
         if event.signer == SERVICE:

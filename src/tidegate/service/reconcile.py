@@ -4,6 +4,7 @@ Between the record that the venue's book goes up to and ours, accounts move. So 
 accuses nobody: the alarm is for a difference that is found twice in a row and has not changed.
 """
 
+import asyncio
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple
@@ -93,6 +94,7 @@ class Reconciler:
         self._stack, self._alerts = stack, alerts
         self._symbols = [i.symbol for i in stack.venue.instruments]
         self._scales = scales_of(stack.venue, "venue")
+        self.one = asyncio.Lock()  # for callers with an event loop
         self._rows: dict[str, int] = {}
         self._before: dict[tuple[int, int], int] = {}
         self.last: tuple[Copied, Found] | None = None
@@ -152,7 +154,7 @@ class Reconciler:
             len(ask.accounts),
         )
         known = user >= 0
-        if np.unique(user[known]).size < known.sum():
+        if np.any(np.bincount(user[known]) > 1):
             raise AskInvalid(where="accounts", what="must differ", found="the same name twice")
         strangers = [ask.accounts[k] for k in np.flatnonzero(~known).tolist()]
         cash = _whole(ask.cash, 6, "cash")
@@ -256,7 +258,9 @@ def _differences(ours: Copied, theirs: Book, tolerance: int, *, complete: bool) 
     if not complete:
         kept = named[mine >> 20]
         mine, lots = mine[kept], lots[kept]
-    key = np.union1d(mine, theirs.key)
+    key = np.concatenate([mine, theirs.key])
+    key.sort(kind="stable")  # two runs that are sorted already
+    key = key[np.append(key[1:] != key[:-1], True)[: key.size]]
     left, right = _spread(key, mine, lots), _spread(key, theirs.key, theirs.lots)
     apart = np.flatnonzero(left != right)
     user, instrument = key[apart] >> 20, key[apart] & (2**20 - 1)
