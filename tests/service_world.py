@@ -58,18 +58,22 @@ def service_of(engine):
     return Service(engine, Door(engine.stack))
 
 
-def app_of(service, folder, routes=(), bounds=None, **options):
-    """Return the application of the service behind all its layers, with a key for each role."""
+@contextmanager
+def site_of(service, folder, routes=(), more=(), bounds=None):
+    """Yield a client of the service behind all its layers, with a key for each role."""
     write_keys(folder / "keys.json", Keys(keys=tuple(key for key, _ in _MADE.values())))
     ring = KeyRing(folder / "keys.json")
-    return layered(
-        build(service, [*intake_routes(), *routes], **options),
-        ring=ring,
-        tickets=Tickets(ring),
-        log=AuditLog(folder / "audit.jsonl"),
-        open_paths=("/openapi.json",),
-        bounds=bounds,
-    )
+    with closing(AuditLog(folder / "audit.jsonl")) as log:
+        app = layered(
+            build(service, [*intake_routes(), *routes], more=more),
+            ring=ring,
+            tickets=Tickets(ring),
+            log=log,
+            open_paths=("/openapi.json",),
+            bounds=bounds,
+        )
+        with served(app) as client:
+            yield client
 
 
 @contextmanager
