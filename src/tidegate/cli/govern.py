@@ -90,10 +90,7 @@ def propose(
     from tidegate.service.rules import Change  # noqa: PLC0415 - ditto
 
     seen = _known(how, venue, stack, after)
-    made = tuple(
-        Change(**dict(zip(("name", "before", "value"), c, strict=True)))
-        for c in map(_change, changes)
-    )
+    made = tuple(Change(name=n, before=b, value=v) for n, b, v in map(_change, changes))
     if undo:
         held = _proposal(seen, undo)
         made = tuple(

@@ -173,8 +173,9 @@ class Reconciler:
                 where="holder", what="must be places in accounts and markets", found="one beyond"
             )
         lots = np.zeros(holder.size, np.int64)
-        columns = np.array([self._symbols.index(m) for m in ask.markets], np.int64)
-        for place, column in enumerate(columns.tolist()):
+        places = [self._symbols.index(m) for m in ask.markets]
+        columns = np.array(places, np.int64)
+        for place, column in enumerate(places):
             here = np.flatnonzero(market == place)
             texts = [ask.quantity[k] for k in here.tolist()]
             lots[here] = _lots(texts, self._scales.lot[column], f"quantity of {ask.markets[place]}")

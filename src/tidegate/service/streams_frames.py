@@ -236,7 +236,9 @@ def _auctions(_record: Record, said: Sequence[Any], book: Book) -> dict[str, Any
             case AuctionsOpened():
                 opened += _opened(effect, book)
             case AuctionsReset():
-                anew += [{"auction": a, "reason": effect.reason} for a in unpack(effect.auction).tolist()]
+                anew += [
+                    {"auction": a, "reason": effect.reason} for a in unpack(effect.auction).tolist()
+                ]
             case AuctionsReduced():
                 columns = (unpack(c).tolist() for c in (effect.auction, effect.lots, effect.closed))
                 reduced += [

@@ -155,7 +155,9 @@ class _Sender:
             if self._client.cursor <= self._hub.newest:
                 return
             await asyncio.sleep(WAIT_S)
-        reason = f"the journal ends with record {self._hub.newest}: {self._client.cursor} is unknown"
+        reason = (
+            f"the journal ends with record {self._hub.newest}: {self._client.cursor} is unknown"
+        )
         raise Gone(UNKNOWN, reason)
 
     async def _rest(self) -> None:

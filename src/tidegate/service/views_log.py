@@ -109,7 +109,9 @@ class Log:
                 return self._traded(event)
             case Deposited() | Withdrawn():
                 verb = "deposited" if isinstance(event, Deposited) else "asked for"
-                return f"{self._who(event.account)} {verb} {self._amount(event.asset, event.amount)}"
+                return (
+                    f"{self._who(event.account)} {verb} {self._amount(event.asset, event.amount)}"
+                )
             case Transferred():
                 there = f"from {self._who(event.source)} to {self._who(event.target)}"
                 return f"{self._money(event.amount)} {there}"
@@ -157,7 +159,11 @@ class Log:
     def _of_bidders(self, event: Input) -> str:
         match event:
             case AuctionTaken() | BidPlaced() | BidCommitted():
-                verb = {AuctionTaken: "took from", BidPlaced: "bid in", BidCommitted: "sealed a bid in"}
+                verb = {
+                    AuctionTaken: "took from",
+                    BidPlaced: "bid in",
+                    BidCommitted: "sealed a bid in",
+                }
                 return f"{self._who(event.bidder)} {verb[type(event)]} auction {event.auction}"
             case BidRevealed():
                 return f"bid {event.bid} was revealed"
@@ -177,7 +183,10 @@ class Log:
 
     def _traded(self, event: Traded) -> str:
         verb = "bought" if event.lots > 0 else "sold"
-        size, price = self._size(event.instrument, event.lots), self._price(event.instrument, event.price)
+        size, price = (
+            self._size(event.instrument, event.lots),
+            self._price(event.instrument, event.price),
+        )
         maker = "" if event.maker == EXTERNAL else f" with {self._who(event.maker)}"
         return f"{self._who(event.taker)} {verb} {size} at {price}{maker}"
 
@@ -201,7 +210,10 @@ class Log:
                 case PositionsMoved(reason="netted"):
                     yield "closes were met by opposite closes"
                 case Deleveraged():
-                    winners, where = _count(effect.account, "winner"), self._symbol(effect.instrument)
+                    winners, where = (
+                        _count(effect.account, "winner"),
+                        self._symbol(effect.instrument),
+                    )
                     bankrupt = _count(effect.bankrupt, "bankrupt account")
                     yield f"{bankrupt} deleveraged against {winners} in {where}"
                 case DeficitFound():
@@ -274,7 +286,9 @@ def _rows(record: Record) -> Iterator[int]:
             case TakenOver():
                 yield from _cells(effect.account)
                 yield from _cells(effect.provider)
-            case OrdersPlaced() | AuctionsOpened() | StagesTaken() | PositionsMoved() | PostedBatch():
+            case (
+                OrdersPlaced() | AuctionsOpened() | StagesTaken() | PositionsMoved() | PostedBatch()
+            ):
                 yield from _cells(effect.account)
             case _:
                 pass
