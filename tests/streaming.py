@@ -12,19 +12,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import uvicorn
-from crash_world import feed, stack_of
-from names import reading
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from crash_world import feed, stack_of
+from names import reading
 from tidegate.adapters.journal import SqliteJournal
 from tidegate.engine.state import State
 from tidegate.engine.step import step
 from tidegate.ports import Record
 from tidegate.service.streams import Hub, Settings
-from tidegate.service.streams_frames import Book
 from tidegate.service.streams_socket import stream
 
 
@@ -47,6 +46,7 @@ class Service:
         self.journal = self.crank.submit(SqliteJournal, self.path).result()
         self.reading = reading(state, stack)
         self.hub = Hub(self.past, Settings(**settings))
+        self.hub.listen([], self.reading._replace(head=-1))
         self.opened = 0  # how often somebody has read the journal
         app = Starlette(
             routes=[WebSocketRoute("/v1/stream", self._stream)], lifespan=self._lifespan
@@ -68,8 +68,7 @@ class Service:
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app):
         self.loop = asyncio.get_running_loop()
-        book = Book(self.reading.stack, self.reading.names)
-        self.hub.attach(self.loop, self.journal.head, book)
+        self.hub.attach(self.loop)
         yield
         self.hub.close()
 

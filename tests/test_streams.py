@@ -11,17 +11,18 @@ from functools import cache
 import msgspec
 import numpy as np
 import pytest
-from names import Names
-from strategies import BARE, GUARDED, SHARED, STACKS, drawn, recorded
-from streaming import Follower, Service, feed_in, history, narrow
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from names import reading
+from strategies import BARE, GUARDED, SHARED, STACKS, drawn, recorded
+from streaming import Follower, Service, feed_in, history, narrow
 from tidegate.domain.book import FUND
 from tidegate.domain.errors import CapacityExceeded
 from tidegate.engine.state import State
 from tidegate.engine.step import step
 from tidegate.ports import Record
+from tidegate.service.reading import Names
 from tidegate.service.streams import Hub, Settings
 from tidegate.service.streams_frames import (
     CONFLATED,
@@ -91,7 +92,11 @@ def test_every_record_speaks_to_the_topics_it_names(crash, book):
         assert topics == sorted(set(topics), key=RECORDED.index)
         for topic in topics:
             frame = json.loads(encoded(frame_of(record, topic, book)))
-            assert (frame["topic"], frame["seq"], frame["ts"]) == (topic, record.seq, record.event.ts)
+            assert (frame["topic"], frame["seq"], frame["ts"]) == (
+                topic,
+                record.seq,
+                record.event.ts,
+            )
             assert frame["data"]
             seen.add(topic)
     assert seen >= {"marks", "health", "profile", "orders", "events"}
@@ -115,7 +120,9 @@ def test_changes_of_the_fund_add_up_to_its_balance():
         for frame in expected(records, "fund", Book(stack, Names(state))):
             for change in frame["data"]["changes"]:
                 moves += 1
-                moved[change["tranche"]] = moved.get(change["tranche"], 0) + Decimal(change["change"])
+                moved[change["tranche"]] = moved.get(change["tranche"], 0) + Decimal(
+                    change["change"]
+                )
         for k, tranche in enumerate(stack.declaration.waterfall.tranches):
             change = moved.get(f"venue:fund:{tranche.name}", 0) * 1_000_000
             assert change == int(state.book.cash[FUND + k] - begun[FUND + k])
@@ -198,7 +205,9 @@ def test_who_comes_and_goes_under_load_loses_and_doubles_nothing(tmp_path, crash
             last = records[-1].seq
             await asyncio.gather(
                 clients[0].follow(last, drop=lambda: draw.randrange(1, 600)),
-                clients[1].follow(_last(records, "orders,fund"), drop=lambda: draw.randrange(1, 200)),
+                clients[1].follow(
+                    _last(records, "orders,fund"), drop=lambda: draw.randrange(1, 200)
+                ),
             )
 
         asyncio.run(asyncio.wait_for(all_of_them(), 60))
@@ -316,7 +325,11 @@ def test_from_now_on_heartbeats_and_an_orderly_end(tmp_path, crash):
         async def run() -> ConnectionClosed:
             async with connect(service.url("deleveragings,alerts,venue")) as socket:
                 first = json.loads(await socket.recv())
-                assert (first["topic"], first["seq"], first["data"]["head"]) == ("heartbeat", 99, 99)
+                assert (first["topic"], first["seq"], first["data"]["head"]) == (
+                    "heartbeat",
+                    99,
+                    99,
+                )
                 await asyncio.to_thread(service.append, records[100:120])
                 beat = first
                 while beat["seq"] < 119:  # nothing was for this client, and it is told so
@@ -391,18 +404,21 @@ def test_a_loop_that_stood_still_gives_up_its_ring_and_nothing_else(crash, tmp_p
 
     async def run() -> None:
         hub = Hub(None, Settings(ring=16))
-        hub.attach(asyncio.get_running_loop(), -1, Book(stack, Names(state)))
-        reading = type("R", (), {"stack": stack, "names": Names(state)})
-        hub.listen(records[:10], reading)
-        hub.listen(records[10:50], reading)
+        hub.attach(asyncio.get_running_loop())
+        now = reading(state, stack)
+        hub.listen(records[:10], now)
+        hub.listen(records[10:50], now)
         assert hub.newest == -1
         await asyncio.sleep(0.01)
         assert (hub.first, hub.newest) == (34, 49)
-        hub.listen(records[40:60], reading)  # some of it again
+        hub.listen(records[40:60], now)  # some of it again
         await asyncio.sleep(0.01)
         assert (hub.first, hub.newest) == (44, 59)
         assert [e.record.seq for e, _ in hub.after(56, frozenset({"events"}))] == [57, 58, 59]
         assert hub.after(59, frozenset({"events"})) == []
+        hub.listen([], now._replace(head=70))
+        await asyncio.sleep(0.01)
+        assert (hub.first, hub.newest) == (71, 70)
 
     asyncio.run(run())
 

@@ -32,7 +32,7 @@ class Wanted(NamedTuple):
     after: int | None  # None: from now on
 
 
-class Refusal(Exception):  # noqa: N818 - it is an answer
+class Refusal(Exception):
     """A query that makes no sense."""
 
 
@@ -70,6 +70,7 @@ async def stream(websocket: WebSocket, hub: Hub) -> None:
     Whoever calls has authenticated it. A query that makes no sense is answered 400 in place of the
     handshake, too many clients or a hub that ends with 503.
     """
+    hub.attach(asyncio.get_running_loop())
     query = websocket.query_params
     try:
         asked = wanted(query.get("topics", ""), query.get("after"))

@@ -62,10 +62,12 @@ from tidegate.domain.units import is_column, unpack
 from tidegate.engine.reading import percent_text
 from tidegate.ports import Record
 from tidegate.safeguards.stack import Stack
-from tidegate.service.views_words import Names, account_name, money_text, price_text, quantity_text
+from tidegate.service.reading import Names
+from tidegate.service.views_words import account_name, money_text, price_text, quantity_text
 
 
 ACCOUNTS_SHOWN: Final = 32  # of one record
+VERB: Final = {AuctionTaken: "took from", BidPlaced: "bid in", BidCommitted: "sealed a bid in"}
 CELLS_SEEN: Final = 4_096  # of one column, to find them in
 
 
@@ -101,8 +103,8 @@ class Log:
                 i = event.instrument
                 return f"{source} said {self._price(i, event.price)} of {self._symbol(i)}"
             case DepthObserved():
-                sides = len(event.bid_price) // 8, len(event.ask_price) // 8
-                return f"the book of {self._symbol(event.instrument)}: {sides[0]} bids, {sides[1]} asks"
+                bids, asks = _count(event.bid_price, "bid"), _count(event.ask_price, "ask")
+                return f"the book of {self._symbol(event.instrument)}: {bids}, {asks}"
             case ClockTicked():
                 return "the clock"
             case Traded():
@@ -217,7 +219,8 @@ class Log:
                     bankrupt = _count(effect.bankrupt, "bankrupt account")
                     yield f"{bankrupt} deleveraged against {winners} in {where}"
                 case DeficitFound():
-                    yield f"{self._who(effect.account)} left a deficit of {self._money(effect.amount)}"
+                    who, amount = self._who(effect.account), self._money(effect.amount)
+                    yield f"{who} left a deficit of {amount}"
                 case TakenOver():
                     yield _count(effect.account, "position") + " taken over by the backstop"
                 case _:
