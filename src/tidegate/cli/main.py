@@ -39,6 +39,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
         "journal",
         "Verify, check, back up, restore and export a journal.",
     ),
+    "govern": ("govern", "govern", "Sign changes of parameters; audit who signed for what."),
     "keys": ("keys", "keys", "Make, list, rotate and revoke the API keys of a service."),
 }
 
