@@ -14,6 +14,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 
+pytest_plugins = ["servers"]  # postgres_url, nats_url
+
 TESTS = Path(__file__).parent
 GOLDEN = TESTS / "golden"
 SHARED = TESTS.parent.parent / "shared"

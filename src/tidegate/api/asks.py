@@ -211,6 +211,43 @@ class Reveal(Ask, frozen=True, kw_only=True):
     salt: Hex
 
 
+class Stake(Ask, frozen=True, kw_only=True):
+    """An account puts cash into a tranche of the fund."""
+
+    account: Name
+    tranche: Name
+    amount: Positive
+
+
+class UnstakeRequest(Ask, frozen=True, kw_only=True):
+    """An account wants shares of a tranche back after the delay; none: it no longer does."""
+
+    account: Name
+    tranche: Name
+    shares: Annotated[int, Meta(ge=0, le=2**62)]
+
+
+class Unstake(Ask, frozen=True, kw_only=True):
+    """The delay is over: an account asks to be paid what it wanted back."""
+
+    account: Name
+    tranche: Name
+
+
+class PoolJoin(Ask, frozen=True, kw_only=True):
+    """An account puts cash into the pool that repays liquidated loans."""
+
+    account: Name
+    amount: Positive
+
+
+class PoolLeave(Ask, frozen=True, kw_only=True):
+    """An account asks for its share of the pool back, up to an amount."""
+
+    account: Name
+    amount: Positive
+
+
 class Commitment(Ask, frozen=True, kw_only=True):
     """An account stands ready to take liquidated positions over; nothing on both sides ends it."""
 
@@ -239,6 +276,11 @@ FEED_ASKS: TypeAlias = (
     | Fills
     | Expired
     | Commitment
+    | Stake
+    | UnstakeRequest
+    | Unstake
+    | PoolJoin
+    | PoolLeave
 )
 KEEPER_ASKS: TypeAlias = Take | Bid | SealedBid | Reveal
 AnyAsk: TypeAlias = FEED_ASKS | KEEPER_ASKS

@@ -35,6 +35,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     ),
     "incident": ("incident", "incident", "Re-enact what went wrong elsewhere; hold it to figures."),
     "journal": ("journal", "journal", "Verify what a replay or a live run has journalled."),
+    "keys": ("keys", "keys", "Make, list, rotate and revoke the API keys of a service."),
 }
 
 

@@ -3,11 +3,13 @@
 * TidegateError
   x ConfigInvalid         the operator: fix the file, nothing has started
   x RecordingInvalid      the operator: fix the recording; file, row and column are named
+  x AskInvalid            the sender: fix the request; nothing of it was taken
   x VectorsInvalid        the operator: fix the conformance vectors; file and place are named
   x CapacityExceeded      the operator: raise a limit and restart from the journal
   x JournalCorrupt        the operator: restore; never skip a record
   x JournalGone           the operator: bring the journal's server back; nothing was half kept
   x LeaderLost            nobody: another process leads now; this one stops and stands by
+  x FeedBroken            the operator: something in between is missing; decide how to go on
   x FetchFailed           the operator: try again later, or name another source
   x WorkerLost            the operator: a chunk of work took its workers with it; memory, mostly
   x ReplayDiverged        the developer: same input, other effects
@@ -56,8 +58,16 @@ class RecordingInvalid(Refused):
     """A recording was refused; ``where`` is file, row and column."""
 
 
+class FeedBroken(Refused):
+    """A feed has a gap, or goes on from another place than the one where it was left."""
+
+
 class VectorsInvalid(Refused):
     """A folder of conformance vectors was refused; ``where`` is file and place."""
+
+
+class AskInvalid(Refused):
+    """Something told to the running service was refused before it was taken."""
 
 
 class CapacityExceeded(TidegateError):

@@ -9,7 +9,7 @@ is then ahead of the journal and is thrown away with the process.
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Final, NamedTuple, Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -25,8 +25,6 @@ from tidegate.ports import Journal, Receipt, Record, Snapshot, Venue
 from tidegate.safeguards.stack import Stack
 
 
-Receipts: TypeAlias = Callable[[Sequence[Record]], Sequence[Receipt]]
-
 BATCH_MAX: Final = 256
 SNAPSHOT_EVERY: Final = 10_000
 
@@ -39,8 +37,22 @@ class LiveJournal(Journal, Protocol):
         """How many of the records came from the feed; the others are answers of the venue."""
         ...
 
+    @property
+    def link(self) -> bytes:
+        """The link of the last record; `read` may go on from it."""
+        ...
+
+    @property
+    def epoch(self) -> int:
+        """How many writers there were so far, this one included."""
+        ...
+
     def claim(self, identity: str) -> None:
         """Belong to ``identity`` from now on; ConfigInvalid when it belongs to another one."""
+        ...
+
+    def refresh(self) -> int:
+        """Look again how far the writer has come, as a reader beside it; return the head."""
         ...
 
 
@@ -49,9 +61,52 @@ class Recovered(NamedTuple):
 
     head: int  # last durable record
     taken: int  # the feed goes on after this many of its events
-    snapshot: int  # record after which the snapshot was taken; -1: none was of use
+    snapshot: int  # record after which the state was at hand; -1: none was of use
     replayed: int  # records applied after it
     resubmitted: int  # orders in flight that the venue was told of again
+
+
+class Rebuilt(NamedTuple):
+    """A state that stands after record ``seq`` of a journal, whose link was ``link``."""
+
+    state: State
+    seq: int
+    link: bytes
+
+
+def restored(journal: Journal, stack: Stack) -> Rebuilt:
+    """Load the newest snapshot, or begin at the beginning.
+
+    The journal has verified its bytes. A state that does not come out as it went in was saved
+    under other limits or by another version: the journal is the authority, and rebuilds it.
+    """
+    snapshot = journal.latest()
+    if snapshot is not None:
+        try:
+            state = State.load(snapshot.state, stack)
+            fits = state.seq == snapshot.seq + 1 and state.digest() == snapshot.digest
+        except (ValueError, LookupError, TypeError, AttributeError, msgspec.MsgspecError):
+            pass
+        else:
+            if fits:
+                return Rebuilt(state, snapshot.seq, snapshot.link)
+    return Rebuilt(State.genesis(stack), -1, b"")
+
+
+class Intake(Protocol):
+    """A batch of requests, each of one event or several that belong together."""
+
+    def events(self) -> Iterator[Input]:
+        """Yield the events, each after the one before it was stepped."""
+        ...
+
+    def receipts(self, records: Sequence[Record]) -> Sequence[Receipt]:
+        """Return what ``records`` were made of; they are the first ones, and whole requests."""
+        ...
+
+    def whole(self, records: int) -> int:
+        """Return how many of the first ``records`` records belong to requests that are complete."""
+        ...
 
 
 class Crank:
@@ -103,22 +158,32 @@ class Crank:
         """How many events of the feed are acknowledged."""
         return self._journal.taken
 
-    def start(self, *, check: bool = False) -> Recovered:
+    def start(
+        self,
+        *,
+        check: bool = False,
+        hear: Callable[[Record, State], None] | None = None,
+        warm: Rebuilt | None = None,
+    ) -> Recovered:
         """Rebuild the state, tell the venue of every order in flight, and begin to turn.
 
-        The whole hash chain is verified. ``check`` also decides every replayed event anew and
-        raises ReplayDiverged where the effects differ; without it the journal is taken at its word.
-        Raise ConfigInvalid when the journal was written under another stack or venue; limits may be
-        raised between two starts.
+        ``hear`` is told every record that is applied, with the state after it. The hash chain is
+        verified from the snapshot on. ``check`` verifies it from record 0, also decides every
+        replayed event anew and raises ReplayDiverged where the effects differ; without it the
+        journal is taken at its word. ``warm`` is a state that has followed this journal already;
+        it belongs to the crank from now on. Raise ConfigInvalid when the journal was written under
+        another stack or venue; limits may be raised between two starts.
         """
         assert not self._turning, "a crank is started once"
         self._journal.claim(identity(self._stack))
-        snapshot = self._restored()
-        replayed = 0
-        for record in self._journal.read(after=snapshot):
+        begin = warm or restored(self._journal, self._stack)
+        self._state, snapshot, replayed = begin.state, begin.seq, 0
+        for record in self._journal.read(snapshot, b"" if check else begin.link):
             if check:
                 compare(record, decide(self._state, record.event, self._stack))
             apply(self._state, record.event, record.effects)
+            if hear is not None:
+                hear(record, self._state)
             replayed += 1
         assert self._state.seq == self._journal.head + 1, "a journal yields all it has"
         self._kept, self._turning = snapshot, True
@@ -140,17 +205,21 @@ class Crank:
             self._turn(batch)
         return self.head
 
-    def take(self, asked: Iterable[Input], receipts: Receipts) -> list[Record]:
-        """Take a batch of any kind, made durable together with its receipts; return its records.
+    def take(self, intake: Intake) -> list[Record]:
+        """Take requests of any kind, made durable together with their receipts; return the records.
 
-        ``asked`` is read one event at a time, each after the one before it was stepped: whoever
-        hands it over may look at `state` to make the next one. ``receipts`` is asked once, before
-        the commit, what the records were made of.
+        Events are asked for one at a time, each after the one before it was stepped: whoever makes
+        them may look at `state`. A request that fails in its middle leaves nothing behind.
         """
-        return self._turn(asked, receipts)
+        return self._turn(intake.events(), intake)
 
     def pump(self, now: Nanos) -> int:
-        """Take what the venue has answered up to ``now``; return the last acknowledged record.
+        """Take what the venue has answered up to ``now``; return the last acknowledged record."""
+        self.answers(now)
+        return self.head
+
+    def answers(self, now: Nanos) -> list[Record]:
+        """Take what the venue has answered up to ``now``; return the records.
 
         An answer older than the last event is dated to that one: it happened before, and it is
         heard only now. The whole answer is one batch, so that it is never half heard.
@@ -160,8 +229,10 @@ class Crank:
         assert all(isinstance(e, ENDOGENOUS) for e in heard), "a venue answers, it does not observe"
         if heard:
             late = self._state.now
-            self._turn([e if e.ts >= late else msgspec.structs.replace(e, ts=late) for e in heard])
-        return self.head
+            return self._turn(
+                [e if e.ts >= late else msgspec.structs.replace(e, ts=late) for e in heard]
+            )
+        return []
 
     def snapshot(self) -> None:
         """Keep the state, so that the next start replays from here."""
@@ -181,25 +252,7 @@ class Crank:
             msg = "the crank stands still\nhint: `start` a new one from the journal"
             raise TidegateError(msg)
 
-    def _restored(self) -> int:
-        """Load the newest snapshot; return its record, or -1 to begin at the beginning.
-
-        The journal has verified its bytes. A state that does not come out as it went in was saved
-        under other limits or by another version: the journal is the authority, and rebuilds it.
-        """
-        snapshot = self._journal.latest()
-        if snapshot is None:
-            return -1
-        try:
-            state = State.load(snapshot.state, self._stack)
-            fits = state.seq == snapshot.seq + 1 and state.digest() == snapshot.digest
-        except (ValueError, LookupError, TypeError, AttributeError, msgspec.MsgspecError):
-            fits = False
-        else:
-            self._state = state if fits else self._state
-        return snapshot.seq if fits else -1
-
-    def _turn(self, batch: Iterable[Input], receipts: Receipts | None = None) -> list[Record]:
+    def _turn(self, batch: Iterable[Input], intake: Intake | None = None) -> list[Record]:
         """Step a batch in memory, make it durable, then let its orders leave."""
         self._must_turn()
         self._turning = False  # until the batch is through: an exception leaves it so
@@ -212,20 +265,21 @@ class Crank:
         except BaseException:
             # What came before the culprit was decided in full. Keeping it makes the culprit the
             # first thing that a new start will be given, and nothing else is decided twice.
-            self._settle(records, before, receipts)
+            whole = len(records) if intake is None else intake.whole(len(records))
+            self._settle(records[:whole], before, intake)
             raise
-        self._settle(records, before, receipts)
+        self._settle(records, before, intake)
         self._turning = True
         if self._journal.head - self._kept >= self._snapshot_every:
             self.snapshot()
         return records
 
-    def _settle(self, records: Sequence[Record], before: Nanos, receipts: Receipts | None) -> None:
+    def _settle(self, records: Sequence[Record], before: Nanos, intake: Intake | None) -> None:
         """Make ``records`` durable, then submit at the venue time a recovery would submit at."""
         if not records:
             return
         now = Nanos(max(before, *(r.event.ts for r in records)))
-        self._journal.append(records, receipts(records) if receipts is not None else ())
+        self._journal.append(records, intake.receipts(records) if intake is not None else ())
         for record in records:
             for effect in record.effects:
                 if isinstance(effect, OrdersPlaced):

@@ -1,0 +1,442 @@
+"""The crank's thread: requests in, durable records out, and reads between two batches.
+
+Everything that touches the state happens on this one thread, in one order: take what waits (at most
+a batch), step it, make it durable, answer; then look. So reads never race with writes, and nobody
+needs a lock. What waits is bounded in events: a full queue refuses at once, with `Busy`, instead of
+growing. After any failure of the crank the thread ends and everybody who waits is told; the process
+is then started anew from the journal, which is the only way there is to start.
+"""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+import msgspec
+
+from tidegate.api.answers import Outcome, Taken
+from tidegate.domain.effects import Rejected
+from tidegate.domain.errors import AskInvalid, TidegateError
+from tidegate.domain.events import Input
+from tidegate.domain.units import SECOND, Nanos
+from tidegate.drivers.live import Crank, LiveJournal, Recovered
+from tidegate.engine.state import State
+from tidegate.ports import Clock, Receipt, Record, Venue
+from tidegate.safeguards.stack import Stack
+from tidegate.service.door import Prepared
+from tidegate.service.reading import Listener, Names, Reading
+
+
+T = TypeVar("T")
+
+QUEUE_MAX: Final = 20_000  # events that may wait
+BATCH_MAX: Final = 1_000  # events made durable together
+SNAPSHOT_EVERY: Final = 200_000
+AHEAD_MAX: Final = 5 * SECOND  # a time further ahead of our clock is refused
+IDLE: Final = 0.05  # seconds after which the venue is asked again although nothing has come
+
+
+class Busy(TidegateError):
+    """The queue is full: nothing of the request was taken, and it may be sent again."""
+
+
+class Stopped(TidegateError):
+    """The crank has stopped: whether the request was taken is known to whoever asks again."""
+
+
+class Conflict(AskInvalid):
+    """The request contradicts what was taken before; it will not be taken later either."""
+
+
+@dataclass(slots=True)
+class _Request:
+    asks: Sequence[Prepared | Input]
+    source: str
+    key: str
+    digest: str
+    arrived: Nanos
+    begun: float
+    answer: "Future[Taken]" = field(default_factory=Future[Taken])
+    taken: Taken | None = None
+
+
+@dataclass(slots=True)
+class _Read:
+    read: Callable[[Reading], object]
+    answer: "Future[object]" = field(default_factory=Future[object])
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Some requests on their way through the crank; see `drivers.live.Intake`."""
+
+    requests: list[_Request]
+    first: int
+    names: Names
+    state: State
+    ends: list[int] = field(default_factory=list[int])  # records after each request, in all
+
+    def events(self) -> Iterator[Input]:
+        n = 0
+        for request in self.requests:
+            for ask in request.asks:
+                yield self._event(ask, request.arrived)
+                n += 1
+            self.ends.append(n)
+
+    def _event(self, ask: Prepared | Input, arrived: Nanos) -> Input:
+        # What happened earlier and is heard only now is dated to now: the crank's time never
+        # runs backwards. A price keeps the time at which it was published.
+        now = self.state.now
+        if isinstance(ask, Prepared):
+            return ask.build(self.names, Nanos(max(arrived if ask.ts is None else ask.ts, now)))
+        return ask if ask.ts >= now else msgspec.structs.replace(ask, ts=Nanos(now))
+
+    def whole(self, records: int) -> int:
+        return max((end for end in self.ends if end <= records), default=0)
+
+    def receipts(self, records: Sequence[Record]) -> Sequence[Receipt]:
+        return [
+            Receipt(r.source, r.key, self.first + begin, self.first + end - 1, r.digest)
+            for r, begin, end in self.spans(len(records))
+            if r.key
+        ]
+
+    def spans(self, records: int) -> Iterator[tuple[_Request, int, int]]:
+        """Yield each complete request with its first record and the one after its last."""
+        begin = 0
+        for request, end in zip(self.requests, self.ends, strict=False):
+            if end <= records:
+                yield request, begin, end
+            begin = end
+
+
+class Engine:
+    """One crank on its own thread.
+
+    Parameters
+    ----------
+    journal, stack, venue, clock
+        As for `Crank`; the clock dates what comes without a time.
+    queue_max, batch_max
+        Events that may wait, and that are made durable together.
+    crank
+        A warm one that turns already, of a standby that has taken over.
+    """
+
+    def __init__(
+        self,
+        journal: LiveJournal,
+        stack: Stack,
+        venue: Venue,
+        clock: Clock,
+        *,
+        queue_max: int = QUEUE_MAX,
+        batch_max: int = BATCH_MAX,
+        snapshot_every: int = SNAPSHOT_EVERY,
+        crank: Crank | None = None,
+    ) -> None:
+        self.stack, self.clock, self.venue, self.journal = stack, clock, venue, journal
+        self.failed: BaseException | None = None
+        self.delays: deque[float] = deque(maxlen=100_000)  # seconds from arrival to durable
+        self._crank = crank or Crank(
+            journal, stack, venue, batch_max=batch_max, snapshot_every=snapshot_every
+        )
+        self._warm = crank is not None
+        self._queue_max, self._batch_max = queue_max, batch_max
+        self._waiting: deque[_Request] = deque()
+        self._reads: deque[_Read] = deque()
+        self._events = 0  # in `_waiting`
+        self._bell = threading.Condition()
+        self._stopping = False
+        self._listeners: list[Listener] = []
+        self._names = Names(self._crank.state)
+        self._thread = threading.Thread(target=self._turn, name="crank", daemon=True)
+
+    # ------------------------------------------------------------ beginning and end
+
+    def listen(self, listener: Listener) -> None:
+        """Call ``listener`` on the crank's thread after each durable batch, and at start-up."""
+        self._listeners.append(listener)
+
+    def start(self, *, check: bool = False) -> Recovered:
+        """Recover from the journal, let listeners hear what was replayed, and begin to turn."""
+        if self._warm:
+            found = Recovered(self._crank.head, self._crank.taken, -1, 0, 0)
+        else:
+            found = self._crank.start(check=check, hear=self._hear_old)
+        self._names = Names(self._crank.state)
+        self._tell([])
+        self._thread.start()
+        return found
+
+    def stop(self, wait: float = 30.0) -> None:
+        """Take what waits, keep a snapshot, release the journal and end the thread."""
+        with self._bell:
+            self._stopping = True
+            self._bell.notify()
+        if self._thread.is_alive():
+            self._thread.join(wait)
+        if self.failed is None and not self._thread.is_alive():
+            self._crank.close()
+
+    @property
+    def mode(self) -> str:
+        """Whether our orders leave: armed, advising or halted."""
+        return str(getattr(self.venue, "mode", "armed"))
+
+    # ------------------------------------------------------------ asking
+
+    def offer(
+        self,
+        asks: Sequence[Prepared | Input],
+        *,
+        source: str,
+        key: str = "",
+        digest: str = "",
+    ) -> "Future[Taken]":
+        """Hand over events that belong together; the future is done when they are durable.
+
+        With a ``key``, what was taken under it once is not taken again: the first answer is
+        repeated. ``digest`` is that of the request: another one under the same key is refused.
+        Raise Busy when the queue is full, Stopped when the crank has ended, AskInvalid for a time
+        too far ahead of our clock.
+        """
+        now = self.clock.now()
+        for n, ask in enumerate(asks):
+            if ask.ts is not None and ask.ts > now + AHEAD_MAX:
+                raise AskInvalid(
+                    where=f"events[{n}].ts",
+                    what=f"must be at most {AHEAD_MAX // SECOND} s ahead of this clock ({now})",
+                    found=str(ask.ts),
+                    hint="set one of the two clocks right",
+                )
+        request = _Request(asks, source, key, digest, now, time.perf_counter())
+        with self._bell:
+            self._must_turn()
+            if self._events + len(asks) > self._queue_max and self._events:
+                msg = f"{self._events:,} events wait already; send again later"
+                raise Busy(msg)
+            self._waiting.append(request)
+            self._events += len(asks)
+            self._bell.notify()
+        return request.answer
+
+    async def take(
+        self,
+        asks: Sequence[Prepared | Input],
+        *,
+        source: str,
+        key: str = "",
+        digest: str = "",
+    ) -> Taken:
+        """Offer, and wait until it is durable; see `offer`."""
+        return await asyncio.wrap_future(self.offer(asks, source=source, key=key, digest=digest))
+
+    async def ask(self, read: Callable[[Reading], T]) -> T:
+        """Return what ``read`` finds, on the crank's thread between two batches."""
+        return await asyncio.wrap_future(self.look(read))
+
+    def look(self, read: Callable[[Reading], T]) -> "Future[T]":
+        """Do as `ask` does, for callers without an event loop."""
+        wanted = _Read(read)
+        with self._bell:
+            self._must_turn()
+            self._reads.append(wanted)
+            self._bell.notify()
+        return wanted.answer  # type: ignore[return-value]  # pyright: ignore[reportReturnType] (its own T)
+
+    @property
+    def waiting(self) -> int:
+        """How many events wait."""
+        return self._events
+
+    def room(self) -> int:
+        """Return how many more events may wait: what a polling feed may fetch."""
+        return max(0, self._queue_max - self._events)
+
+    def _must_turn(self) -> None:
+        if self._stopping or self.failed is not None:
+            msg = "the crank has stopped" + (f": {self.failed}" if self.failed else "")
+            raise Stopped(msg)
+
+    # ------------------------------------------------------------ the thread
+
+    def _turn(self) -> None:
+        reads: list[_Read] = []
+        try:
+            while True:
+                with self._bell:
+                    if not (self._waiting or self._reads or self._stopping):
+                        self._bell.wait(IDLE)
+                    batch, reads = self._due()
+                    over = self._stopping and not (batch or reads)
+                if over:
+                    self._crank.snapshot()
+                    return
+                if batch:
+                    self._take(batch)
+                heard = self._crank.answers(self.clock.now())
+                if heard:
+                    self._tell(heard)
+                for wanted in reads:
+                    self._read(wanted)
+        except BaseException as error:  # noqa: BLE001 (told to everybody who waits)
+            self._fail(error, reads)
+
+    def _due(self) -> tuple[list[_Request], list[_Read]]:
+        """Return the requests of the next batch and all reads; at least one request whole."""
+        batch: list[_Request] = []
+        events = 0
+        while self._waiting and (
+            not batch or events + len(self._waiting[0].asks) <= self._batch_max
+        ):
+            request = self._waiting.popleft()
+            events += len(request.asks)
+            batch.append(request)
+        self._events -= events
+        reads, self._reads = list(self._reads), deque()
+        return batch, reads
+
+    def _take(self, requests: list[_Request]) -> None:
+        again: list[tuple[_Request, _Request]] = []  # the same key twice in one batch
+        fresh: list[_Request] = []
+        known: dict[tuple[str, str], _Request] = {}
+        opened: set[str] = set()
+        for request in requests:
+            if request.key and (first := known.get((request.source, request.key))):
+                again.append((request, first))
+            elif not self._answered(request) and not self._refused(request, opened):
+                fresh.append(request)
+                known[request.source, request.key] = request
+        batch = _Batch(fresh, self._crank.head + 1, self._names, self._crank.state)
+        try:
+            records = self._crank.take(batch) if fresh else []
+        except BaseException as error:
+            for request in requests:
+                _fail(request.answer, Stopped(str(error)))
+            raise
+        done = time.perf_counter()
+        for request, begin, end in batch.spans(len(records)):
+            self.delays.append(done - request.begun)
+            request.taken = _taken(records[begin:end])
+            _done(request.answer, request.taken)
+        for request, first in again:
+            self._repeat(request, first)
+        if records:
+            self._tell(records)
+
+    def _answered(self, request: _Request) -> bool:
+        """Answer a request whose key was taken before; return whether it was."""
+        if not request.key:
+            return False
+        kept = self.journal.receipt(request.source, request.key)
+        if kept is None:
+            return False
+        if kept.ask != request.digest:
+            _fail(request.answer, _used(request.key))
+        else:
+            _done(request.answer, Taken(first=kept.first, last=kept.last, again=True))
+        return True
+
+    def _refused(self, request: _Request, opened: set[str]) -> bool:
+        """Refuse a request that opens an account that is there; return whether it does."""
+        mine: set[str] = set()
+        for ask in request.asks:
+            for name in ask.opens if isinstance(ask, Prepared) else ():
+                if name in mine or name in opened or self._names.row(name) >= 0:
+                    error = Conflict(
+                        where="name", what="must be new", found=f"{name!r}, which is open"
+                    )
+                    _fail(request.answer, error)
+                    return True
+                mine.add(name)
+        opened |= mine
+        return False
+
+    def _repeat(self, request: _Request, first: _Request) -> None:
+        if request.digest != first.digest:
+            _fail(request.answer, _used(request.key))
+            return
+        taken = first.taken
+        assert taken is not None, "what is fresh was taken, or the crank has stopped"
+        _done(request.answer, Taken(first=taken.first, last=taken.last, again=True))
+
+    def _reading(self) -> Reading:
+        return Reading(
+            state=self._crank.state,
+            stack=self.stack,
+            names=self._names,
+            head=self._crank.head,
+            mode=self.mode,
+            epoch=int(getattr(self.journal, "epoch", 0)),
+            leader=True,
+            waiting=self._events,
+        )
+
+    def _tell(self, records: Sequence[Record]) -> None:
+        reading = self._reading()
+        for listener in self._listeners:
+            listener(records, reading)
+
+    def _hear_old(self, record: Record, state: State) -> None:
+        if not self._names.of(state):  # a snapshot was restored: another state than at first
+            self._names = Names(state)
+        self._tell([record])
+
+    def _read(self, wanted: _Read) -> None:
+        if not wanted.answer.set_running_or_notify_cancel():
+            return
+        try:
+            found = wanted.read(self._reading())
+        except Exception as error:  # noqa: BLE001 (the reader's own: it hears of it)
+            wanted.answer.set_exception(error)
+        else:
+            wanted.answer.set_result(found)
+
+    def _fail(self, error: BaseException, asked: Sequence[_Read]) -> None:
+        with self._bell:
+            self.failed = error
+            left, reads = list(self._waiting), [*asked, *self._reads]
+            self._waiting.clear()
+            self._reads.clear()
+        for request in left:
+            _fail(request.answer, Stopped(str(error)))
+        for wanted in reads:
+            _fail(wanted.answer, Stopped(str(error)))
+
+
+def _taken(records: Sequence[Record]) -> Taken:
+    outcomes: list[Outcome] = []
+    for record in records:
+        refused = [e for e in record.effects if isinstance(e, Rejected)]
+        outcomes.append(
+            Outcome(
+                seq=record.seq,
+                refused=[e.code for e in refused],
+                details=[e.detail for e in refused],
+            )
+        )
+    return Taken(first=records[0].seq, last=records[-1].seq, outcomes=outcomes)
+
+
+def _used(key: str) -> Conflict:
+    return Conflict(
+        where="Idempotency-Key",
+        what="must be new for another request",
+        found=f"{key!r}, under which something else was taken",
+    )
+
+
+def _done(answer: "Future[Taken]", taken: Taken) -> None:
+    if answer.set_running_or_notify_cancel():
+        answer.set_result(taken)
+
+
+def _fail(answer: "Future[T]", error: Exception) -> None:
+    if answer.set_running_or_notify_cancel():
+        answer.set_exception(error)

@@ -1,0 +1,94 @@
+"""A small service for tests: the venue of `crash_world`, whose clock stands where one puts it."""
+
+import socket
+import threading
+import time
+from contextlib import closing, contextmanager
+
+import httpx
+import uvicorn
+
+from crash_world import BEGIN, stack_of
+from tidegate.adapters.memory import MemoryJournal
+from tidegate.adapters.outbox import Outbox
+from tidegate.domain.units import SECOND, Nanos
+from tidegate.service.app import build
+from tidegate.service.audit import AuditLog
+from tidegate.service.auth import ROLES, KeyRing, Keys, new_key, write_keys
+from tidegate.service.door import Door
+from tidegate.service.intake_routes import routes as intake_routes
+from tidegate.service.layers import layered
+from tidegate.service.runner import Engine
+from tidegate.service.service import Service
+from tidegate.service.tickets import Tickets
+
+
+_MADE = {role: new_key(f"the-{role}", [role], now=0.0) for role in ROLES}
+KEYS = {role: token.reveal() for role, (_, token) in _MADE.items()}
+
+
+class SetClock:
+    """A clock that somebody else sets."""
+
+    def __init__(self, now=BEGIN):
+        self.time = now
+
+    def now(self):
+        return Nanos(self.time)
+
+
+@contextmanager
+def engine_of(journal=None, stack=None, venue=None, clock=None, **options):
+    """Yield a running engine over a journal that is closed at the end."""
+    made = Engine(
+        journal or MemoryJournal(),
+        stack or stack_of(),
+        venue or Outbox(),
+        clock or SetClock(BEGIN + 3_600 * SECOND),
+        **options,
+    )
+    made.start()
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+def service_of(engine):
+    return Service(engine, Door(engine.stack))
+
+
+@contextmanager
+def site_of(service, folder, routes=(), more=(), bounds=None):
+    """Yield a client of the service behind all its layers, with a key for each role."""
+    write_keys(folder / "keys.json", Keys(keys=tuple(key for key, _ in _MADE.values())))
+    ring = KeyRing(folder / "keys.json")
+    with closing(AuditLog(folder / "audit.jsonl")) as log:
+        app = layered(
+            build(service, [*intake_routes(), *routes], more=more),
+            ring=ring,
+            tickets=Tickets(ring),
+            log=log,
+            open_paths=("/openapi.json",),
+            bounds=bounds,
+        )
+        with served(app) as client:
+            yield client
+
+
+@contextmanager
+def served(app):
+    """Yield a client of ``app``, which a real server serves on a free port until the end."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+        port = listening.getsockname()[1]
+        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
+        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.005)
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+                yield client
+        finally:
+            server.should_exit = True
+            thread.join(10)
