@@ -217,7 +217,9 @@ class World:
                 maintenance = snap["maintenance"][j] * (1 + lap / 97)
                 name = self.vector["accounts"][snap["account"][j]]
                 name = f"{name}-{lap}" if lap else name
-                rows.append(((equity - maintenance) / notional, name, equity, maintenance, notional))
+                rows.append(
+                    ((equity - maintenance) / notional, name, equity, maintenance, notional)
+                )
             rows.sort()
             self._columns = {
                 "seq": self.now["seq"],
@@ -503,7 +505,10 @@ class Mock:
                 return world.history(world.index(symbol))
             case ["instruments", symbol, ("profile" | "liquidations" | "flow") as what]:
                 return getattr(world, what)(world.index(symbol))
-            case ["accounts", *name]:  # a name may hold a slash: the account of one isolated position
+            case [
+                "accounts",
+                *name,
+            ]:  # a name may hold a slash: the account of one isolated position
                 return world.account("/".join(name))
             case ["explain", *name]:
                 return world.explained("/".join(name), query.get("seq"))

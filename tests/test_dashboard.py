@@ -20,6 +20,7 @@ PICTURES = Path(__file__).parents[1] / "docs/images/dashboard"
 PICTURE_BYTES_MAX = 250_000
 CRASH, LATER = 31, 33  # rows of the replay: many are liquidatable; ten seconds on
 ACCOUNTS = 100_000
+MINUS = "\N{MINUS SIGN}"
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
@@ -50,7 +51,9 @@ def visit(browser, mock):
     """Open the dashboard; at the end nothing may stand in the console, and no page be wider."""
     contexts, said, allowed = [], [], []
 
-    def opened(at="", *, width=1440, height=1000, scheme="dark", url="", allow=(), timed=False, **options):
+    def opened(
+        at="", *, width=1440, height=1000, scheme="dark", url="", allow=(), timed=False, **options
+    ):
         allowed.extend(allow)
         context = browser.new_context(
             viewport={"width": width, "height": height}, color_scheme=scheme, **options
@@ -83,11 +86,11 @@ def wider(page):
 
 def whole(value):
     """Return a number as the page writes it: grouped, and with a minus as wide as a digit."""
-    return f"{Decimal(str(value)):,}".replace("-", "−")
+    return f"{Decimal(str(value)):,}".replace("-", MINUS)
 
 
 def decimals(value, digits):
-    return f"{value:,.{digits}f}".replace("-", "−")
+    return f"{value:,.{digits}f}".replace("-", MINUS)
 
 
 def kpi(page, name):
@@ -106,7 +109,7 @@ def keep(page, name, request, **options):
 
     PICTURES.mkdir(parents=True, exist_ok=True)
     picture = Image.open(io.BytesIO(page.screenshot(**options))).convert("RGB")
-    small = picture.quantize(192, dither=Image.Dither.NONE)
+    small = picture.quantize(256, dither=Image.Dither.NONE)
     small.save(PICTURES / f"{name}.png", optimize=True)
 
 
@@ -383,9 +386,10 @@ CONTRAST = """() => {
     const bad = [];
     for (const node of document.querySelectorAll("main *, header *")) {
         const own = [...node.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
-        if (!own || !node.checkVisibility() || node.closest(".ladder li:not([aria-current])")) continue;
-        if (node.matches("option, :disabled")) continue;
-        const [a, b] = [bright(parse(getComputedStyle(node).color).slice(0, 3)), bright(behind(node))];
+        if (!own || !node.checkVisibility() || node.matches("option, :disabled")) continue;
+        if (node.closest(".ladder li:not([aria-current])")) continue;  // rungs not stood on
+        const ink = parse(getComputedStyle(node).color).slice(0, 3);
+        const [a, b] = [bright(ink), bright(behind(node))];
         const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
         if (ratio < 4.5) bad.push(`${node.textContent.trim().slice(0, 30)} ${ratio.toFixed(2)}`);
     }
