@@ -58,7 +58,7 @@ def service_of(engine):
     return Service(engine, Door(engine.stack))
 
 
-def app_of(service, folder, routes=(), bounds=None, **options):
+def app_of(service, folder, routes=(), bounds=None, open_paths=(), **options):
     """Return the application of the service behind all its layers, with a key for each role."""
     write_keys(folder / "keys.json", Keys(keys=tuple(key for key, _ in _MADE.values())))
     ring = KeyRing(folder / "keys.json")
@@ -66,8 +66,8 @@ def app_of(service, folder, routes=(), bounds=None, **options):
         build(service, [*intake_routes(), *routes], **options),
         ring=ring,
         tickets=Tickets(ring),
-        log=AuditLog(folder / "audit.jsonl"),
-        open_paths=("/openapi.json",),
+        log=service.add(AuditLog(folder / "audit.jsonl")),
+        open_paths=("/openapi.json", *open_paths),
         bounds=bounds,
     )
 

@@ -1,6 +1,6 @@
 """What the service answers: the venue, its accounts, its auctions, as they stand after ``seq``."""
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -296,6 +296,19 @@ class Alert(Answer, frozen=True, kw_only=True):
     detail: str
     since: int
     severity: str  # page, warn, info
+
+
+class Ready(Answer, frozen=True, kw_only=True):
+    """Whether this process is well; ``reasons`` are codes of alerts, or `not_leader`."""
+
+    ok: bool
+    reasons: list[str] = []
+
+
+class AlertMoved(Alert, frozen=True, kw_only=True):
+    """What a frame of the topic `alerts` says: an alert has opened, or closed."""
+
+    moved: Literal["opened", "closed"]
 
 
 class Frame(Answer, frozen=True, kw_only=True):
