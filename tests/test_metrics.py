@@ -141,7 +141,8 @@ class Failing(MemoryJournal):
 
     def append(self, records, receipts=()):
         if self.full:
-            raise JournalGone("the disk is full")
+            msg = "the disk is full"
+            raise JournalGone(msg)
         super().append(records, receipts)
 
 

@@ -80,14 +80,13 @@ class Rules:
 
     def judge(self, sight: Sight | None, failure: str = "") -> dict[str, str]:
         """Return what holds now, code to detail; ``sight`` None: the crank does not answer."""
-        found: dict[str, str] = {}
+        found = dict(self._of_losses())  # first: it also hears why the ladder moved
         if failure:
             found["crank_stopped"] = failure
         elif sight is None:
             found["crank_stuck"] = f"no answer from the crank for {self.bounds.stuck_s:g} s"
         else:
             found |= dict(self._of_sight(sight))
-        found |= dict(self._of_losses())
         found |= dict(self._of_process())
         found |= dict(self._of_parts())
         return found

@@ -63,7 +63,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "leader_changed": Kind("warn", 0.0, 900.0),
     "standby_behind": Kind("warn", 10.0),
     # access
-    "keys_refused": Kind("warn", 0.0, 900.0),
+    "keys_unreadable": Kind("warn", 0.0, 900.0),
     "audit_unwritable": Kind("warn", 0.0, 900.0),
 }
 _UNKNOWN: Final = Kind("warn", 0.0, 900.0)
