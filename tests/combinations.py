@@ -46,6 +46,7 @@ from tidegate.engine.state import SHIFT
 from tidegate.safeguards.auctions import AuctionRoute, BatchRoute, FixedSpreadRoute, SealedRoute
 from tidegate.safeguards.backstop import Backstop, LoanPool
 from tidegate.safeguards.breaker import LadderBreaker, Step
+from tidegate.safeguards.cadence import Cadence
 from tidegate.safeguards.caps import Cap, Caps
 from tidegate.safeguards.governance import Governance
 from tidegate.safeguards.margin import MarginModel, VolatilityMargin
@@ -277,6 +278,7 @@ KNOBS: dict[str, tuple[Any, ...]] = {
         {"bands": 4, "near": 2_000_000, "give": 20_000, "depth_share": 500_000},
     ),
     "signals": ({}, {"bounds": (SignalBound(name="spectral_radius", tightest=10_000_000),)}),
+    "cadence": ({}, {"judge_every_ns": 3 * SECOND, "judge_move": 30_000}),
 }
 SECTIONS: dict[str, type[msgspec.Struct]] = {
     "oracle": OracleGuard,
@@ -295,6 +297,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "governance": Governance,
     "soft": SoftBands,
     "signals": SignalGate,
+    "cadence": Cadence,
 }
 PLAIN = (0,) * len(KNOBS)
 

@@ -28,6 +28,8 @@ MARGIN = (
     ("    if root * root < square:\n        root += 1\n", ""),
     ("(800 * base + root + 999) // 1_000", "(800 * base + root) // 1_000"),
     ("due = max(due, ppm_ceil(size, premium_rate", "due = min(due, ppm_ceil(size, premium_rate"),
+    ("        if best[a] < 0:\n", "        if best[a] <= 0:\n"),
+    ("            if equity[a] < 0:\n", "            if equity[a] <= 0:\n"),
     (
         "rate = facts.debt_initial[i] if which == INITIAL else",
         "rate = facts.debt_initial[i] if which != INITIAL else",
@@ -295,11 +297,6 @@ MARKET = (
 )
 WATCH = (
     ("if fund > peak or now - peak_at >", "if fund > peak or now - peak_at >="),
-    ("liquidatable = health.best < 0", "liquidatable = health.best <= 0"),
-    (
-        "bankrupt = (health.equity < 0) & liquidatable",
-        "bankrupt = (health.equity <= 0) & liquidatable",
-    ),
     (
         "(view.quality != Quality.GOOD) & (view.quality != Quality.NONE)",
         "view.quality != Quality.GOOD",

@@ -368,6 +368,58 @@ BY_FILE = {
         ("test_never_worse.py",),
         (("        shift[plan.row] = plan.netted\n", "        pass\n"),),
     ),
+    "safeguards/cadence.py": (
+        ("test_cadence.py",),
+        (
+            (
+                "return now - since >= self.judge_every_ns",
+                "return now - since > self.judge_every_ns",
+            ),
+            ("* PPM >= judged * self.judge_move", "* PPM > judged * self.judge_move"),
+            ("self.judge_every_ns > EVERY_MAX or", "self.judge_every_ns >= EVERY_MAX or"),
+            ("self.judge_move >= PPM:", "self.judge_move > PPM:"),
+            ("(self.judge_every_ns > 0) != (self.judge_move > 0)", "False"),
+        ),
+    ),
+    "engine/cadence.py": (
+        ("test_cadence.py",),
+        (
+            (" or pressing(state, view, seen, stack):", ":"),
+            ("or cadence.over(int(j.at[AT]), now) ", ""),
+            ("int(view.pending[i]) or mark)", "mark)"),
+            ("cadence.far(int(j.low[i]), int(view.low[i]))", "False"),
+            ("view.low[i] != view.high[i] and m.low[i] == m.high[i]", "False"),
+            (" and m.low[i] == m.high[i]", ""),
+            (" or view.quality[i] > m.quality[i]:", ":"),
+            (".reached(alone)[0] > state.rung", ".reached(alone)[0] >= state.rung"),
+            (
+                "            return True\n        case BandMoved",
+                "            return False\n        case BandMoved",
+            ),
+            ("bool(effect.phase != state.restraint.phase[i])", "False"),
+            (
+                "bool(share and effect.charged > state.charged[i])",
+                "bool(effect.charged > state.charged[i])",
+            ),
+            ("bool(share and effect.charged > state.charged[i])", "False"),
+            ("sorted({*owed, view.moved} - {-1})", "sorted({view.moved} - {-1})"),
+        ),
+    ),
+    "engine/evolve.py": (
+        ("test_cadence.py",),
+        (
+            ("            j.owed[i] = 1\n", "            pass\n"),
+            (
+                "j.low[:], j.high[:] = m.mark, m.low, m.high",
+                "j.low[:], j.high[:] = m.mark, m.mark, m.mark",
+            ),
+            (
+                "            j.owed[:], j.at[AT] = 0, effect.at\n",
+                "            j.at[AT] = effect.at\n",
+            ),
+            ("            j.owed[:], j.at[AT] = 0, effect.at\n", "            j.owed[:] = 0\n"),
+        ),
+    ),
     "engine/governance.py": (
         ("test_governance.py", "test_price_bands.py"),
         (

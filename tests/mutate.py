@@ -29,6 +29,8 @@ LEFT_OUT = (
     "brings_the_bands_there",  # a 128-bit root that wraps alike only when compiled
     "served_first",  # a compiled comparison is a bool, an interpreted one numpy's
     "no_order_makes_its_account_worse",  # whole histories: half a minute
+    "a_cadence_only_puts_off",
+    "nobody_waits_for_longer",
     # Whole replays and runs of the command: ten seconds each.
     "the_command_says_who",
     "the_shipped_stack_spares",

@@ -3,10 +3,9 @@
 from contextlib import contextmanager
 
 from crash_world import BEGIN, feed, stack_of
-from service_world import SetClock, app_of, service_of
+from service_world import SetClock, app_of, served, service_of
 from tidegate.adapters.memory import MemoryJournal
 from tidegate.adapters.outbox import Outbox
-from tidegate.service.audit import AuditLog
 from tidegate.service.metrics import Metrics
 from tidegate.service.observing import timed
 from tidegate.service.ops_routes import OPEN_PATHS, routes
@@ -15,7 +14,7 @@ from tidegate.service.timing import Timing
 from tidegate.service.watching import watched
 
 
-PATIENCE = 90
+PATIENCE = 300  # seconds: the first step of all may have to compile
 
 
 class Operated:
@@ -25,10 +24,18 @@ class Operated:
         self.engine, self.service, self.watch, self.clock = engine, service, watch, clock
         self.metrics = service.part(Metrics)
 
+    @contextmanager
     def app(self, folder, tracing=None):
-        app = app_of(self.service, folder, routes(), open_paths=OPEN_PATHS)
+        """Yield the application as it is served."""
         trace = tracing.request if tracing is not None else None
-        return Timing(app, answered=self.metrics.answered, trace=trace)
+        with app_of(self.service, folder, routes=routes(), open_paths=OPEN_PATHS) as app:
+            yield Timing(app, answered=self.metrics.answered, trace=trace)
+
+    @contextmanager
+    def site(self, folder, tracing=None):
+        """Yield a client of a real server."""
+        with self.app(folder, tracing) as app, served(app) as client:
+            yield client
 
     def take(self, events, of=20):
         """Offer events in requests of some size, and wait; the clock goes along."""
@@ -54,8 +61,6 @@ def operated(journal=None, tracing=None, probes=None, parts=None, bounds=None, *
         yield Operated(engine, service, watch, clock)
     finally:
         engine.stop()
-        if service.has(AuditLog):
-            service.part(AuditLog).close()
 
 
 def crash(n=600):

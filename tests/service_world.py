@@ -58,18 +58,27 @@ def service_of(engine):
     return Service(engine, Door(engine.stack))
 
 
-def app_of(service, folder, routes=(), bounds=None, open_paths=(), **options):
-    """Return the application of the service behind all its layers, with a key for each role."""
+@contextmanager
+def app_of(service, folder, routes=(), more=(), bounds=None, open_paths=()):
+    """Yield the application of the service behind all its layers, with a key for each role."""
     write_keys(folder / "keys.json", Keys(keys=tuple(key for key, _ in _MADE.values())))
     ring = KeyRing(folder / "keys.json")
-    return layered(
-        build(service, [*intake_routes(), *routes], **options),
-        ring=ring,
-        tickets=Tickets(ring),
-        log=service.add(AuditLog(folder / "audit.jsonl")),
-        open_paths=("/openapi.json", *open_paths),
-        bounds=bounds,
-    )
+    with closing(AuditLog(folder / "audit.jsonl")) as log:
+        yield layered(
+            build(service, [*intake_routes(), *routes], more=more),
+            ring=ring,
+            tickets=Tickets(ring),
+            log=log,
+            open_paths=("/openapi.json", *open_paths),
+            bounds=bounds,
+        )
+
+
+@contextmanager
+def site_of(service, folder, **options):
+    """Yield a client of the service behind all its layers; see `app_of`."""
+    with app_of(service, folder, **options) as app, served(app) as client:
+        yield client
 
 
 @contextmanager

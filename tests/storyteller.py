@@ -33,6 +33,8 @@ from tidegate.domain.effects import (
     DeficitFound,
     Deleveraged,
     HealthMoved,
+    Judged,
+    JudgementOwed,
     MarkMoved,
     OrdersPlaced,
     OrdersReduced,
@@ -453,6 +455,10 @@ class Teller:
                     f"by {dollars(effect.deficit)}; in distress {dollars(effect.distressed)} of "
                     f"{dollars(effect.required)}"
                 )
+            case JudgementOwed(instrument=i):
+                yield f"{VENUE.instruments[i].symbol} waits for the next judgement"
+            case Judged():
+                yield f"everybody is judged; {effect.owed} instruments had waited"
             case ProfileMoved() if effect.near:
                 yield f"cascade profile: n = {effect.near / PPM:g} nearby"
             case BreakerMoved():

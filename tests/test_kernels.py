@@ -528,6 +528,14 @@ def test_forced_lots_by_bucket(world, i, width, buckets, slacks):
         if k == i and b < buckets:
             expected[side][b] += abs(lots)
     assert (down.tolist(), up.tolist()) == (expected[1], expected[-1])
+    # In one pass over the book, and some of them only: the same.
+    asked = [k for k in range(N) if k != (i + 1) % N]
+    place, together = np.full(N, -1, np.int64), np.zeros((len(asked), 2, buckets), np.int64)
+    place[asked] = np.arange(len(asked))
+    profile.forced_in_all(book, facts, mark, slack, place, width, together)
+    for n, k in enumerate(asked):
+        profile.forced_buckets(book, facts, mark, slack, k, width, down, up)
+        assert together[n].tolist() == [down.tolist(), up.tolist()]
 
 
 def _rate(world, i, lots, size):

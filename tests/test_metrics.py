@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from operated import crash, operated
-from service_world import KEYS, served
+from service_world import KEYS
 from tidegate.adapters.memory import MemoryJournal
 from tidegate.domain.book import FUND
 from tidegate.domain.effects import Deleveraged, OrdersPlaced, Rejected
@@ -43,7 +43,7 @@ def test_metrics_are_those_of_the_journal(tmp_path):
         answers = made.take(events, of=20)
         records = list(made.engine.journal.read())
         state = made.engine.look(lambda r: r.state).result(5)
-        with served(made.app(tmp_path)) as client:
+        with made.site(tmp_path) as client:
             assert client.get("/v1/alerts").status_code == 401
             assert client.get("/v1/nothing").status_code == 401
             text = client.get("/metrics")
@@ -108,8 +108,8 @@ def test_what_is_replayed_at_the_start_is_not_counted_again():
 
 
 def test_from_another_machine_metrics_need_a_key_and_health_does_not(tmp_path):
-    async def ask(made):
-        transport = httpx.ASGITransport(made.app(tmp_path), client=("10.1.2.3", 4))
+    async def ask(app):
+        transport = httpx.ASGITransport(app, client=("10.1.2.3", 4))
         async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
             key = {"Authorization": f"Bearer {KEYS['viewer']}"}
             return [
@@ -121,8 +121,8 @@ def test_from_another_machine_metrics_need_a_key_and_health_does_not(tmp_path):
                 (await client.get("/v1/alerts", headers=key)).json(),
             ]
 
-    with operated() as made:
-        found = asyncio.run(ask(made))
+    with operated() as made, made.app(tmp_path) as app:
+        found = asyncio.run(ask(app))
     assert found == [403, 200, 401, 200, {"ok": True, "reasons": []}, []]
 
 
@@ -148,7 +148,7 @@ class Failing(MemoryJournal):
 
 def test_a_crank_that_has_stopped_is_neither_healthy_nor_ready(tmp_path):
     journal = Failing()
-    with operated(journal) as made, served(made.app(tmp_path)) as client:
+    with operated(journal) as made, made.site(tmp_path) as client:
         assert client.get("/healthz").json() == {"ok": True, "reasons": []}
         assert client.get("/readyz").status_code == 200
         journal.full = True
@@ -165,14 +165,14 @@ def test_a_crank_that_has_stopped_is_neither_healthy_nor_ready(tmp_path):
 
 
 def test_a_stuck_crank_is_not_ready_but_alive_for_a_while(tmp_path):
-    with operated() as made, served(made.app(tmp_path)) as client:
+    with operated() as made, made.site(tmp_path) as client:
         made.engine.look(lambda _: time.sleep(1.6))
         assert client.get("/readyz").json()["reasons"] == ["crank_stuck"]
         assert client.get("/healthz").status_code == 200
 
 
 def test_a_request_has_an_id_and_keeps_a_plain_one_of_its_caller(tmp_path):
-    with operated() as made, served(made.app(tmp_path)) as client:
+    with operated() as made, made.site(tmp_path) as client:
         made_up = client.get("/healthz").headers["x-request-id"]
         assert len(made_up) == 16
         kept = client.get("/healthz", headers={"X-Request-Id": "abc-1"})

@@ -17,6 +17,7 @@ from tidegate.drivers.recording import Recording, load
 from tidegate.drivers.replay import Replay
 from tidegate.drivers.synthetic import make
 from tidegate.safeguards.breaker import LadderBreaker
+from tidegate.safeguards.cadence import Cadence
 from tidegate.safeguards.margin import MarginModel
 from tidegate.safeguards.never_worse import NeverWorse
 from tidegate.safeguards.oracle import OracleGuard
@@ -44,13 +45,18 @@ def guarded() -> SafeguardStack:
 
 def digest_of(recording: Recording, stack: SafeguardStack) -> str:
     """Return the state's digest after the first minutes of the crash."""
+    return replayed(recording, stack).state.digest()
+
+
+def replayed(recording: Recording, stack: SafeguardStack) -> Replay:
+    """Return the replay after the first minutes of the crash."""
     turning = Replay(recording=recording, stack=Stack.bind(stack, recording.venue))
     events = recording.events()
     until = recording.begins + SECONDS * SECOND
     for event in takewhile(lambda e: e.ts <= until, events):
         turning.until(event.ts)
         turning._exogenous(event)
-    return turning.state.digest()
+    return turning
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +126,13 @@ def test_what_is_covered_by_another_counts_without_it(name, crash, guarded):
 @pytest.mark.parametrize("name", NEUTRAL)
 def test_taking_a_safeguard_away_changes_what_happens(name, crash, guarded, reference):
     assert digest_of(crash, NEUTRAL[name](guarded)) != reference
+
+
+def test_a_cadence_changes_what_is_forced(crash, guarded):
+    """Not only what is remembered: somebody is sold at another moment, so cash differs."""
+    slow = change(guarded, cadence=Cadence(judge_every_ns=5 * SECOND, judge_move=20_000))
+    cash = [replayed(crash, stack).state.book.cash for stack in (guarded, slow)]
+    assert (cash[0] != cash[1]).any()
 
 
 def test_the_same_stack_gives_the_same_state(crash, guarded, reference):

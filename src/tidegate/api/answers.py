@@ -103,7 +103,8 @@ class InstrumentNow(Answer, frozen=True, kw_only=True):
     asks: list[tuple[str, str]]
     spent_sells: str  # in the throttle's bucket
     spent_buys: str
-    budget: str | None  # what the bucket holds at most, where the stack throttles
+    budget: str | None  # of sells: what the bucket holds at most, where the stack throttles
+    budget_buys: str | None
     band_low: str
     band_high: str
     phase: str
@@ -215,11 +216,11 @@ class AuctionNow(Answer, frozen=True, kw_only=True):
     """One open auction: what is sold and at what price a taker would get it at ``ts``.
 
     ``quantity`` is what the bidder gets: positive, it buys. ``asking`` is None where bids are
-    collected until ``closes_at``.
+    collected until ``closes_at``; sealed ones are revealed from then until ``reveal_at``.
     """
 
     auction: int
-    kind: str  # dutch, batch, sealed
+    kind: str  # dutch, fixed_spread, batch, sealed
     instrument: str
     quantity: str
     asking: str | None
@@ -311,10 +312,36 @@ class AlertMoved(Alert, frozen=True, kw_only=True):
     moved: Literal["opened", "closed"]
 
 
-class Frame(Answer, frozen=True, kw_only=True):
-    """One message of a stream. ``seq`` is the record it came from: resume after it."""
+class Frame(Answer, frozen=True, kw_only=True, omit_defaults=True):
+    """One message of a stream. ``seq`` is the record it came from: resume after the largest one.
+
+    There is one frame a record and topic. ``more`` says that frames of other topics of the same
+    record follow: only after the last of them is that record a place to resume from. A frame that
+    shows a state and no record has the seq -1.
+    """
 
     topic: str
     seq: int
     ts: int
     data: Any
+    more: bool = False
+
+
+class RungMoved(Answer, frozen=True, kw_only=True):
+    """The ladder came to a rung, and why: the alarm that said so, and its value."""
+
+    seq: int
+    ts: int
+    rung: int
+    name: str
+    reason: str
+    value: int
+
+
+class FundHistory(Answer, frozen=True, kw_only=True):
+    """The insurance fund over time: ``balance[k]`` is a row of all tranches at ``ts[k]``."""
+
+    tranches: list[Tranche]  # now
+    ts: list[int]
+    balance: list[list[float]]
+    lost: list[float]  # cumulative deficits

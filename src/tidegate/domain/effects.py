@@ -29,6 +29,7 @@ from tidegate.domain.effects_bands import (
     BandsMoved,
     BandsOffered,
 )
+from tidegate.domain.effects_cadence import Judged, JudgementOwed
 from tidegate.domain.effects_governed import (
     CapMoved,
     HealthBreached,
@@ -351,6 +352,8 @@ Decision: TypeAlias = (
     | BandsOffered
     | BandsMoved
     | BandsLeft
+    | JudgementOwed
+    | Judged
 )
 
 # Every reason a `Posted`, `PostedBatch` or `PositionsMoved` may carry.

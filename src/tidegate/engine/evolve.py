@@ -29,6 +29,8 @@ from tidegate.domain.effects import (
     DepositMoved,
     DepthMoved,
     GuardMoved,
+    Judged,
+    JudgementOwed,
     MarginFollowed,
     MarketMoved,
     MarkMoved,
@@ -55,6 +57,7 @@ from tidegate.domain.effects import (
 )
 from tidegate.domain.errors import CapacityExceeded
 from tidegate.domain.facts import GOVERNED
+from tidegate.domain.judgement import AT
 from tidegate.domain.orders import place_all, reduce_all
 from tidegate.domain.payers import Decided
 from tidegate.domain.restraint import (
@@ -131,6 +134,8 @@ def evolve(state: State, effect: Decision) -> None:
             state.cap_limit[slot], state.cap_moved_at[slot] = effect.limit, effect.at
         case BandsBelieved() | BandsLaid() | BandsMoved() | BandsLeft():
             _move_bands(state, effect)
+        case JudgementOwed() | Judged():
+            _judge(state, effect)
         case _:
             pass  # Rejected, HealthMoved, LimitsHeld and other receipts: words, not deeds
 
@@ -267,6 +272,17 @@ def _move_bands(state: State, effect: Decision) -> None:
             b.x[a], b.y[a] = 0, 0
         case _:
             raise AssertionError(effect)
+
+
+def _judge(state: State, effect: JudgementOwed | Judged) -> None:
+    j, m = state.judgement, state.market
+    match effect:
+        case JudgementOwed(instrument=i):
+            j.owed[i] = 1
+        case Judged():
+            # What this event moved is applied by now: the marks as they stand are the judged ones.
+            j.mark[:], j.low[:], j.high[:] = m.mark, m.low, m.high
+            j.owed[:], j.at[AT] = 0, effect.at
 
 
 def _place(state: State, effect: OrdersPlaced) -> None:

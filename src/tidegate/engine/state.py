@@ -15,6 +15,7 @@ from tidegate.domain.banded import Banded
 from tidegate.domain.bids import Bids
 from tidegate.domain.book import EXTERNAL, FUND, Book
 from tidegate.domain.facts import Facts
+from tidegate.domain.judgement import Judgement
 from tidegate.domain.orders import Orders
 from tidegate.domain.pace import Pace
 from tidegate.domain.pending import Pending
@@ -98,6 +99,7 @@ class State:
     cap_limit: I64  # [expanding limits of capped assets, or none] Money; 0: none yet
     cap_moved_at: I64
     banded: Banded
+    judgement: Judgement
     pending: Pending = field(default_factory=Pending.empty)  # parameters on their way
     names: list[str] = field(default_factory=list[str])
     rung: int = 0
@@ -147,6 +149,7 @@ class State:
             cap_limit=np.zeros(declaration.caps.slots, np.int64),
             cap_moved_at=np.zeros(declaration.caps.slots, np.int64),
             banded=Banded.empty(venue.limits.accounts_max, n, declaration.soft.bands),
+            judgement=Judgement.empty(n),
             fund_peak=declaration.waterfall.fund(book),
         )
 
@@ -214,6 +217,9 @@ class State:
             for name, column in self.banded._asdict().items():
                 cut = column if name in {"price", "fee", "at"} else column[:accounts]
                 yield f"banded.{name}", cut
+        if self.judgement.stirred():
+            for name, column in self.judgement._asdict().items():
+                yield f"judgement.{name}", column
 
     def scalars(self) -> dict[str, int]:
         """Return every scalar by name."""
@@ -262,6 +268,7 @@ class State:
             ("backing", state.backing),
             ("pending", state.pending),
             ("banded", state.banded),
+            ("judgement", state.judgement),
             ("auctions", state.auctions),
             ("bids", state.bids),
         ):

@@ -48,6 +48,7 @@ from tidegate.engine.answers import on_expiry, on_fills
 from tidegate.engine.auctions import on_take, tend
 from tidegate.engine.backstop import take_over
 from tidegate.engine.batches import clear, on_bid
+from tidegate.engine.cadence import waiting
 from tidegate.engine.commitments import on_commitment
 from tidegate.engine.deficits import settle
 from tidegate.engine.evolve import evolve
@@ -61,6 +62,7 @@ from tidegate.engine.ledger import (
     on_trade,
     on_transfer,
 )
+from tidegate.engine.lens import Lens
 from tidegate.engine.liquidation import liquidate
 from tidegate.engine.market import View, grow_stale, measure_depth, observe, roll_windows
 from tidegate.engine.pace import on_schedule, on_seed
@@ -98,10 +100,15 @@ REQUESTS = (
 )
 
 
-def step(state: State, event: Input, stack: Stack) -> list[Decision]:
-    """Take one event through the whole stack, apply what was decided, and return it."""
-    effects = decide(state, event, stack)
+def step(state: State, event: Input, stack: Stack, lens: Lens | None = None) -> list[Decision]:
+    """Take one event through the whole stack, apply what was decided, and return it.
+
+    A ``lens`` makes judgements of large books faster, and nothing else: see `engine.lens`.
+    """
+    effects = decide(state, event, stack, lens)
     apply(state, event, effects)
+    if lens is not None:
+        lens.follow(state, effects)
     return effects
 
 
@@ -115,7 +122,7 @@ def apply(state: State, event: Input, effects: Sequence[Decision]) -> None:
     check(state, effects)
 
 
-def decide(state: State, event: Input, stack: Stack) -> list[Decision]:
+def decide(state: State, event: Input, stack: Stack, lens: Lens | None = None) -> list[Decision]:
     """Return the effects of ``event``; ``state`` is left as it was.
 
     Raise CapacityExceeded, with nothing decided, where they would not fit into a declared limit.
@@ -124,7 +131,7 @@ def decide(state: State, event: Input, stack: Stack) -> list[Decision]:
         return [Rejected(code="time_runs_backwards", detail=f"{event.ts} after {state.now}")]
     if event.ts > NANOS_MAX:
         return [Rejected(code="time_out_of_range", detail=f"{event.ts} after {NANOS_MAX}")]
-    effects = respond(state, event, stack)
+    effects = respond(state, event, stack, lens)
     effects += last_markets(effects, stack)
     room = room_for(state, effects, stack)
     if room.beyond and isinstance(event, REQUESTS):
@@ -140,13 +147,13 @@ def decide(state: State, event: Input, stack: Stack) -> list[Decision]:
     return effects
 
 
-def respond(state: State, event: Input, stack: Stack) -> list[Decision]:
+def respond(state: State, event: Input, stack: Stack, lens: Lens | None = None) -> list[Decision]:
     """Return what each kind of event calls for, whether or not there is room for it."""
     match event:
         case PriceObserved():
-            return on_price(state, event, stack)
+            return on_price(state, event, stack, lens)
         case ClockTicked():
-            return on_clock(state, event, stack)
+            return on_clock(state, event, stack, lens)
         case DepthObserved():
             return measure_depth(state, event, stack)
         case OrdersFilled():
@@ -173,29 +180,37 @@ def respond(state: State, event: Input, stack: Stack) -> list[Decision]:
             return on_account(state, event, stack)
 
 
-def on_price(state: State, event: PriceObserved, stack: Stack) -> list[Decision]:
-    """Oracle guard, then everything that follows from a price that moved."""
+def on_price(
+    state: State, event: PriceObserved, stack: Stack, lens: Lens | None = None
+) -> list[Decision]:
+    """Oracle guard, then everything that follows from a price that moved; some of it may wait."""
     seen = observe(state, event, stack)
     view = View.of(state).after(seen)
     if view.moved < 0:
         return seen
     seen += follow(state, seen, stack)
-    held = restrain(state, view, event.ts, stack)
-    return seen + held + protect(state, view.held(state, held), event.ts, stack)
+    seen += restrain(state, view, event.ts, stack)
+    if owed := waiting(state, view, seen, event.ts, stack):
+        return [*seen, *owed, *due_parameters(state, event.ts, stack)]
+    return seen + protect(state, view.held(state, seen), event.ts, stack, lens)
 
 
-def on_clock(state: State, event: ClockTicked, stack: Stack) -> list[Decision]:
+def on_clock(
+    state: State, event: ClockTicked, stack: Stack, lens: Lens | None = None
+) -> list[Decision]:
     """Let prices grow stale, windows roll and stages come due."""
     aged = grow_stale(state, event.ts, stack) + roll_windows(state, event.ts, stack)
     aged += follow(state, aged, stack)
     view = View.of(state).after(aged)
     held = restrain(state, view, event.ts, stack)
-    return aged + held + protect(state, view.held(state, held), event.ts, stack)
+    return aged + held + protect(state, view.held(state, held), event.ts, stack, lens)
 
 
-def protect(state: State, view: View, now: Nanos, stack: Stack) -> list[Decision]:
+def protect(
+    state: State, view: View, now: Nanos, stack: Stack, lens: Lens | None = None
+) -> list[Decision]:
     """Margin, breaker, backstop, waterfall, planner, route: the sentence we exist to say."""
-    watched = watch(state, view, now, stack)
+    watched = watch(state, view, now, stack, lens)
     view = replace(view, pace=watched.pace)
     taken = take_over(state, view, watched.health, watched.rung, now, stack)
     paid = settle(state, view, watched.health, watched.rung, stack, now)

@@ -5,25 +5,29 @@ from dataclasses import dataclass
 import numpy as np
 from msgspec import structs
 
-from tidegate.domain.book import FIRST_USER, Health
+from tidegate.domain.book import Health
 from tidegate.domain.effects import (
     BreakerMoved,
     Decision,
     HealthMoved,
+    Judged,
     PeakMoved,
     ProfileMoved,
     RungHeld,
 )
 from tidegate.domain.restraint import CEILING, CEILING_UNTIL, RUNG_SINCE
 from tidegate.domain.units import I64, PPM, Money, Nanos, Ppm, pack, share_floor
+from tidegate.engine.cadence import refreshed
 from tidegate.engine.following import followed
 from tidegate.engine.governance import judged_facts
+from tidegate.engine.lens import Lens
 from tidegate.engine.market import View
 from tidegate.engine.soft import tend_bands
 from tidegate.engine.state import State
 from tidegate.engine.waiting import with_wait
 from tidegate.kernels.depth import depth_buckets
-from tidegate.kernels.profile import branching, forced_buckets, near_branching
+from tidegate.kernels.margin import SUMS, sum_health
+from tidegate.kernels.profile import branching, forced_buckets, forced_in_all, near_branching
 from tidegate.safeguards.breaker import Alarms
 from tidegate.safeguards.oracle import Quality
 from tidegate.safeguards.stack import Stack
@@ -42,22 +46,14 @@ class Watched:
     pace: I64 | None = None  # ppm per instrument; None: the rung's own
 
 
-def watch(state: State, view: View, now: int, stack: Stack) -> Watched:
+def watch(state: State, view: View, now: int, stack: Stack, lens: Lens | None = None) -> Watched:
     """Sweep all accounts at ``view`` and let the breaker judge what it sees."""
-    health = stack.declaration.margin.assess(
-        state.book,
-        followed(state, judged_facts(state, now, stack), stack),
-        mark=view.mark,
-        low=view.low,
-        high=view.high,
-    )
+    health = judged(state, view, now, stack, lens)
     health = with_wait(state, health, view.mark, view.low, view.high, stack)
     effects = tend_bands(state, view, health, now, stack)
-    near = state.market.near
-    if view.moved >= 0:
-        profile = cascade_profile(state, view, health, view.moved, stack)
-        near = near.copy()
-        near[view.moved] = profile.near
+    near = state.market.near.copy()
+    for profile in cascade_profiles(state, view, health, refreshed(state, view), stack, lens):
+        near[profile.instrument] = profile.near
         effects.append(profile)
     moved, distressed = health_moved(health)
     effects.append(moved)
@@ -83,7 +79,22 @@ def watch(state: State, view: View, now: int, stack: Stack) -> Watched:
     if rung != state.rung or calm != state.calm_since:
         effects.append(BreakerMoved(rung=rung, calm_since=Nanos(calm), reason=reason, value=value))
     pace = smooth_pace(view, alarms, near, stack) if stack.declaration.breaker.smooth else None
+    if stack.declaration.cadence.active:
+        owed = int(state.judgement.owed.sum())
+        effects.append(Judged(at=Nanos(now), owed=owed))
     return Watched(health=health, rung=rung, effects=effects, pace=pace)
+
+
+def judged(state: State, view: View, now: int, stack: Stack, lens: Lens | None) -> Health:
+    """Return everybody's health at ``view``, through the lens where there is one for it."""
+    facts = followed(state, judged_facts(state, now, stack), stack)
+    prices = view.mark, view.low, view.high
+    seen = lens.health(state, facts, *prices, stack.declaration) if lens is not None else None
+    if seen is not None:
+        return seen
+    return stack.declaration.margin.assess(
+        state.book, facts, mark=view.mark, low=view.low, high=view.high
+    )
 
 
 def held_back(view: View) -> Ppm:
@@ -131,42 +142,55 @@ def smooth_pace(view: View, alarms: Alarms, near: I64, stack: Stack) -> I64:
 def health_moved(health: Health) -> tuple[HealthMoved, Ppm]:
     """Return the totals of a sweep and the distressed share of all maintenance, in ppm.
 
-    Totals are sums of at most accounts_max values below 2**62 / instruments; they are taken in
-    Python's integers where int64 could wrap.
+    Totals are sums of at most accounts_max values below 2**62 / instruments: each comes in two
+    halves of 31 bits, and is put together in Python's integers, where int64 could wrap.
     """
-    liquidatable = health.best < 0
-    bankrupt = (health.equity < 0) & liquidatable
-    required = _total(health.required)
-    distressed = _total(health.required[liquidatable])
+    sums = np.zeros(SUMS, np.int64)
+    sum_health(health.equity, health.required, health.best, sums)
+    liquidatable, bankrupt, *halves = sums.tolist()
+    required, distressed, equity = (
+        (high << 31) + low for high, low in zip(halves[::2], halves[1::2], strict=True)
+    )
     moved = HealthMoved(
-        liquidatable=int(liquidatable[FIRST_USER:].sum()),
-        bankrupt=int(bankrupt[FIRST_USER:].sum()),
+        liquidatable=liquidatable,
+        bankrupt=bankrupt,
         required=Money(required),
         distressed=Money(distressed),
-        deficit=Money(-_total(health.equity[bankrupt])),
+        deficit=Money(-equity),
     )
     return moved, share_floor(distressed, required)
 
 
-def _total(column: I64) -> int:
-    # Two halves of 31 bits each: no sum of fewer than 2**31 rows can wrap.
-    return (int((column >> 31).sum()) << 31) + int((column & (2**31 - 1)).sum())
+def cascade_profiles(
+    state: State,
+    view: View,
+    health: Health,
+    instruments: list[int],
+    stack: Stack,
+    lens: Lens | None,
+) -> list[ProfileMoved]:
+    """Return n(p) of these, down and up, from liquidation distances and measured depth."""
+    if not instruments:
+        return []
+    grid = stack.declaration.profile
+    if lens is not None:
+        every = lens.forced(state, view.mark, health.best, grid.width, grid.buckets)
+        if every is not None:
+            return [_profile(state, view, i, every[2 * i : 2 * i + 2], stack) for i in instruments]
+    forced = np.zeros((len(instruments), 2, grid.buckets), np.int64)
+    of = (state.book, state.facts, view.mark, health.best)
+    if len(instruments) == 1:
+        forced_buckets(*of, instruments[0], grid.width, forced[0, 0], forced[0, 1])
+    else:
+        place = np.full(view.mark.size, -1, np.int64)
+        place[instruments] = np.arange(len(instruments))
+        forced_in_all(*of, place, grid.width, forced)
+    return [_profile(state, view, i, forced[k], stack) for k, i in enumerate(instruments)]
 
 
-def cascade_profile(state: State, view: View, health: Health, i: int, stack: Stack) -> ProfileMoved:
-    """Return n(p) of one instrument, down and up, from liquidation distances and measured depth."""
+def _profile(state: State, view: View, i: int, forced: I64, stack: Stack) -> ProfileMoved:
+    """Return n(p) of one instrument from what is forced in it, [2, buckets]."""
     grid, m = stack.declaration.profile, state.market
-    forced = [np.zeros(grid.buckets, np.int64) for _ in range(2)]
-    forced_buckets(
-        state.book,
-        state.facts,
-        view.mark,
-        health.best,
-        i,
-        grid.width,
-        forced[0],
-        forced[1],
-    )
     out: list[I64] = []
     near = 0
     for side in range(2):

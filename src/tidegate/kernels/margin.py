@@ -13,6 +13,7 @@ from tidegate.kernels.value import LINEAR, SPOT, in_money, notional, settled_val
 
 
 MAINTENANCE, INITIAL = 0, 1
+SUMS = 8  # cells of `sum_health`
 UNKNOWN = 2**61  # a slack that no move of a price uses up
 
 
@@ -146,6 +147,29 @@ def sweep(
         equity[account] += gain
         required[account] += due
         best[account] += best_margin(book, facts, low, high, row) if doubt[i] else gain - due
+
+
+@kernel
+def sum_health(equity: I64, required: I64, best: I64, out: I64) -> None:
+    """Add up everybody into ``out``: [SUMS] counts of users, and sums in halves of 31 bits.
+
+    How many are liquidatable and bankrupt; then a high and a low half each of the maintenance of
+    all, that of the liquidatable, and the equity of the bankrupt. Fewer than 2**31 rows never wrap.
+    """
+    low = np.int64(2**31 - 1)
+    for a in range(required.size):
+        need = required[a]
+        out[2] += need >> 31
+        out[3] += need & low
+        if best[a] < 0:
+            out[4] += need >> 31
+            out[5] += need & low
+            user = 1 if a >= FIRST_USER else 0
+            out[0] += user
+            if equity[a] < 0:
+                out[1] += user
+                out[6] += equity[a] >> 31
+                out[7] += equity[a] & low
 
 
 @kernel

@@ -75,6 +75,39 @@ def forced_buckets(
 
 
 @kernel
+def forced_in_all(
+    book: Book, facts: Facts, mark: I64, slack: I64, place: I64, width: int, out: I64
+) -> None:
+    """Add to ``out`` what `forced_buckets` writes for several instruments, in one pass.
+
+    ``out`` is [instruments asked for, 2, buckets], longs first; ``place`` says where each
+    instrument is in it, -1 for nowhere.
+    """
+    row_account, row_instrument, row_lots = book.account, book.instrument, book.lots
+    kinds, tick_value, units, face = facts.kind, facts.tick_value, facts.units, facts.face
+    start, debt = facts.tier_start, facts.debt_maintenance
+    floor, tier_rate = facts.tier_floor, facts.tier_maintenance
+    buckets = out.shape[2]
+    reach = min(buckets * width, PPM)
+    for row in range(book.counts[1]):
+        i = np.uint32(row_instrument[row])
+        if place[i] < 0:
+            continue
+        account, lots = np.uint32(row_account[row]), row_lots[row]
+        if lots == 0 or account < FIRST_USER:
+            continue
+        size = size_of(kinds[i], tick_value[i], units[i], face[i], lots, mark[i])
+        # Most accounts are far away: a cheap bound spares them the exact division.
+        if slack[account] // 2 > ppm_ceil(size, reach):
+            continue
+        owed = kinds[i] == SPOT and lots < 0
+        rate = debt[i] if owed else tier_rate[tier_at(start[i], start[i + 1], floor, size)]
+        bucket = distance(size, rate, 1 if lots > 0 else -1, slack[account]) // width
+        if bucket < buckets:
+            out[place[i], 0 if lots > 0 else 1, bucket] += abs(lots)
+
+
+@kernel
 def ratio_of(forced: int, depth: int) -> int:
     """Return ``forced / depth`` in ppm, rounded down, at most N_MAX; ``depth`` > 0."""
     if forced // depth >= N_MAX // PPM:

@@ -19,6 +19,7 @@ from tidegate.domain.venue import Venue
 from tidegate.safeguards.auctions import AnySale, BatchRoute, Sale
 from tidegate.safeguards.backstop import Backstop
 from tidegate.safeguards.breaker import LadderBreaker
+from tidegate.safeguards.cadence import Cadence
 from tidegate.safeguards.caps import Caps
 from tidegate.safeguards.governance import Governance
 from tidegate.safeguards.margin import MarginModel
@@ -87,6 +88,7 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     caps: Caps = Caps()
     governance: Governance = Governance()
     soft: SoftBands = SoftBands()
+    cadence: Cadence = Cadence()
 
     def __post_init__(self) -> None:
         """Refuse numbers out of the range in which all is counted, and tables that need others."""
@@ -127,6 +129,7 @@ class SafeguardStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             *self.caps.describe(),
             *self.governance.describe(),
             *self.soft.describe(),
+            *(self.cadence.describe() if self.cadence.active else ()),
         ]
 
 
@@ -146,6 +149,13 @@ def _refuse_without_need(declaration: SafeguardStack) -> None:
             what="needs throttle.lots: only a wait in fixed lots can be priced beforehand",
             found=f"a throttle of kind {throttle.__struct_config__.tag!r} without lots",
             hint="an amount of Money is another number of lots at each price",
+        )
+    if declaration.cadence.active and declaration.soft.bands:
+        raise ConfigInvalid(
+            where="cadence",
+            what="cannot wait where loans lie in bands, which believe a price when it is judged",
+            found=f"soft.bands = {declaration.soft.bands}",
+            hint="leave out the one or the other",
         )
 
 

@@ -64,7 +64,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "standby_behind": Kind("warn", 10.0),
     # access
     "keys_unreadable": Kind("warn", 0.0, 900.0),
-    "audit_unwritable": Kind("warn", 0.0, 900.0),
+    "audit_lost": Kind("warn", 0.0, 900.0),
 }
 _UNKNOWN: Final = Kind("warn", 0.0, 900.0)
 
