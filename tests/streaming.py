@@ -31,9 +31,9 @@ def history(events: int, seed: int = 5) -> tuple[list[Record], State, object]:
     """Return what a crank would have recorded of a sinking market."""
     stack = stack_of()
     state = State.genesis(stack)
-    records = []
-    for event in feed(events, seed):
-        records.append(Record(state.seq, event, tuple(step(state, event, stack))))
+    records = [
+        Record(state.seq, event, tuple(step(state, event, stack))) for event in feed(events, seed)
+    ]
     return records, state, stack
 
 
@@ -110,7 +110,7 @@ def narrow(service: Service) -> socket.socket:
     small = socket.socket()
     small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
     small.connect(("127.0.0.1", service.port))
-    small.setblocking(False)
+    small.settimeout(0)
     return small
 
 
