@@ -129,7 +129,8 @@ class Follower:
         while self.place < until:
             self.connections += 1
             with contextlib.suppress(ConnectionClosed):
-                async with connect(self.service.url(self.topics, self.place)) as socket:
+                url = self.service.url(self.topics, self.place)
+                async with connect(url, close_timeout=0.1) as socket:
                     await self._read(socket, until, drop() if drop else 0, pause)
 
     async def _read(self, socket, until: int, hang_up: int, pause: float) -> None:
