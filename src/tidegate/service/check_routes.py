@@ -17,7 +17,7 @@ from tidegate.api.checks import (
 )
 from tidegate.domain.events import Traded, Withdrawn
 from tidegate.domain.units import Nanos
-from tidegate.service.calls import GOVERNOR, Call, NotFound, Route
+from tidegate.service.calls import Call, NotFound, Route
 from tidegate.service.checks import Checks
 from tidegate.service.pretrade import Order
 from tidegate.service.reading import Reading
@@ -27,8 +27,6 @@ from tidegate.service.shadowrun import DONE, in_words
 
 Changes: TypeAlias = Callable[[Service, str], Sequence[ParameterChange] | None]
 Attach: TypeAlias = Callable[[Service, str, str, str], Awaitable[Any]]
-
-PRETRADE_COST, TRIAL_COST = 2, 50
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,20 +46,17 @@ def routes() -> list[Route]:
             ask=PreTrade,
             answer=PreTradeAnswer,
             tag="checks",
-            cost=PRETRADE_COST,
         ),
         Route(
             "POST",
             "/v1/shadowruns",
             begin,
             "Try changes of parameters on the live book and on the last days.",
-            role=GOVERNOR,
+            role="governor",
             ask=ShadowAsk,
             answer=ShadowAnswer,
             status=202,
             tag="checks",
-            cost=TRIAL_COST,
-            mutating=True,
         ),
         Route(
             "GET",
@@ -85,10 +80,9 @@ def routes() -> list[Route]:
             "/v1/shadowruns/{trial}",
             cancel,
             "End a trial that is not finished.",
-            role=GOVERNOR,
+            role="governor",
             answer=ShadowAnswer,
             tag="checks",
-            mutating=True,
         ),
     ]
 
@@ -132,13 +126,11 @@ def proposal_routes(changes: Changes, attach: Attach) -> list[Route]:
             "/v1/proposals/{id}/shadow",
             tried,
             "Try a proposal on the live book and on the last days; the digest is attached to it.",
-            role=GOVERNOR,
+            role="governor",
             ask=Window,
             answer=ShadowAnswer,
             status=202,
             tag="governance",
-            cost=TRIAL_COST,
-            mutating=True,
         ),
         Route(
             "GET",
