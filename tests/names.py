@@ -6,4 +6,5 @@ from tidegate.service.reading import Names, Reading
 
 
 def reading(state: State, stack: Stack) -> Reading:
-    return Reading(state, stack, Names(state), state.seq - 1, "armed", 1, True, 0)
+    at = {"mode": "armed", "epoch": 1, "leader": True, "waiting": 0}
+    return Reading(state, stack, Names(state), state.seq - 1, **at)

@@ -31,9 +31,9 @@ def history(events: int, seed: int = 5) -> tuple[list[Record], State, object]:
     """Return what a crank would have recorded of a sinking market."""
     stack = stack_of()
     state = State.genesis(stack)
-    records = []
-    for event in feed(events, seed):
-        records.append(Record(state.seq, event, tuple(step(state, event, stack))))
+    records = [
+        Record(state.seq, event, tuple(step(state, event, stack))) for event in feed(events, seed)
+    ]
     return records, state, stack
 
 
@@ -110,7 +110,7 @@ def narrow(service: Service) -> socket.socket:
     small = socket.socket()
     small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
     small.connect(("127.0.0.1", service.port))
-    small.setblocking(False)
+    small.settimeout(0)
     return small
 
 
@@ -129,7 +129,8 @@ class Follower:
         while self.place < until:
             self.connections += 1
             with contextlib.suppress(ConnectionClosed):
-                async with connect(self.service.url(self.topics, self.place)) as socket:
+                url = self.service.url(self.topics, self.place)
+                async with connect(url, close_timeout=0.1) as socket:
                     await self._read(socket, until, drop() if drop else 0, pause)
 
     async def _read(self, socket, until: int, hang_up: int, pause: float) -> None:

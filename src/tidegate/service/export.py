@@ -133,19 +133,19 @@ def position_rows(copy: Positions, names: Names, stack: Stack) -> Iterator[list[
         part = order[begin : begin + CHUNK]
         account: list[int] = copy.account[part].tolist()
         instrument: list[int] = copy.instrument[part].tolist()
-        sizes: list[list[int]] = [
-            column[part].tolist() for column in (copy.lots, copy.cost, copy.in_flight)
-        ]
+        lots: list[int] = copy.lots[part].tolist()
+        cost: list[int] = copy.cost[part].tolist()
+        flying: list[int] = copy.in_flight[part].tolist()
         yield [
             (
                 account_name(names, a, stack),
                 instruments[i].symbol,
-                decimal_text(lots, instruments[i].lot_size),
-                decimal_text(cost, cost_size[i]),
-                decimal_text(flying, instruments[i].lot_size),
+                decimal_text(held, instruments[i].lot_size),
+                decimal_text(paid, cost_size[i]),
+                decimal_text(sent, instruments[i].lot_size),
                 marks[i],
             )
-            for a, i, lots, cost, flying in zip(account, instrument, *sizes, strict=True)
+            for a, i, held, paid, sent in zip(account, instrument, lots, cost, flying, strict=True)
         ]
 
 
