@@ -67,7 +67,7 @@ def service_of(engine):
 
 
 @contextmanager
-def house(service, folder, routes=(), rows=None, bounds=None, **options):
+def house(service, folder, routes=(), rows=None, bounds=None, open_paths=(), **options):
     """Yield the application of the service behind all its layers, with a key for each role.
 
     ``rows`` makes more routes of the service, once it has its tickets.
@@ -82,18 +82,15 @@ def house(service, folder, routes=(), rows=None, bounds=None, **options):
             ring=ring,
             tickets=tickets,
             log=log,
-            open_paths=("/openapi.json",),
+            open_paths=("/openapi.json", *open_paths),
             bounds=bounds,
         )
 
 
 @contextmanager
-def site_of(service, folder, routes=(), more=(), bounds=None):
+def site_of(service, folder, **options):
     """Yield a client of the service behind all its layers, which a real server serves."""
-    with (
-        house(service, folder, routes=routes, more=more, bounds=bounds) as app,
-        served(app) as client,
-    ):
+    with house(service, folder, **options) as app, served(app) as client:
         yield client
 
 

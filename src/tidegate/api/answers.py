@@ -1,6 +1,6 @@
 """What the service answers: the venue, its accounts, its auctions, as they stand after ``seq``."""
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -323,6 +323,19 @@ class ClockNow(Answer, frozen=True, kw_only=True):
 
     now: int
     jump_ns: int  # by which the wall clock is not believed; 0: it is
+
+
+class Ready(Answer, frozen=True, kw_only=True):
+    """Whether this process is well; ``reasons`` are codes of alerts, or `not_leader`."""
+
+    ok: bool
+    reasons: list[str] = []
+
+
+class AlertMoved(Alert, frozen=True, kw_only=True):
+    """What a frame of the topic `alerts` says: an alert has opened, or closed."""
+
+    moved: Literal["opened", "closed"]
 
 
 class Frame(Answer, frozen=True, kw_only=True, omit_defaults=True):
