@@ -1,11 +1,16 @@
 """One contract, every journal; one contract, every venue."""
 
+import hashlib
+import os
+
 import numpy as np
+import psycopg
 import pytest
 
 from exchange import FileVenue
 from tidegate.adapters.journal import SqliteJournal
 from tidegate.adapters.memory import MemoryJournal
+from tidegate.adapters.postgres import PostgresJournal
 from tidegate.domain.effects import OrdersPlaced
 from tidegate.domain.events import PriceObserved
 from tidegate.domain.instrument import Linear
@@ -31,12 +36,48 @@ class TestSqliteJournal(DurableJournalContract):
     def _somewhere(self, tmp_path):
         self.folder, self.made = tmp_path, 0
 
-    def make(self):
+    def make(self, receipts_kept=1_000):
         self.made += 1
-        return SqliteJournal(self.folder / f"{self.made}.journal")
+        path = self.folder / f"{self.made}.journal"
+        return SqliteJournal(path, receipts_kept=receipts_kept)
 
     def reopen(self, journal):
         return SqliteJournal(journal.path)
+
+    def beside(self, journal):
+        return SqliteJournal(journal.path, readonly=True)
+
+    def usurp(self, journal):
+        """Somebody removes the file whose lock says that there is a writer."""
+        journal.path.with_name(f"{journal.path.name}-writer").unlink()
+        return SqliteJournal(journal.path)
+
+
+class TestPostgresJournal(DurableJournalContract):
+    @pytest.fixture(autouse=True)
+    def _somewhere(self, postgres_url, request):
+        digest = hashlib.blake2b(f"{request.node.nodeid} {os.getpid()}".encode(), digest_size=6)
+        self.url, self.made, self.run = postgres_url, [], digest.hexdigest()
+        yield
+        with psycopg.connect(postgres_url) as db:
+            for schema in self.made:
+                db.execute(f"DROP SCHEMA {schema} CASCADE")
+
+    def make(self, receipts_kept=1_000):
+        self.made.append(f"contract_{self.run}_{len(self.made)}")
+        url = f"{self.url}{'&' if '?' in self.url else '?'}schema={self.made[-1]}"
+        return PostgresJournal(url, receipts_kept=receipts_kept)
+
+    def reopen(self, journal):
+        return PostgresJournal(journal.url)
+
+    def beside(self, journal):
+        return PostgresJournal(journal.url, readonly=True)
+
+    def usurp(self, journal):
+        """The lock is lost and the connection is not, as behind a pool of connections."""
+        journal._run("SELECT pg_advisory_unlock_all()")
+        return PostgresJournal(journal.url)
 
 
 PRICE = 500_000

@@ -362,15 +362,17 @@ def test_snapshots_are_taken_as_often_as_asked(tmp_path):
     crank.close()
 
 
-def test_a_corrupt_journal_does_not_start(tmp_path):
+@pytest.mark.parametrize(("gone", "check"), [(80, False), (80, True), (30, True)])
+def test_a_corrupt_journal_does_not_start(tmp_path, gone, check):
+    """What a snapshot stands for is verified on request; what follows it, always."""
     journal = SqliteJournal(tmp_path / "j")
     crank = started(journal, SilentVenue(), batch_max=10, snapshot_every=40)
     crank.feed(FEED[:100])
-    journal._db.execute("DELETE FROM batches WHERE first = 30")
+    journal._db.execute("DELETE FROM batches WHERE first = ?", (gone,))
     crank.close()
     again = SqliteJournal(tmp_path / "j")
-    with pytest.raises(JournalCorrupt, match="record 30: it is missing"):
-        Crank(again, STACK, SilentVenue()).start()
+    with pytest.raises(JournalCorrupt, match=f"record {gone}: it is missing"):
+        Crank(again, STACK, SilentVenue()).start(check=check)
     again.close()
 
 

@@ -139,8 +139,10 @@ def test_a_bad_row_is_named_and_nothing_of_its_file_is_taken(tmp_path, rows, sou
         taken(tail, 1)
     with pytest.raises(RecordingInvalid, match=says):
         taken(tail, 1)
-    assert tail.skip() == "000002.prices.parquet:0"
+    assert tail.skip() == "000002.prices.parquet:-1"
     assert [c.place for c in taken(tail, 1)] == ["000003.prices.parquet:1"]
+    again = tail_of(tmp_path, after="000002.prices.parquet:-1")
+    assert [c.place for c in taken(again, 1)] == ["000003.prices.parquet:1"]
 
 
 def test_a_mended_file_is_taken(tmp_path):

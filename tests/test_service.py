@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from crash_world import BEGIN, feed, stack_of
-from service_world import KEYS, SetClock, app_of, engine_of, served, service_of
+from service_world import KEYS, SetClock, engine_of, service_of, site_of
 from tidegate.adapters.memory import MemoryJournal
 from tidegate.api import asks
 from tidegate.api.answers import Taken
@@ -278,7 +278,7 @@ def test_listeners_hear_every_record_once():
 
 @pytest.fixture
 def client(tmp_path):
-    with engine_of() as engine, served(app_of(service_of(engine), tmp_path)) as made:
+    with engine_of() as engine, site_of(service_of(engine), tmp_path) as made:
         made.engine = engine
         yield made
 

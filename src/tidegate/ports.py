@@ -17,11 +17,15 @@ class Record(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """The state after ``seq``, as bytes that only `engine.state` can read."""
+    """The state after ``seq``, as bytes that only `engine.state` can read.
+
+    A journal that chains its records fills in ``link``, the link of record ``seq``.
+    """
 
     seq: int
     digest: str
     state: bytes
+    link: bytes = b""
 
 
 class Receipt(NamedTuple):
@@ -101,10 +105,12 @@ class Journal(Protocol):
         """Return the key of the newest receipt of ``source``: where its stream goes on."""
         ...
 
-    def read(self, after: int = -1) -> Iterator[Record]:
+    def read(self, after: int = -1, link: bytes = b"") -> Iterator[Record]:
         """Yield records with ``seq > after`` in order, each verified against the hash chain.
 
-        Raise JournalCorrupt, naming the record, at the first gap or mismatch; never skip one.
+        With the ``link`` of record ``after``, as a snapshot or an earlier reading had it, the chain
+        is verified from there on, and without it from record 0 on. Raise JournalCorrupt, naming the
+        record, at the first gap or mismatch; never skip one.
         """
         ...
 

@@ -41,14 +41,29 @@ class MemoryJournal:
         """Return where a stream goes on; see `Journal.place`."""
         return self._places.get(source)
 
-    def read(self, after: int = -1) -> Iterator[Record]:
-        """Yield the records kept so far; see `Journal.read`."""
+    def read(self, after: int = -1, link: bytes = b"") -> Iterator[Record]:
+        """Yield the records kept so far; see `Journal.read`. There is no chain to verify."""
+        del link
         yield from self._records[after + 1 :]
 
     @property
     def head(self) -> int:
         """The last ``seq``; see `Journal.head`."""
         return len(self._records) - 1
+
+    @property
+    def link(self) -> bytes:
+        """Nothing: a list needs no chain."""
+        return b""
+
+    @property
+    def epoch(self) -> int:
+        """One: nobody else can write to this memory."""
+        return 1
+
+    def refresh(self) -> int:
+        """Return the head: whoever reads here sees what is written at once."""
+        return self.head
 
     @property
     def taken(self) -> int:

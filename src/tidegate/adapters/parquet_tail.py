@@ -6,6 +6,7 @@ or begins with a dot or an underscore, is left alone. A file that is not whole i
 be a writer that does not rename, and what comes after it must not be taken before it.
 
 The place is ``FILE:N``: of FILE, the first N items were taken, and all of every file before it.
+With N = -1 nothing more of FILE will be.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from tidegate.domain.errors import FeedBroken
 
 LOOK_EVERY_S: Final = 0.2
 CHUNK_MAX: Final = 1_024
+LEFT_OUT: Final = -1
 MAGIC: Final = b"PAR1"
 
 T = TypeVar("T")
@@ -55,6 +57,8 @@ class ParquetTail(Generic[T]):
         self._chunk_max, self._look_every_s = chunk_max, look_every_s
         self._file, self._taken = parsed(after) if after is not None else ("", 0)
         self._gone = {path.name for path in self._files() if path.name < self._file}
+        if self._taken == LEFT_OUT:
+            self._gone.add(self._file)
         self.trouble = ""  # in words, as long as nothing can be read
 
     def __repr__(self) -> str:
@@ -89,11 +93,11 @@ class ParquetTail(Generic[T]):
             self._gone.add(path.name)
 
     def skip(self) -> str:
-        """Leave the next file out, as its name is now; return the place behind it."""
+        """Leave the next file out, or what is left of it; return the place behind it."""
         names = sorted(path.name for path in self._files())
         left = [n for n in names if n > self._file or (n == self._file and n not in self._gone)]
         assert left, "only a file that is there can be left out"
-        self._file, self._taken = left[0], 0
+        self._file, self._taken = left[0], LEFT_OUT
         self._gone |= {name for name in names if name <= self._file}
         self.trouble = ""
         return f"{self._file}:{self._taken}"

@@ -1,6 +1,6 @@
 """What the service answers: the venue, its accounts, its auctions, as they stand after ``seq``."""
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -103,7 +103,8 @@ class InstrumentNow(Answer, frozen=True, kw_only=True):
     asks: list[tuple[str, str]]
     spent_sells: str  # in the throttle's bucket
     spent_buys: str
-    budget: str | None  # what the bucket holds at most, where the stack throttles
+    budget: str | None  # of sells: what the bucket holds at most, where the stack throttles
+    budget_buys: str | None
     band_low: str
     band_high: str
     phase: str
@@ -215,11 +216,11 @@ class AuctionNow(Answer, frozen=True, kw_only=True):
     """One open auction: what is sold and at what price a taker would get it at ``ts``.
 
     ``quantity`` is what the bidder gets: positive, it buys. ``asking`` is None where bids are
-    collected until ``closes_at``.
+    collected until ``closes_at``; sealed ones are revealed from then until ``reveal_at``.
     """
 
     auction: int
-    kind: str  # dutch, batch, sealed
+    kind: str  # dutch, fixed_spread, batch, sealed
     instrument: str
     quantity: str
     asking: str | None
@@ -298,10 +299,75 @@ class Alert(Answer, frozen=True, kw_only=True):
     severity: str  # page, warn, info
 
 
-class Frame(Answer, frozen=True, kw_only=True):
-    """One message of a stream. ``seq`` is the record it came from: resume after it."""
+class Ticket(Answer, frozen=True, kw_only=True):
+    """A ticket for ``?ticket=`` of a WebSocket: good once, for so many seconds."""
+
+    ticket: str
+    seconds: float
+
+
+class FeedNow(Answer, frozen=True, kw_only=True):
+    """One feed that the service fetches itself."""
+
+    name: str
+    state: str  # running, away, stopped
+    trouble: str  # in words; empty while all is well
+    place: str  # up to which everything is durable
+    behind: int  # messages that are known to wait on the other side
+    taken: int  # events, since the start
+    dead: int  # dead letters, since the start
+
+
+class ClockNow(Answer, frozen=True, kw_only=True):
+    """The time that the service goes by."""
+
+    now: int
+    jump_ns: int  # by which the wall clock is not believed; 0: it is
+
+
+class Ready(Answer, frozen=True, kw_only=True):
+    """Whether this process is well; ``reasons`` are codes of alerts, or `not_leader`."""
+
+    ok: bool
+    reasons: list[str] = []
+
+
+class AlertMoved(Alert, frozen=True, kw_only=True):
+    """What a frame of the topic `alerts` says: an alert has opened, or closed."""
+
+    moved: Literal["opened", "closed"]
+
+
+class Frame(Answer, frozen=True, kw_only=True, omit_defaults=True):
+    """One message of a stream. ``seq`` is the record it came from: resume after the largest one.
+
+    There is one frame a record and topic. ``more`` says that frames of other topics of the same
+    record follow: only after the last of them is that record a place to resume from. A frame that
+    shows a state and no record has the seq -1.
+    """
 
     topic: str
     seq: int
     ts: int
     data: Any
+    more: bool = False
+
+
+class RungMoved(Answer, frozen=True, kw_only=True):
+    """The ladder came to a rung, and why: the alarm that said so, and its value."""
+
+    seq: int
+    ts: int
+    rung: int
+    name: str
+    reason: str
+    value: int
+
+
+class FundHistory(Answer, frozen=True, kw_only=True):
+    """The insurance fund over time: ``balance[k]`` is a row of all tranches at ``ts[k]``."""
+
+    tranches: list[Tranche]  # now
+    ts: list[int]
+    balance: list[list[float]]
+    lost: list[float]  # cumulative deficits

@@ -38,8 +38,22 @@ class LiveJournal(Journal, Protocol):
         """How many of the records came from the feed; the others are answers of the venue."""
         ...
 
+    @property
+    def link(self) -> bytes:
+        """The link of the last record; `read` may go on from it."""
+        ...
+
+    @property
+    def epoch(self) -> int:
+        """How many writers there were so far, this one included."""
+        ...
+
     def claim(self, identity: str) -> None:
         """Belong to ``identity`` from now on; ConfigInvalid when it belongs to another one."""
+        ...
+
+    def refresh(self) -> int:
+        """Look again how far the writer has come, as a reader beside it; return the head."""
         ...
 
 
@@ -48,9 +62,36 @@ class Recovered(NamedTuple):
 
     head: int  # last durable record
     taken: int  # the feed goes on after this many of its events
-    snapshot: int  # record after which the snapshot was taken; -1: none was of use
+    snapshot: int  # record after which the state was at hand; -1: none was of use
     replayed: int  # records applied after it
     resubmitted: int  # orders in flight that the venue was told of again
+
+
+class Rebuilt(NamedTuple):
+    """A state that stands after record ``seq`` of a journal, whose link was ``link``."""
+
+    state: State
+    seq: int
+    link: bytes
+
+
+def restored(journal: Journal, stack: Stack) -> Rebuilt:
+    """Load the newest snapshot, or begin at the beginning.
+
+    The journal has verified its bytes. A state that does not come out as it went in was saved
+    under other limits or by another version: the journal is the authority, and rebuilds it.
+    """
+    snapshot = journal.latest()
+    if snapshot is not None:
+        try:
+            state = State.load(snapshot.state, stack)
+            fits = state.seq == snapshot.seq + 1 and state.digest() == snapshot.digest
+        except (ValueError, LookupError, TypeError, AttributeError, msgspec.MsgspecError):
+            pass
+        else:
+            if fits:
+                return Rebuilt(state, snapshot.seq, snapshot.link)
+    return Rebuilt(State.genesis(stack), -1, b"")
 
 
 class Intake(Protocol):
@@ -122,21 +163,26 @@ class Crank:
         return self._journal.taken
 
     def start(
-        self, *, check: bool = False, hear: Callable[[Record, State], None] | None = None
+        self,
+        *,
+        check: bool = False,
+        hear: Callable[[Record, State], None] | None = None,
+        warm: Rebuilt | None = None,
     ) -> Recovered:
         """Rebuild the state, tell the venue of every order in flight, and begin to turn.
 
-        ``hear`` is told every record that is applied, with the state after it. The whole hash
-        chain is verified. ``check`` also decides every replayed event anew and
-        raises ReplayDiverged where the effects differ; without it the journal is taken at its word.
-        Raise ConfigInvalid when the journal was written under another stack or venue; limits may be
-        raised between two starts.
+        ``hear`` is told every record that is applied, with the state after it. The hash chain is
+        verified from the snapshot on. ``check`` verifies it from record 0, also decides every
+        replayed event anew and raises ReplayDiverged where the effects differ; without it the
+        journal is taken at its word. ``warm`` is a state that has followed this journal already;
+        it belongs to the crank from now on. Raise ConfigInvalid when the journal was written under
+        another stack or venue; limits may be raised between two starts.
         """
         assert not self._turning, "a crank is started once"
         self._journal.claim(identity(self._stack))
-        snapshot = self._restored()
-        replayed = 0
-        for record in self._journal.read(after=snapshot):
+        begin = warm or restored(self._journal, self._stack)
+        self._state, snapshot, replayed = begin.state, begin.seq, 0
+        for record in self._journal.read(snapshot, b"" if check else begin.link):
             if check:
                 compare(record, decide(self._state, record.event, self._stack))
             apply(self._state, record.event, record.effects)
@@ -209,24 +255,6 @@ class Crank:
         if not self._turning:
             msg = "the crank stands still\nhint: `start` a new one from the journal"
             raise TidegateError(msg)
-
-    def _restored(self) -> int:
-        """Load the newest snapshot; return its record, or -1 to begin at the beginning.
-
-        The journal has verified its bytes. A state that does not come out as it went in was saved
-        under other limits or by another version: the journal is the authority, and rebuilds it.
-        """
-        snapshot = self._journal.latest()
-        if snapshot is None:
-            return -1
-        try:
-            state = State.load(snapshot.state, self._stack)
-            fits = state.seq == snapshot.seq + 1 and state.digest() == snapshot.digest
-        except (ValueError, LookupError, TypeError, AttributeError, msgspec.MsgspecError):
-            fits = False
-        else:
-            self._state = state if fits else self._state
-        return snapshot.seq if fits else -1
 
     def _turn(self, batch: Iterable[Input], intake: Intake | None = None) -> list[Record]:
         """Step a batch in memory, make it durable, then let its orders leave."""

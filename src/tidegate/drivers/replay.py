@@ -15,7 +15,6 @@ import msgspec
 from tidegate.domain.effects import BandsOffered, Decision, OrdersPlaced
 from tidegate.domain.events import (
     BandsTaken,
-    BookImported,
     ClockTicked,
     DepthObserved,
     Input,
@@ -99,6 +98,7 @@ class Replay:
     ``impact`` false: orders fill and move nothing. ``shadow``: the engine advises, no order is ever
     filled, and the book follows what the recorded venue really did. ``streams`` are the venue's
     own lots; None: those of its seed. ``keepers`` false: nobody bids but who is in the recording.
+    ``opening``: the state it goes on from, which becomes the run's own; None: before everything.
     """
 
     recording: Past
@@ -109,6 +109,7 @@ class Replay:
     observers: Sequence[Observer] = ()
     streams: Streams | None = None
     keepers: bool = True
+    opening: State | None = None
     state: State = field(init=False)
     market: SimVenue = field(init=False)
     _pacer: Pacer = field(init=False)
@@ -123,7 +124,9 @@ class Replay:
     def __post_init__(self) -> None:
         """Set the crank before the first event."""
         venue = self.recording.venue
-        self.state = State.genesis(self.stack)
+        self.state = self.opening or State.genesis(self.stack)
+        if self.state.seq:
+            self._tick = self.state.now + venue.step_ns
         streams = self.streams or Streams(root=venue.seed, path=0)
         self.market = SimVenue(venue, streams, impact=self.impact)
         self._takers = Arbitrage(venue, self.market, streams)
@@ -159,7 +162,7 @@ class Replay:
         self._commit()
 
     def _exogenous(self, event: Input) -> None:
-        if isinstance(event, BookImported) and not self._tick:
+        if not self._tick:
             self._tick = event.ts + self.recording.venue.step_ns
         match event:
             case PriceObserved() if not self.shadow:

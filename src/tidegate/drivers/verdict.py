@@ -211,6 +211,12 @@ class Meter:
         """What was sampled so far."""
         return self._sampler.series()
 
+    def resume(self, state: State) -> None:
+        """Go on from a state that had a past of its own, instead of from nothing."""
+        self._mark[:] = self._opening[:] = state.mark
+        self._rung, self._now = state.rung, state.now
+        self._fund_at_start = state.book.cash[FUND:POOL].copy()
+
     def observe(
         self,
         seq: int,  # noqa: ARG002 - observers of a replay share one signature

@@ -1,8 +1,8 @@
 """How much one caller may ask: requests by key, failed logins by address, bytes by body.
 
 Rates are moving windows of the library `limits`. Its own memory store reads the wall clock and
-starts a thread for every window; a clock set back by an hour would shut the price feed out for an
-hour. `Steady` keeps the same windows by the monotonic clock, in the caller's thread.
+starts timer threads; a clock set back by an hour would shut the price feed out for an hour.
+`Steady` keeps the same windows by the monotonic clock, in the caller's thread.
 """
 
 import asyncio
@@ -116,15 +116,19 @@ class Rate:
     def __repr__(self) -> str:
         return f"Rate({self._item})"
 
-    def wait(self, who: str) -> float:
-        """Count one request of ``who``; return 0, or the seconds after which to try again."""
-        if self._limiter.hit(self._item, who):
-            return 0.0
-        return self.due(who)
+    def wait(self, who: str, cost: int = 1) -> float:
+        """Count a request of ``who``; return 0, or the seconds after which to try again.
 
-    def due(self, who: str) -> float:
-        """Return the seconds until ``who`` may ask again, without counting; 0: now."""
-        if self._limiter.test(self._item, who):
+        What costs more than the whole window holds is counted as all of it.
+        """
+        cost = min(cost, self._item.amount)
+        if self._limiter.hit(self._item, who, cost=cost):
+            return 0.0
+        return self.due(who, cost)
+
+    def due(self, who: str, cost: int = 1) -> float:
+        """Return the seconds until ``who`` may try again, without counting; 0: now."""
+        if self._limiter.test(self._item, who, cost=cost):
             return 0.0
         reset = self._limiter.get_window_stats(self._item, who).reset_time
         return max(0.001, reset - self._steady())

@@ -1,0 +1,66 @@
+"""What folds over the whole journal keep beside it, so that a start need not read all of it again.
+
+The file is no authority: signatures in it are verified like those of the journal, and without it
+everything is read from the first record.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from tidegate.domain.effects import Decision
+from tidegate.domain.events import Input
+from tidegate.ports import Journal, Record
+from tidegate.service.governance import Governance
+from tidegate.service.overrides import Overrides
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The records that concern governors and operators, up to ``head``."""
+
+    stack: str
+    head: int
+    records: list[tuple[int, Input, tuple[Decision, ...]]]
+
+
+_ENCODER: Final = msgspec.msgpack.Encoder()
+_DECODER: Final[msgspec.msgpack.Decoder[Kept]] = msgspec.msgpack.Decoder(Kept)
+
+
+def keep(path: Path, governance: Governance, overrides: Overrides) -> None:
+    """Write what both have kept, whole or not at all; both have heard the same records."""
+    both = {r.seq: r for r in (*governance.kept, *overrides.kept)}
+    kept = Kept(
+        stack=governance.stack,
+        head=min(governance.head, overrides.head),
+        records=[(seq, both[seq].event, both[seq].effects) for seq in sorted(both)],
+    )
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    with os.fdopen(handle, "wb") as file:
+        file.write(_ENCODER.encode(kept))
+        file.flush()
+        os.fsync(file.fileno())
+    Path(name).replace(path)
+
+
+def recall(path: Path, journal: Journal, governance: Governance, overrides: Overrides) -> int:
+    """Bring both up to the journal's head; return how many of its records had to be read."""
+    try:
+        kept = _DECODER.decode(path.read_bytes())
+    except (OSError, msgspec.MsgspecError):
+        kept = Kept(stack="", head=-1, records=[])
+    after = -1
+    if kept.stack == governance.stack and kept.head <= journal.head:
+        records = [Record(*r) for r in kept.records]
+        governance.hear(records)
+        overrides.hear(records)
+        after = kept.head
+    count = 0
+    for record in journal.read(after):
+        governance.hear([record])
+        overrides.hear([record])
+        count += 1
+    return count
