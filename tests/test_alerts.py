@@ -220,8 +220,9 @@ def test_parts_and_probes_are_asked(stack):
         name, state, trouble = "nats:events", "stopped", "sequence 5 is missing"
 
     silent = [("BTC-PERP", f"source {n}") for n in range(7)]
-    world = World(stack, feeds=lambda: [Feed], silent=lambda: silent, jump=lambda: -2 * 10**9)
-    world.metrics.probes = Probes(drift=lambda: 3, disk_free=lambda: 2**20, lag=lambda: 20_000)
+    parts = {"feeds": lambda: [Feed], "silent": lambda: silent, "jump": lambda: -2 * 10**9}
+    world = World(stack, **parts, drifting=lambda: True)
+    world.metrics.probes = Probes(drift=lambda: 3.5, disk_free=lambda: 2**20, lag=lambda: 20_000)
     world.metrics.snapshot_failure = "no space"
     found = world.look()
     assert set(found) == {

@@ -73,7 +73,7 @@ def test_metrics_are_those_of_the_journal(tmp_path):
     assert one(found, "tidegate_mode", mode="halted") == 0
     assert one(found, "tidegate_stream_clients") == 3
     assert one(found, "tidegate_stream_cut_total") == 2
-    assert one(found, "tidegate_drift_accounts") == 0
+    assert one(found, "tidegate_drift") == 0
     assert one(found, "process_resident_memory_bytes") > 10**7
     asked = {"method": "GET", "route": "/metrics", "status": "2xx"}
     assert one(found, "tidegate_request_seconds_count", **asked) == 1

@@ -63,6 +63,7 @@ class Parts:
 
     feeds: Callable[[], Iterable[FeedNow]] = tuple
     silent: Callable[[], Iterable[tuple[str, str]]] = tuple  # (instrument, source), `Silence.check`
+    drifting: Callable[[], bool] = lambda: False  # `Reconciler.raised`
     jump: Callable[[], int] = lambda: 0  # nanoseconds, `GuardedClock.jump`
 
 
@@ -175,9 +176,9 @@ class Rules:
         free = metrics.probes.disk_free()
         if free is not None and free < b.disk_bytes:
             yield "disk_low", f"{free / 2**30:.2f} GiB are left beside the journal"
-        drift = metrics.probes.drift()
-        if drift:
-            yield "book_drifts", f"{drift} accounts are not as the venue has them"
+        if self._parts.drifting():
+            worth = metrics.probes.drift() or 0.0
+            yield "book_drifts", f"our book is not the venue's: {worth:,.2f} differ"
         lag = metrics.probes.lag()
         if lag >= b.lag_records:
             yield "standby_behind", f"{lag:,} records are not yet applied"

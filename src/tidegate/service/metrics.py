@@ -55,7 +55,7 @@ class Probes:
     clients: Callable[[], int] = lambda: 0  # WebSockets of the stream
     cut: Callable[[], int] = lambda: 0  # of them cut off, for not reading
     lag: Callable[[], int] = lambda: 0  # records that a standby has not applied
-    drift: Callable[[], int | None] = lambda: None  # accounts that differ from the venue's books
+    drift: Callable[[], float | None] = lambda: None  # numeraire, `Reconciler.drift`
     disk_free: Callable[[], int | None] = lambda: None  # bytes, beside an embedded journal
     behind: Callable[[], Iterable[tuple[str, int]]] = tuple  # by feed, what waits on its side
     open_alerts: Callable[[], Iterable[tuple[str, str, bool]]] = tuple  # code, severity, open
@@ -249,7 +249,7 @@ class Metrics(Collector):
         yield _gauge("stream_clients", "WebSockets of the stream", self.probes.clients())
         yield _gauge("journal_lag_records", "A standby's distance", self.probes.lag())
         for name, words, value in (
-            ("drift_accounts", "Accounts unlike the venue's books", self.probes.drift()),
+            ("drift", "Worth of what differs from the venue's book", self.probes.drift()),
             ("disk_free_bytes", "Beside the journal", self.probes.disk_free()),
         ):
             if value is not None:
