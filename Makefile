@@ -4,11 +4,12 @@
 #   make test    every check that guards a change
 #   make bench   measure and write the benchmarks' page   make docs   build the pages into out/site
 #   make soak    an hour of random runs  make bless   accept changed golden journals
+#   make web     build the dashboard      make web-check   prove that what is committed is what is built
 #   make lock    pin newer dependencies  make clean   remove everything that was made
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := run
-.PHONY: .dev run test bench results docs soak bless lock clean lint types layers units determinism
+.PHONY: .dev run test bench results docs web web-check soak bless lock clean lint types layers units determinism
 .NOTPARALLEL:
 
 PY := .venv/bin/python
@@ -74,6 +75,13 @@ bench: .dev
 # The pages under docs/results, written anew from real runs; takes about ten minutes.
 results: .dev
 	@$(PY) bench/results.py
+
+# Needs Node; what it builds is committed, so that nobody else does.
+web: .dev
+	@tools/web.sh
+
+web-check: .dev
+	@tools/web.sh --check
 
 docs:
 	@tools/venv.sh requirements-docs.lock

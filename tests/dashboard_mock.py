@@ -217,7 +217,9 @@ class World:
                 maintenance = snap["maintenance"][j] * (1 + lap / 97)
                 name = self.vector["accounts"][snap["account"][j]]
                 name = f"{name}-{lap}" if lap else name
-                rows.append(((equity - maintenance) / notional, name, equity, maintenance, notional))
+                rows.append(
+                    ((equity - maintenance) / notional, name, equity, maintenance, notional)
+                )
             rows.sort()
             self._columns = {
                 "seq": self.now["seq"],
@@ -270,11 +272,10 @@ class World:
     def orders(self) -> list[dict[str, Any]]:
         if self.quiet or not (self.now["liq"] or self.now["inflight"]):
             return []
-        columns = self.columns(12)
         return [
             {
                 "order": 16_477_323_264 + k,
-                "account": columns["account"][k],
+                "account": self.vector["accounts"][k],
                 "instrument": self.symbol(k % 5),
                 "quantity": plain(-round(0.137 * (k + 1), 3)),
                 "limit": plain(round(self.now["mark"][k % 5] * 0.985, 3)),
@@ -504,10 +505,13 @@ class Mock:
                 return world.history(world.index(symbol))
             case ["instruments", symbol, ("profile" | "liquidations" | "flow") as what]:
                 return getattr(world, what)(world.index(symbol))
-            case ["accounts", name]:
-                return world.account(name)
-            case ["explain", name]:
-                return world.explained(name, query.get("seq"))
+            case [
+                "accounts",
+                *name,
+            ]:  # a name may hold a slash: the account of one isolated position
+                return world.account("/".join(name))
+            case ["explain", *name]:
+                return world.explained("/".join(name), query.get("seq"))
             case ["replays", name]:
                 return self._replay(name)
             case ["replays", name, "frames"]:
@@ -568,7 +572,9 @@ class Mock:
         await socket.accept()
         queue: asyncio.Queue[str | None] = asyncio.Queue()
         self.sockets[socket] = queue
+        place = {"topic": "heartbeat", "seq": self.world.now["seq"], "ts": 0, "data": None}
         try:
+            await socket.send_json(place)
             while (text := await queue.get()) is not None:
                 await socket.send_text(text)
             await socket.close(1012)

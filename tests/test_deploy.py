@@ -12,7 +12,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from operated import crash, operated
 from tidegate.service.alerts import KINDS
-from tidegate.service.metrics import Probes
 
 
 ROOT = Path(__file__).parents[1]
@@ -25,9 +24,8 @@ OUTSIDE = {"job", "instance"}  # labels that Prometheus adds
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory):
     """Return the labels of every sample that a running service shows, by name."""
-    probes = Probes(
-        drift=lambda: 0, disk_free=lambda: 1, behind=lambda: [("nats:events", 0)], cut=lambda: 1
-    )
+    behind = {"behind": lambda: [("nats:events", 0)]}
+    probes = {"drift": lambda: 0, "disk_free": lambda: 1, **behind}
     with operated(probes=probes) as made:
         made.take(crash(200))
         with made.site(tmp_path_factory.mktemp("deploy")) as client:

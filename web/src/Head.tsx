@@ -44,7 +44,7 @@ export function Head({ venue: got, alerts, onHelp }: Props) {
         </>
       )}
       <span class="fill" />
-      <Pulse />
+      <Pulse failing={got.failure !== undefined} />
       <button class="icon" title="Light or dark (t)" aria-label={`Use the ${dress === "dark" ? "light" : "dark"} theme`} onClick={toggleTheme}>
         {dress === "dark" ? "☀" : "☾"}</button>
       <button class="icon" title="Shortcuts (?)" aria-label="Keyboard shortcuts" onClick={onHelp}>?</button>
@@ -54,13 +54,13 @@ export function Head({ venue: got, alerts, onHelp }: Props) {
 }
 
 /** How the service is heard, and how long ago it last said anything. */
-function Pulse() {
+function Pulse({ failing }: { failing: boolean }) {
   const now = useCell(clock);
   const last = useCell(heard);
   const state = useCell(stream.state);
   const shut = useCell(locked);
   const age = last ? Math.max(0, (now - last) / 1000) : undefined;
-  const late = age === undefined || age > 10;
+  const late = failing || age === undefined || age > 10;
   const [tone, word] = shut ? ["alarm", "no key"]
     : state === "live" && !late ? ["good", "live"]
     : !late ? ["warn", state === "connecting" ? "connecting" : "polling"]

@@ -91,6 +91,14 @@ def open_batch(frame: object, first: int, previous: bytes | None) -> Iterator[Se
         raise corrupt(first + count, f"{len(frame) - at} bytes follow the last record of a batch")
 
 
+def count_of(frame: object) -> int:
+    """Return how many records ``frame`` says it holds; `open_batch` verifies it."""
+    if not isinstance(frame, bytes) or len(frame) < _HEADER.size:
+        return 0
+    count: int = _HEADER.unpack_from(frame)[2]
+    return count
+
+
 def decode(sealed: Sealed) -> Record:
     """Return the record; raise JournalCorrupt where a valid payload is none of our classes."""
     try:

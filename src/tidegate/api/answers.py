@@ -299,6 +299,32 @@ class Alert(Answer, frozen=True, kw_only=True):
     severity: str  # page, warn, info
 
 
+class Ticket(Answer, frozen=True, kw_only=True):
+    """A ticket for ``?ticket=`` of a WebSocket: good once, for so many seconds."""
+
+    ticket: str
+    seconds: float
+
+
+class FeedNow(Answer, frozen=True, kw_only=True):
+    """One feed that the service fetches itself."""
+
+    name: str
+    state: str  # running, away, stopped
+    trouble: str  # in words; empty while all is well
+    place: str  # up to which everything is durable
+    behind: int  # messages that are known to wait on the other side
+    taken: int  # events, since the start
+    dead: int  # dead letters, since the start
+
+
+class ClockNow(Answer, frozen=True, kw_only=True):
+    """The time that the service goes by."""
+
+    now: int
+    jump_ns: int  # by which the wall clock is not believed; 0: it is
+
+
 class Ready(Answer, frozen=True, kw_only=True):
     """Whether this process is well; ``reasons`` are codes of alerts, or `not_leader`."""
 

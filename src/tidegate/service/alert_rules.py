@@ -3,10 +3,11 @@
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
+from tidegate.api.answers import FeedNow
 from tidegate.domain.units import SECOND
 from tidegate.safeguards.breaker import Rung
 from tidegate.safeguards.oracle import Quality
@@ -36,25 +37,6 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     disk_bytes: int = 2 * 2**30
     lag_records: int = 10_000
     stuck_s: float = 5.0
-
-
-class FeedNow(Protocol):
-    """What a rule wants to know of a feed."""
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        ...
-
-    @property
-    def state(self) -> str:
-        """Running, away or stopped."""
-        ...
-
-    @property
-    def trouble(self) -> str:
-        """Why nothing comes, in words."""
-        ...
 
 
 @dataclass(slots=True)

@@ -54,7 +54,8 @@ class Probes:
 
     clients: Callable[[], int] = lambda: 0  # WebSockets of the stream
     cut: Callable[[], int] = lambda: 0  # of them cut off, for not reading
-    lag: Callable[[], int] = lambda: 0  # records that a standby has not applied
+    head: Callable[[], int] = lambda: -1  # last record that a standby has applied
+    lag: Callable[[], int] = lambda: 0  # records that it has not
     drift: Callable[[], float | None] = lambda: None  # numeraire, `Reconciler.drift`
     disk_free: Callable[[], int | None] = lambda: None  # bytes, beside an embedded journal
     behind: Callable[[], Iterable[tuple[str, int]]] = tuple  # by feed, what waits on its side
@@ -203,6 +204,9 @@ class Metrics(Collector):
         if self.sight is not None:
             yield from self._engine(self.sight)
             yield from self._venue(self.sight)
+        else:
+            yield _gauge("head_seq", "Last record", self.probes.head())
+            yield _gauge("leader", "Whether this process leads", 0.0)
         if self.health is not None:
             h = self.health
             yield _gauge("liquidatable_accounts", "Below maintenance", h.liquidatable)

@@ -15,6 +15,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tidegate.service.headers import PAGE_POLICY
+
 
 KINDS: Final = {
     "css": "text/css; charset=utf-8",
@@ -22,24 +24,13 @@ KINDS: Final = {
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
 }
-POLICY: Final = "; ".join((
-    "default-src 'none'",
-    "script-src 'self'",
-    "style-src 'self'",
-    "img-src 'self'",
-    "connect-src 'self'",
-    "form-action 'none'",
-    "frame-ancestors 'none'",
-    "base-uri 'none'",
-))  # fmt: skip - one directive a line
+# The layer around the service says these too; a file says them wherever it is served from.
 SAFE: Final = {
-    "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 FOREVER: Final = "public, max-age=31536000, immutable"
 ASK_ANEW: Final = "no-cache"
@@ -54,6 +45,7 @@ class Asset:
         self.etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
         hashed = name.startswith("assets/")
         self.headers = {
+            "Content-Security-Policy": PAGE_POLICY,
             **SAFE,
             "ETag": self.etag,
             "Cache-Control": FOREVER if hashed else ASK_ANEW,
@@ -89,8 +81,13 @@ def assets(folder: Traversable | None = None) -> Mapping[str, Asset]:
     return found
 
 
+def open_paths() -> frozenset[str]:
+    """Return the paths that need no key: the files hold no data, what they ask for does."""
+    return frozenset(route.path for route in routes())
+
+
 def routes() -> list[Route]:
-    """Return one route a file, and the page itself at `/`; they ask for no key, they hold no data."""
+    """Return one route a file, and the page itself at `/`."""
     found = assets()
 
     def route(path: str, asset: Asset) -> Route:

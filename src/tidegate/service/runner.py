@@ -24,6 +24,7 @@ from tidegate.domain.errors import AskInvalid, TidegateError
 from tidegate.domain.events import Input
 from tidegate.domain.units import SECOND, Nanos
 from tidegate.drivers.live import Crank, LiveJournal, Recovered
+from tidegate.engine.lens import Lens
 from tidegate.engine.state import State
 from tidegate.ports import Clock, Receipt, Record, Venue
 from tidegate.safeguards.stack import Stack
@@ -128,6 +129,8 @@ class Engine:
         Events that may wait, and that are made durable together.
     crank
         A warm one that turns already, of a standby that has taken over.
+    lens
+        For large books; see `engine.lens`.
     """
 
     def __init__(
@@ -141,13 +144,19 @@ class Engine:
         batch_max: int = BATCH_MAX,
         snapshot_every: int = SNAPSHOT_EVERY,
         crank: Crank | None = None,
+        lens: Lens | None = None,
     ) -> None:
         self.stack, self.clock, self.venue, self.journal = stack, clock, venue, journal
         self.failed: BaseException | None = None
         self.delays: deque[float] = deque(maxlen=100_000)  # seconds from arrival to durable
         self.observer: Observer | None = None  # set before the start
         self._crank = crank or Crank(
-            journal, stack, venue, batch_max=batch_max, snapshot_every=snapshot_every
+            journal,
+            stack,
+            venue,
+            batch_max=batch_max,
+            snapshot_every=snapshot_every,
+            lens=lens,
         )
         self._warm = crank is not None
         self._queue_max, self._batch_max = queue_max, batch_max

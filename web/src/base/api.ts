@@ -54,12 +54,16 @@ async function problem(answer: Response): Promise<Failure> {
   return { status: answer.status, title, hint };
 }
 
+const PATIENCE = 20_000; // ms; who has not answered by then does not answer
+
 export async function ask<T>(path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
   const headers: Record<string, string> = { Accept: "application/json" };
   if (key.value) headers.Authorization = `Bearer ${key.value}`;
   const used = key.value;
-  const init: RequestInit = { headers, credentials: "omit", cache: "no-store" };
-  if (signal) init.signal = signal;
+  const late = AbortSignal.timeout(PATIENCE);
+  const init: RequestInit = {
+    headers, credentials: "omit", cache: "no-store", signal: signal ? AbortSignal.any([signal, late]) : late,
+  };
   if (body !== undefined) {
     init.method = "POST";
     init.body = JSON.stringify(body);

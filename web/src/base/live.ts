@@ -21,6 +21,7 @@ const POLL = 3000; // ms between questions while no stream stands
 const HEARTBEAT = 4000; // ms without a frame after which the venue is asked whether it is there
 const VENUE = "v1/venue"; // asked first and alone until it answers: one failure, not one a panel
 const LONGEST_WAIT = 20_000;
+const SETTLED = 60_000; // what this service does not have it will not have in a moment
 const CALM = 900; // ms after the last scroll
 
 class Resource {
@@ -36,7 +37,8 @@ class Resource {
   due(now: number): boolean {
     if (this.asking || !this.users || (!ready && this.path !== VENUE)) return false;
     const since = now - this.asked;
-    const wait = this.failed ? Math.min(LONGEST_WAIT, 500 * 2 ** this.failed) : 0;
+    const wait = this.cell.value.failure?.status === 404 ? SETTLED
+      : this.failed ? Math.min(LONGEST_WAIT, 500 * 2 ** this.failed) : 0;
     if (since < Math.max(wait, this.wish.least)) return false;
     if (this.wish.heavy && now - scrolled < CALM) return false;
     if (this.dirty) return true;
@@ -61,6 +63,13 @@ class Resource {
     } finally {
       this.asking = false;
     }
+  }
+
+  /** A new key: what the old one was refused is forgotten. */
+  forget(): void {
+    this.failed = 0;
+    this.asked = 0;
+    this.cell.value = { ...this.cell.value, failure: undefined };
   }
 
   put(data: unknown): void {
@@ -115,6 +124,7 @@ document.addEventListener("visibilitychange", () => !document.hidden && everythi
 turns.listen(() => {
   ready = false;
   stream.close();
+  for (const resource of resources.values()) resource.forget();
   everything();
 });
 

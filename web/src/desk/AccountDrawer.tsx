@@ -12,7 +12,7 @@ export function AccountDrawer({ name, seq, unit, onClose }: Props) {
   const got = useAnswer<AccountNow>(path, { topics: ["health", "orders"], least: 1000 });
   const why = useAnswer<Explained>(
     `v1/explain/${encodeURIComponent(name)}${seq === undefined ? "" : `?seq=${seq}`}`,
-    { topics: seq === undefined ? ["orders", "deleveragings"] : [], least: 3000 },
+    { topics: seq === undefined ? ["orders", "deleveragings"] : [], least: 15_000 },
   );
   const a = got.data;
   return (

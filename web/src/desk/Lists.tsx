@@ -14,6 +14,7 @@ export function Alerts({ got, ts }: { got: Got<Alert[]>; ts: number }) {
   const rows = got.data ?? [];
   return (
     <Panel id="alerts" title="Alerts" unit={rows.length ? `${rows.length} open` : undefined} path="v1/alerts" got={got}
+      missing="This service raises no alerts."
       empty={got.data && !rows.length && "No alert is open."}>
       <ul class="alerts">{rows.map((a) => (
         <li key={a.code + a.since} class={a.severity}>
@@ -43,7 +44,7 @@ export function Auctions({ unit, ts }: { unit: string; ts: number }) {
       <div class="scroll" style={{ maxHeight: "190px" }} tabIndex={0} aria-label="Open auctions">
         <table class="rows">
           <thead><tr><th>Auction</th><th class="num">Bidder gets</th><th class="num">Asking</th>
-            <th class="num">vs mark</th><th>Seen</th><th class="num">Bids</th><th class="num">Ends in</th></tr></thead>
+            <th class="num">vs mark</th><th>Seen</th><th class="num">Bids</th><th class="num">Ends in <small>min:s</small></th></tr></thead>
           <tbody>{rows.map((a) => {
             const off = a.asking === null ? null : Number(a.asking) / Number(a.mark) - 1;
             const end = a.closes_at ?? a.reveal_at;
@@ -55,7 +56,7 @@ export function Auctions({ unit, ts }: { unit: string; ts: number }) {
                 <td class="num">{percent(off)}</td>
                 <td><Spark values={seen.current.get(a.auction) ?? []} /></td>
                 <td class="num">{whole(a.bids)}</td>
-                <td class="num">{end === null ? "–" : end > ts ? span((end - ts) / 1e9) : "now"}</td>
+                <td class="num">{end === null ? "–" : end > ts ? minutes((end - ts) / 1e9) : "now"}</td>
               </tr>
             );
           })}</tbody>
@@ -63,6 +64,11 @@ export function Auctions({ unit, ts }: { unit: string; ts: number }) {
       </div>
     </Panel>
   );
+}
+
+function minutes(seconds: number): string {
+  const s = Math.ceil(seconds);
+  return `${Math.floor(s / 60)}:${String(s % 60).padStart(2, "0")}`;
 }
 
 function Spark({ values }: { values: number[] }) {

@@ -29,7 +29,7 @@ export function Replay() {
         </Panel>
         <Panel id="replays" title="Replays" path="v1/replays" got={list} missing="This service replays nothing."
           empty={list.data && !list.data.length && "No replay was started yet."}>
-          <ul class="replays">{(list.data ?? []).map((r) => (
+          <ul class="replays">{(list.data ?? []).map((r) => (r.id === one.data?.id ? one.data : r)).map((r) => (
             <li key={r.id}>
               <button aria-pressed={r.id === here} onClick={() => go("replay", r.id)}>
                 <b>{r.recording}</b> <small>{r.stacks.join(" against ")}</small>

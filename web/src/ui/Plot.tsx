@@ -128,7 +128,7 @@ export function Plot(p: Props) {
       const box = u.over.getBoundingClientRect();
       pick.current?.(u.posToVal(e.clientX - box.left, "x"));
     };
-    u.over.addEventListener("click", click);
+    u.over.addEventListener("pointerup", click); // uPlot keeps clicks to itself
     plot.current = u;
     place();
     return () => { u.destroy(); plot.current = undefined; };
