@@ -405,6 +405,41 @@ BY_FILE = {
             ("sorted({*owed, view.moved} - {-1})", "sorted({view.moved} - {-1})"),
         ),
     ),
+    "engine/lens.py": (
+        ("test_lens.py",),
+        (
+            ("self._seq != state.seq - 1 or", "False or"),
+            ("or self._book is not state.book.cash:", "or False:"),
+            ("self._seq == state.seq and self._book is book.cash", "self._book is book.cash"),
+            ("self._seq == state.seq and self._book is book.cash", "self._seq == state.seq"),
+            ("copy.packed.fits(facts) and ", ""),
+            ("if self._rented <= PATIENCE:", "if self._rented < PATIENCE:"),
+            ("if (needed & (mark == 0)).any():", "if False:"),
+            ("if copy.used + out.size > self.apart_max:", "if False:"),
+            ("        copy.slack[copy.left[: copy.gone]] = ASIDE\n", ""),
+            (
+                "                everybody = [unpack(effect.account), np",
+                "                everybody = [np",
+            ),
+            ("new = np.arange(copy.known, state", "new = np.arange(state.book.accounts, state"),
+        ),
+    ),
+    "kernels/lens.py": (
+        ("test_lens.py",),
+        (
+            ("packed.held[i] += 1", "packed.held[i] += 0"),
+            ("            packed.most[slot, tier] = max(packed.most[slot, tier], size)\n", ""),
+            ("            packed.least[slot, tier] = min(packed.least[slot, tier], size)\n", ""),
+            ("packed.largest[slot] = max(packed.largest[slot], size)", "pass"),
+            ("if lots == 0 or facts.kind[i] != LINEAR or", "if facts.kind[i] != LINEAR or"),
+            (
+                "return bool(count == packed.group[g, HELD])",
+                "return bool(count <= packed.group[g, HELD])",
+            ),
+            ("        paid[member] = total\n", ""),
+            ("            total += book.cost[row]\n", ""),
+        ),
+    ),
     "engine/evolve.py": (
         ("test_cadence.py",),
         (

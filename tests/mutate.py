@@ -31,6 +31,10 @@ LEFT_OUT = (
     "no_order_makes_its_account_worse",  # whole histories: half a minute
     "a_cadence_only_puts_off",
     "nobody_waits_for_longer",
+    "every_history_is_decided_the_same",
+    "one_that_packs_all_the_time",
+    "is_left_to_the_sweep",
+    "most_accounts_stay_in_their_cells",
     # Whole replays and runs of the command: ten seconds each.
     "the_command_says_who",
     "the_shipped_stack_spares",

@@ -78,12 +78,13 @@ class PrivatePostgres:
     def url(self) -> str:
         return f"postgresql://postgres@/postgres?host={self.folder}"
 
-    def start(self) -> None:
-        """Start the server and wait until it answers."""
+    def start(self, *more: str) -> None:
+        """Start the server, with more words on its command line; wait until it answers."""
         self._server = subprocess.Popen(
             [
                 self._binaries / "postgres", "-D", self.data, "-k", self.folder, "-h", "",
                 "-c", "shared_buffers=32MB", "-c", "max_connections=64",
+                *more,
             ],
             stdout=self._log, stderr=self._log, **as_somebody(),
         )  # fmt: skip

@@ -11,6 +11,7 @@ import uvicorn
 from crash_world import BEGIN, stack_of
 from tidegate.adapters.memory import MemoryJournal
 from tidegate.adapters.outbox import Outbox
+from tidegate.api import asks
 from tidegate.domain.units import SECOND, Nanos
 from tidegate.service.app import build
 from tidegate.service.audit import AuditLog
@@ -54,34 +55,53 @@ def engine_of(journal=None, stack=None, venue=None, clock=None, **options):
         made.stop()
 
 
+def warm():
+    """Compile what a price needs, so that no test waits for it with its own patience."""
+    with engine_of() as engine:
+        one = asks.Price(instrument="BTC-PERP", source="index", price="100000.0")
+        engine.offer([Door(engine.stack).prepare(one)], source="warm").result(300)
+
+
 def service_of(engine):
     return Service(engine, Door(engine.stack))
 
 
 @contextmanager
-def site_of(service, folder, routes=(), more=(), bounds=None):
-    """Yield a client of the service behind all its layers, with a key for each role."""
+def house(service, folder, routes=(), rows=None, bounds=None, open_paths=(), **options):
+    """Yield the application of the service behind all its layers, with a key for each role.
+
+    ``rows`` makes more routes of the service, once it has its tickets.
+    """
     write_keys(folder / "keys.json", Keys(keys=tuple(key for key, _ in _MADE.values())))
     ring = KeyRing(folder / "keys.json")
+    tickets = service.add(Tickets(ring))
+    made = [*intake_routes(), *routes, *(rows(service) if rows else ())]
     with closing(AuditLog(folder / "audit.jsonl")) as log:
-        app = layered(
-            build(service, [*intake_routes(), *routes], more=more),
+        yield layered(
+            build(service, made, **options),
             ring=ring,
-            tickets=Tickets(ring),
+            tickets=tickets,
             log=log,
-            open_paths=("/openapi.json",),
+            open_paths=("/openapi.json", *open_paths),
             bounds=bounds,
         )
-        with served(app) as client:
-            yield client
 
 
 @contextmanager
-def served(app):
+def site_of(service, folder, **options):
+    """Yield a client of the service behind all its layers, which a real server serves."""
+    with house(service, folder, **options) as app, served(app) as client:
+        yield client
+
+
+@contextmanager
+def served(app, lifespan="off", **options):
     """Yield a client of ``app``, which a real server serves on a free port until the end."""
     with closing(socket.create_server(("127.0.0.1", 0))) as listening:
         port = listening.getsockname()[1]
-        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
+        server = uvicorn.Server(
+            uvicorn.Config(app, log_level="critical", lifespan=lifespan, **options)
+        )
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
         thread.start()
         while not server.started:

@@ -1,10 +1,11 @@
 """One of two processes beside one exchange: it stands by, leads when it can, and may be killed.
 
-    python standby_child.py JOURNAL FOLDER SEED
+    python standby_child.py JOURNAL FOLDER
 
 It says a line at every turn: `standing by at N`, `leads from N at EPOCH in S seconds`, `ack N`
 after each batch that is durable and whose orders have left, `done DIGEST`, or `fenced KIND`. The
-feed is a file in the folder; whoever leads goes on where the journal ends.
+feed is a file in the folder; whoever leads goes on where the journal ends, up to as many events as
+the file `limit` says at that moment.
 """
 
 import sys
@@ -29,7 +30,12 @@ DRAINED = 8
 
 
 def say(line: str) -> None:
-    print(line, flush=True)
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def allowed(folder: Path) -> int:
+    return int((folder / "limit").read_text())
 
 
 def main(address: str, folder: Path) -> None:
@@ -57,6 +63,10 @@ def main(address: str, folder: Path) -> None:
     try:
         at = crank.taken
         while at < len(events):
+            if at >= allowed(folder):
+                say("waits")
+            while at >= allowed(folder):
+                time.sleep(0.005)
             if at % BLOCK == 0:
                 say(f"ack {crank.pump(events[at].ts)}")
             end = min(at + BATCH, len(events))

@@ -12,19 +12,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import uvicorn
-from crash_world import feed, stack_of
-from names import reading
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from crash_world import feed, stack_of
+from names import reading
 from tidegate.adapters.journal import SqliteJournal
 from tidegate.engine.state import State
 from tidegate.engine.step import step
 from tidegate.ports import Record
 from tidegate.service.streams import Hub, Settings
-from tidegate.service.streams_frames import Book
 from tidegate.service.streams_socket import stream
 
 
@@ -32,9 +31,9 @@ def history(events: int, seed: int = 5) -> tuple[list[Record], State, object]:
     """Return what a crank would have recorded of a sinking market."""
     stack = stack_of()
     state = State.genesis(stack)
-    records = []
-    for event in feed(events, seed):
-        records.append(Record(state.seq, event, tuple(step(state, event, stack))))
+    records = [
+        Record(state.seq, event, tuple(step(state, event, stack))) for event in feed(events, seed)
+    ]
     return records, state, stack
 
 
@@ -47,6 +46,7 @@ class Service:
         self.journal = self.crank.submit(SqliteJournal, self.path).result()
         self.reading = reading(state, stack)
         self.hub = Hub(self.past, Settings(**settings))
+        self.hub.listen([], self.reading._replace(head=-1))
         self.opened = 0  # how often somebody has read the journal
         app = Starlette(
             routes=[WebSocketRoute("/v1/stream", self._stream)], lifespan=self._lifespan
@@ -68,8 +68,7 @@ class Service:
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app):
         self.loop = asyncio.get_running_loop()
-        book = Book(self.reading.stack, self.reading.names)
-        self.hub.attach(self.loop, self.journal.head, book)
+        self.hub.attach(self.loop)
         yield
         self.hub.close()
 
@@ -111,7 +110,7 @@ def narrow(service: Service) -> socket.socket:
     small = socket.socket()
     small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
     small.connect(("127.0.0.1", service.port))
-    small.setblocking(False)
+    small.settimeout(0)
     return small
 
 
@@ -130,7 +129,8 @@ class Follower:
         while self.place < until:
             self.connections += 1
             with contextlib.suppress(ConnectionClosed):
-                async with connect(self.service.url(self.topics, self.place)) as socket:
+                url = self.service.url(self.topics, self.place)
+                async with connect(url, close_timeout=0.1) as socket:
                     await self._read(socket, until, drop() if drop else 0, pause)
 
     async def _read(self, socket, until: int, hang_up: int, pause: float) -> None:

@@ -3,18 +3,21 @@
 import asyncio
 import time
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 
 from crash_world import stack_of
-from service_world import KEYS, app_of, engine_of, served, service_of
+from service_world import KEYS, engine_of, service_of, site_of
 from tidegate.api import asks
-from tidegate.api.checks import ParameterChange
+from tidegate.api.checks import ParameterChange, ShadowAsk
 from tidegate.lab.marginal import copy_for_base
 from tidegate.lab.tail_model import TailModel
 from tidegate.service.check_routes import proposal_routes, routes
 from tidegate.service.checks import Checks
+from tidegate.service.desk import Desk as Governing
 from tidegate.service.pretrade import Desk, PreTradeSettings
+from tidegate.service.rules import Change
 from tidegate.service.shadowrun import ShadowRuns
 
 
@@ -27,6 +30,16 @@ ORDER = {
     "quantity": "0.1",
     "price": "100000",
 }
+
+
+async def warmed(checks, service):
+    """Let every kernel be compiled before a client waits for it."""
+    await checks.refresh()
+    order = service.door.prepare(
+        asks.Trade(instrument="BTC-PERP", taker="ann", quantity="1", price="1")
+    )
+    await checks.pretrade(lambda seen: order.build(seen.names, seen.state.now))
+    await checks.shadow(ShadowAsk(changes=[ParameterChange(name="dust.BTC-PERP", value=1)], days=0))
 
 
 @contextmanager
@@ -52,17 +65,16 @@ def world(tmp_path, **limits):
                 ),
                 source="test",
             ).result(120)  # kernels may have to be compiled
+            asyncio.run(warmed(Checks(engine, Desk(stack, desk.settings), runs), service))
             attached = []
 
-            async def attach(_, proposal, digest, words):
-                attached.append((proposal, digest, words))
+            async def shadow(proposal, found, words):
+                attached.append((proposal, found, words))
 
-            def changes(_, proposal):
-                one = ParameterChange(name="penalty.BTC-PERP", value=7)
-                return [one] if proposal == "p1" else None
-
-            rows = [*routes(), *proposal_routes(changes, attach)]
-            with served(app_of(service, routes=rows)) as client:
+            body = SimpleNamespace(changes=[Change(name="penalty.BTC-PERP", before=0, value=7)])
+            held = SimpleNamespace(proposals={"p1": SimpleNamespace(body=body)})
+            service.parts[Governing] = SimpleNamespace(governance=held, shadow=shadow)
+            with site_of(service, tmp_path, [*routes(), *proposal_routes()]) as client:
                 yield client, checks, attached
     finally:
         runs.close()

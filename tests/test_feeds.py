@@ -12,7 +12,7 @@ import pytest
 
 from crash_world import BEGIN, stack_of
 from servers import private_nats
-from service_world import SetClock, engine_of
+from service_world import SetClock, engine_of, warm
 from tidegate.adapters.journal import SqliteJournal
 from tidegate.adapters.memory import MemoryJournal
 from tidegate.adapters.parquet_tail import ParquetTail
@@ -40,6 +40,11 @@ class Told:
     def raised(self, code, detail):
         self.codes.append(code)
         self.details.append(detail)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled():
+    warm()
 
 
 @pytest.fixture(scope="module")

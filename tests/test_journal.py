@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.adapters.codec import ORIGIN, decode, encode_batch, link_of, open_batch
 from tidegate.adapters.chain import Head
 from tidegate.adapters.chain import checksum as _checksum
+from tidegate.adapters.codec import ORIGIN, decode, encode_batch, link_of, open_batch
 from tidegate.adapters.journal import SqliteJournal
 from tidegate.domain.errors import (
     CapacityExceeded,

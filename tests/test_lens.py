@@ -105,8 +105,10 @@ def test_a_rule_that_it_does_not_carry_is_left_to_the_sweep(story: Story):
         assert answered == lens.packs == 0
 
 
-def busy(seed: int, steps: int, lens: Lens, **policies) -> tuple[Desk, list[int]]:
-    """Trade, deposit, open and move prices in a book of 400; return how often it answered."""
+def busy(
+    seed: int, steps: int, lens: Lens, people: int = 400, **policies
+) -> tuple[Desk, list[int]]:
+    """Trade, deposit, open accounts and move prices; return at which steps it answered."""
     rng = np.random.default_rng(seed)
     desk = Desk(MANY, margin=MarginModel(instruments={"*": TIERS}), **policies)
     for i in range(3):
@@ -114,10 +116,10 @@ def busy(seed: int, steps: int, lens: Lens, **policies) -> tuple[Desk, list[int]
         desk.depth([(990, 10_000), (950, 10_000)], [(1_010, 10_000)], i=i)
     held = [
         (n, int(i), int(rng.integers(1, 500)) * int(rng.choice([-1, 1])), 1_000)
-        for n in range(400)
+        for n in range(people)
         for i in rng.permutation(3)[: rng.integers(0, 4)]
     ]
-    desk.users(rng.integers(10**6, 4 * 10**8, 400).tolist(), held)
+    desk.users(rng.integers(10**6, 4 * 10**8, people).tolist(), held)
     answered = []
     for _ in range(steps):
         desk.now += 10**8
@@ -170,10 +172,17 @@ def test_most_accounts_stay_in_their_cells(seed):
     assert desk.state.seq > 150
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_a_few_accounts_turn_round_in_their_cells(seed):
+    lens = Lens(in_ranges(3))
+    _, answered = busy(seed, 30, lens, 9)
+    assert all(answered)
+
+
 def test_a_cadence_and_a_lens_go_together():
     lens = Lens()
     cadence = Cadence(judge_every_ns=10**9, judge_move=10_000)
-    desk, answered = busy(9, 80, lens, cadence=cadence, oracle=OracleGuard())
+    desk, answered = busy(9, 40, lens, 12, cadence=cadence, oracle=OracleGuard())
     assert all(answered)
     assert desk.state.judgement.stirred()
 

@@ -34,7 +34,7 @@ from tidegate.domain.instrument import CASH
 from tidegate.engine.market import View
 from tidegate.engine.state import State
 from tidegate.engine.step import decide, step
-from tidegate.engine.watch import cascade_profile
+from tidegate.engine.watch import cascade_profiles
 from tidegate.lab.marginal import Base, copy_for_base, holding_of, small_book
 from tidegate.lab.scenario_losses import tail_of
 from tidegate.lab.tail_model import TailModel, shocks, underlyings, volatilities
@@ -142,7 +142,8 @@ def test_the_base_is_the_engines_own_profile_and_radius(seed):
     health = w.stack.declaration.margin.assess(
         w.state.book, w.state.facts, mark=m.mark, low=m.low, high=m.high
     )
-    near = [cascade_profile(w.state, View.of(w.state), health, i, w.stack).near for i in range(4)]
+    profiles = cascade_profiles(w.state, View.of(w.state), health, [0, 1, 2, 3], w.stack, None)
+    near = [profile.near for profile in profiles]
     assert found.near.tolist() == near
     assert found.radius == branching_now(w.state, w.stack)
 

@@ -33,7 +33,8 @@ from tidegate.engine.evolve import evolve
 from tidegate.engine.step import decide
 from tidegate.ports import Record
 from tidegate.safeguards.stack import Stack
-from tidegate.service.rerun import Trial, read_sqlite, rerun
+from tidegate.service.rerun import Trial, read_journal, rerun
+from tidegate.service.runner import Busy
 from tidegate.service.shadowrun import ShadowRuns, in_words, live_trial
 
 
@@ -55,7 +56,7 @@ def trial_of(crash, changes, tmp_path=None, begins=0, head=None, step=SECOND):
     path, stack, state = crash
     return Trial(
         journal=str(path),
-        opened=read_sqlite,
+        opened=read_journal,
         stack=stack,
         changes=changes,
         begins=begins,
@@ -245,6 +246,15 @@ def test_a_trial_can_be_cancelled_and_a_failed_one_says_why(crash, tmp_path):
     try:
         failed = runs.ask(ShadowAsk(changes=[one], days=1.0), state)
         next_ = runs.ask(ShadowAsk(changes=[one], days=2.0), state)
+        refused = 0
+        for day in range(3, 30):
+            try:
+                runs.ask(ShadowAsk(changes=[one], days=day), state)
+            except Busy:
+                refused += 1
+        assert refused in {12, 13}, "sixteen wait at most, the first may run already"
+        for answer in runs.all()[2:]:
+            assert runs.cancel(answer.trial).status == "cancelled"
         cancelled = runs.cancel(next_.trial)
         assert cancelled.status == "cancelled"
         assert runs.cancel("unknown") is None
@@ -256,6 +266,6 @@ def test_a_trial_can_be_cancelled_and_a_failed_one_says_why(crash, tmp_path):
         assert alone.status == "done"
         assert alone.past is None
         assert alone.digest
-        assert [a.status for a in runs.all()] == ["failed", "cancelled", "done"]
+        assert {a.status for a in runs.all()} == {"failed", "cancelled", "done"}
     finally:
         runs.close()

@@ -146,7 +146,7 @@ def test_a_standby_outlives_a_server_that_is_away(tmp_path):
 
     def opens(*, readonly):
         asked.append(readonly)
-        raise JournalGone("away")  # noqa: TRY003, EM101 - as a journal says it
+        raise JournalGone("away")  # noqa: EM101 - as a journal says it
 
     standby = Standby(opens, STACK)
     assert standby.wait(partial(made, tmp_path), lambda _: len(asked) >= 3) is None
@@ -205,6 +205,7 @@ class Process:
 @pytest.fixture
 def processes(address, tmp_path):
     (tmp_path / "feed").write_bytes(msgspec.msgpack.encode(FEED))
+    allowed(tmp_path, 0)
     begun: list[Process] = []
 
     def begin() -> Process:
@@ -216,47 +217,52 @@ def processes(address, tmp_path):
         process.close()
 
 
-def test_the_leader_is_killed_and_the_standby_goes_on(
-    processes, address, tmp_path, undisturbed, record_property, capsys
+def allowed(folder: Path, events: int) -> None:
+    new = folder / "limit-new"
+    new.write_text(str(events))
+    new.replace(folder / "limit")
+
+
+def test_one_leader_falls_asleep_the_next_is_killed_and_the_third_finishes(
+    processes, address, tmp_path, undisturbed, record_property
 ):
-    leader = processes()
-    leader.until("leads from -1 at 1")
-    standby = processes()
-    standby.until("standing by")
-    leader.acknowledged(150)
-    leader.child.kill()
+    """The first stands still under load, is taken for dead and wakes up beside the second.
+
+    The second is killed under load while the first still tries, and the third has stood by.
+    """
+    first = processes()
+    first.until("leads from -1 at 1")
+    second = processes()
+    second.until("standing by")
+    allowed(tmp_path, N // 2)
+    first.acknowledged(60)
+    if address.startswith("sqlite"):
+        # A process that stands still inside a commit keeps SQLite's own lock: nobody can take over
+        # before it is killed. A server drops the transaction together with the connection.
+        first.until("waits")
+    first.child.send_signal(signal.SIGSTOP)
+    depose(address, tmp_path)
+    assert " at 2 in " in second.until("leads from")
+    third = processes()
+    third.until("standing by")
+
+    allowed(tmp_path, N)
+    first.child.send_signal(signal.SIGCONT)
+    expected = "LeaderLost" if address.startswith("sqlite") else "JournalGone"
+    assert first.until("fenced") == f"fenced {expected}"
+    second.acknowledged(320)
+    second.child.kill()
     killed = time.perf_counter()
-    line = standby.until("leads from")
+    line = third.until("leads from")
     seconds = time.perf_counter() - killed
-    leader.rest()
+    second.rest()
     head = int(line.split()[2])
-    assert head >= leader.acks[-1], "an acknowledged record was lost"
-    assert "at 2 in" in line
-    assert standby.until("done").split()[1] == undisturbed[2]
+    assert head >= second.acks[-1] >= first.acks[-1], "an acknowledged record was lost"
+    assert head < undisturbed[0][-1].seq, "it had finished before it was killed"
+    assert " at 3 in " in line
+    assert third.until("done").split()[1] == undisturbed[2]
     same(address, tmp_path, undisturbed)
     record_property("seconds_to_recover", seconds)
-    with capsys.disabled():
-        kind = address.partition(":")[0]
-        print(f"\n{kind}: the standby led {seconds:.3f} s after SIGKILL, from record {head}")
-
-
-def test_a_leader_that_was_only_asleep_is_fenced_off(processes, address, tmp_path, undisturbed):
-    """It stands still in the middle of its work, is taken for dead, and wakes up."""
-    leader = processes()
-    leader.until("leads from -1 at 1")
-    standby = processes()
-    standby.until("standing by")
-    leader.acknowledged(100)
-    leader.child.send_signal(signal.SIGSTOP)
-    depose(address, tmp_path)
-    standby.until("leads from")
-    standby.acknowledged(200)
-    leader.child.send_signal(signal.SIGCONT)
-    said = leader.until("fenced")
-    expected = "LeaderLost" if address.startswith("sqlite") else "JournalGone"
-    assert said == f"fenced {expected}"
-    assert standby.until("done").split()[1] == undisturbed[2]
-    same(address, tmp_path, undisturbed)
 
 
 def depose(address: str, folder: Path) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, Protocol
 
-from tidegate.adapters.codec import ORIGIN, Sealed, corrupt, decode, open_batch
+from tidegate.adapters.codec import ORIGIN, Sealed, corrupt, count_of, decode, open_batch
 from tidegate.domain.errors import ConfigInvalid, JournalCorrupt, TidegateError
 from tidegate.ports import Receipt, Record, Snapshot
 
@@ -74,6 +74,7 @@ class Chain(ABC):
         self._readonly = readonly
         self._format, self._epoch = FORMAT, 0
         self._head = Head(-1, 0, "", ORIGIN)
+        self._depth = 0  # how many `_guarded` blocks are open: the outermost one ends transactions
 
     # ------------------------------------------------------------ what a store brings
 
@@ -139,6 +140,7 @@ class Chain(ABC):
     @contextmanager
     def _guarded(self) -> Generator[None]:
         """Say in our own words what the store could not do, and leave no transaction open."""
+        self._depth += 1
         try:
             yield
         except Exception as error:
@@ -147,7 +149,17 @@ class Chain(ABC):
                 raise
             raise told from error
         finally:
-            self._rollback()
+            self._depth -= 1
+            if not self._depth:
+                self._rollback()
+
+    @contextmanager
+    def steady(self) -> Generator[None]:
+        """Hold everything as it is at this moment: what is read inside belongs together."""
+        with self._guarded():
+            self._run(self.BEGIN_READING)
+            self._head = self._verified(*self._ends())
+            yield
 
     # ------------------------------------------------------------ its end
 
@@ -165,13 +177,17 @@ class Chain(ABC):
         """Return the head, after holding the last batch against it."""
         with self._guarded():
             self._run(self.BEGIN_READING)
-            rows = self._run(
-                "SELECT format, seq, taken, identity, link, checksum FROM head"
-            ).fetchall()
-            last = self._run(
-                "SELECT first, frame FROM batches ORDER BY first DESC LIMIT 1"
-            ).fetchone()
+            found = self._ends()
             self._run("COMMIT")
+        return self._verified(*found)
+
+    def _ends(self) -> tuple[list[Any], Any]:
+        """Return the rows of the table `head` and the last batch, as they are."""
+        rows = self._run("SELECT format, seq, taken, identity, link, checksum FROM head").fetchall()
+        last = self._run("SELECT first, frame FROM batches ORDER BY first DESC LIMIT 1").fetchone()
+        return rows, last
+
+    def _verified(self, rows: list[Any], last: Any) -> Head:  # noqa: ANN401 - a row, or none
         head = self._head_in(rows)
         ends, link = -1, ORIGIN
         if last is not None:
@@ -207,8 +223,7 @@ class Chain(ABC):
     def receipt(self, source: str, key: str) -> Receipt | None:
         """Return what was taken under this key; see `Journal.receipt`."""
         return self._one_receipt(
-            "SELECT source, number, key, first, last, ask, checksum FROM receipts"
-            " WHERE tag = ?",
+            "SELECT source, number, key, first, last, ask, checksum FROM receipts WHERE tag = ?",
             tag_of(source, key),
         )
 
@@ -332,9 +347,11 @@ class Chain(ABC):
             ).fetchall()
         if not rows:
             raise corrupt(expected, f"it is missing, and so is every one up to {head.seq}")
-        if rows[0][0] != expected:
-            raise corrupt(expected, f"it is missing; the next batch begins at {rows[0][0]}")
-        yield from rows
+        for first, frame in rows:
+            if first != expected:
+                raise corrupt(expected, f"it is missing; the next batch begins at {first}")
+            yield first, frame
+            expected = first + count_of(frame)
 
     def _sealed(self, head: Head, after: int = -1, trusted: bytes = b"") -> Iterator[Sealed]:
         """Yield records up to ``head``: all, or those after one whose link is ``trusted``."""
@@ -349,8 +366,6 @@ class Chain(ABC):
                     expected, link = sealed.seq + 1, sealed.link
         while expected <= head.seq:
             for first, frame in self._page(expected, head):
-                if first != expected:
-                    raise corrupt(expected, f"it is missing; the next batch begins at {first}")
                 for sealed in open_batch(frame, first, link):
                     yield sealed
                     expected, link = sealed.seq + 1, sealed.link

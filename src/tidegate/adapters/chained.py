@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from tidegate.adapters.chain import Chain, Head, checksum, tag_of
+from tidegate.adapters.chain import FORMAT, Chain, Head, checksum, tag_of
 from tidegate.adapters.codec import corrupt, encode_batch, follow
 from tidegate.adapters.memory import same_owner
 from tidegate.domain.errors import ConfigInvalid, LeaderLost, TidegateError
@@ -121,14 +121,8 @@ class ChainedJournal(Chain):
         """Keep a snapshot durably with the link of its record, and the two before it."""
         self._must_write()
         link = self.link_of(snapshot.seq)
-        state = zlib.compress(snapshot.state, 1)
-        whole = checksum(snapshot.seq, snapshot.digest, state, link)
         with self._writing():
-            self._run("DELETE FROM snapshots WHERE seq = ?", snapshot.seq)
-            self._run(
-                "INSERT INTO snapshots (seq, digest, state, link, checksum) VALUES (?, ?, ?, ?, ?)",
-                *(snapshot.seq, snapshot.digest, state, link, whole),
-            )
+            self._put(snapshot._replace(link=link))
             self._run(
                 "DELETE FROM snapshots WHERE seq NOT IN "
                 "(SELECT seq FROM snapshots ORDER BY seq DESC LIMIT ?)",
@@ -136,8 +130,49 @@ class ChainedJournal(Chain):
             )
             self._run("COMMIT")
 
+    def adopt(self, source: Chain) -> None:
+        """Take over everything that ``source`` holds at this moment, verified, in one transaction.
+
+        For backups and for moving between stores. Raise ConfigInvalid unless this journal is empty.
+        The epoch is carried over, so that it only ever grows.
+        """
+        self._must_write()
+        if self._head.seq >= 0 or self._head.identity:
+            raise ConfigInvalid(
+                where=self.name,
+                what="must be empty: a journal is never written over",
+                found=f"{self._head.seq + 1} records",
+            )
+        self._broken = True
+        with source.steady(), self._writing():
+            for first, frame in source.frames():
+                self._insert(first, frame)
+            if source.format >= FORMAT:
+                self._keep(list(source.receipts()))
+            for seq in source.snapshots():
+                found = source.snapshot(seq)
+                if found is not None:
+                    self._put(found._replace(link=source.link_of(seq)))
+            self._move_head(source.end)
+            epoch = max(self._epoch, source.epoch)
+            self._run("UPDATE leader SET epoch = ?", epoch)
+            self._commit()
+            head = source.end
+        self._broken = False
+        self._head, self._epoch = head, epoch
+        self._noted(head)
+
+    def _put(self, snapshot: Snapshot) -> None:
+        state = zlib.compress(snapshot.state, 1)
+        said = (snapshot.seq, snapshot.digest, state, snapshot.link)
+        self._run("DELETE FROM snapshots WHERE seq = ?", snapshot.seq)
+        self._run(
+            "INSERT INTO snapshots (seq, digest, state, link, checksum) VALUES (?, ?, ?, ?, ?)",
+            *(*said, checksum(*said)),
+        )
+
     def _keep(self, receipts: Sequence[Receipt]) -> None:
-        """Number the receipts within their sources, keep them, and forget the oldest ones."""
+        """Give the receipts numbers within their sources, keep them, and forget the oldest ones."""
         newest: dict[bytes, Sequence[object]] = {}
         for receipt in receipts:
             source, key = receipt.source.encode(), receipt.key.encode()

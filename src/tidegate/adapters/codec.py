@@ -91,6 +91,12 @@ def open_batch(frame: object, first: int, previous: bytes | None) -> Iterator[Se
         raise corrupt(first + count, f"{len(frame) - at} bytes follow the last record of a batch")
 
 
+def count_of(frame: object) -> int:
+    """Return how many records ``frame`` says it holds; `open_batch` verifies it."""
+    whole = isinstance(frame, bytes) and len(frame) >= _HEADER.size
+    return _HEADER.unpack_from(frame)[2] if whole else 0
+
+
 def decode(sealed: Sealed) -> Record:
     """Return the record; raise JournalCorrupt where a valid payload is none of our classes."""
     try:

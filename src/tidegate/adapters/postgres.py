@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import psycopg
 from psycopg import errors, sql
+from psycopg.conninfo import conninfo_to_dict
 
 from tidegate.adapters.chain import FORMAT, Head, NoJournal, Rows
 from tidegate.adapters.chained import RECEIPTS_KEPT, ChainedJournal, WriterElsewhere
@@ -114,9 +115,7 @@ class PostgresJournal(ChainedJournal):
     def _insert(self, first: int, frame: bytes) -> None:
         with (
             self._connection().cursor() as cursor,
-            cursor.copy(
-                "COPY batches (first, frame, epoch) FROM STDIN (FORMAT BINARY)"
-            ) as copy,
+            cursor.copy("COPY batches (first, frame, epoch) FROM STDIN (FORMAT BINARY)") as copy,
         ):
             copy.set_types(("int8", "bytea", "int8"))
             copy.write_row((first, frame, self._epoch))
@@ -213,9 +212,7 @@ class PostgresJournal(ChainedJournal):
                 sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(self.schema))
             )
             db.execute(_TABLES)
-            self._run(
-                "INSERT INTO head VALUES (1, ?, ?, ?, ?, ?, ?)", FORMAT, *head, head.checksum
-            )
+            self._run("INSERT INTO head VALUES (1, ?, ?, ?, ?, ?, ?)", FORMAT, *head, head.checksum)
 
 
 def addressed(url: str) -> tuple[str, str, str]:
@@ -234,7 +231,7 @@ def addressed(url: str) -> tuple[str, str, str]:
             found=repr(schema),
         )
     try:
-        psycopg.conninfo.conninfo_to_dict(conninfo)
+        conninfo_to_dict(conninfo)
     except psycopg.Error:
         # Its own words would repeat the address, and with it the password.
         raise ConfigInvalid(

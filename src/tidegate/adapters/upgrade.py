@@ -1,4 +1,4 @@
-"""From format 1 of the SQLite journal to format 2: the frames stay as they are, tables are added."""
+"""From format 1 of the SQLite journal to format 2: frames stay as they are, tables are added."""
 
 import sqlite3
 from contextlib import closing

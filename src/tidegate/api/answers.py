@@ -1,6 +1,6 @@
 """What the service answers: the venue, its accounts, its auctions, as they stand after ``seq``."""
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -297,6 +297,45 @@ class Alert(Answer, frozen=True, kw_only=True):
     detail: str
     since: int
     severity: str  # page, warn, info
+
+
+class Ticket(Answer, frozen=True, kw_only=True):
+    """A ticket for ``?ticket=`` of a WebSocket: good once, for so many seconds."""
+
+    ticket: str
+    seconds: float
+
+
+class FeedNow(Answer, frozen=True, kw_only=True):
+    """One feed that the service fetches itself."""
+
+    name: str
+    state: str  # running, away, stopped
+    trouble: str  # in words; empty while all is well
+    place: str  # up to which everything is durable
+    behind: int  # messages that are known to wait on the other side
+    taken: int  # events, since the start
+    dead: int  # dead letters, since the start
+
+
+class ClockNow(Answer, frozen=True, kw_only=True):
+    """The time that the service goes by."""
+
+    now: int
+    jump_ns: int  # by which the wall clock is not believed; 0: it is
+
+
+class Ready(Answer, frozen=True, kw_only=True):
+    """Whether this process is well; ``reasons`` are codes of alerts, or `not_leader`."""
+
+    ok: bool
+    reasons: list[str] = []
+
+
+class AlertMoved(Alert, frozen=True, kw_only=True):
+    """What a frame of the topic `alerts` says: an alert has opened, or closed."""
+
+    moved: Literal["opened", "closed"]
 
 
 class Frame(Answer, frozen=True, kw_only=True, omit_defaults=True):

@@ -34,7 +34,12 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
         "Hold our rules against the field's own numbers.",
     ),
     "incident": ("incident", "incident", "Re-enact what went wrong elsewhere; hold it to figures."),
-    "journal": ("journal", "journal", "Verify what a replay or a live run has journalled."),
+    "journal": (
+        "journal",
+        "journal",
+        "Verify, check, back up, restore and export a journal.",
+    ),
+    "govern": ("govern", "govern", "Sign changes of parameters; audit who signed for what."),
     "keys": ("keys", "keys", "Make, list, rotate and revoke the API keys of a service."),
 }
 

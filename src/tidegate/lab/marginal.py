@@ -20,7 +20,7 @@ from tidegate.engine.governance import judged_facts
 from tidegate.engine.state import State
 from tidegate.engine.waiting import with_wait
 from tidegate.kernels.depth import depth_buckets, executable
-from tidegate.kernels.profile import branching, forced_buckets, near_branching
+from tidegate.kernels.profile import branching, forced_in_all, near_branching
 from tidegate.lab.kernels.scenarios import BLOCK, F64
 from tidegate.lab.kernels.shortfalls import add_shortfalls, exposed, forced_matrix
 from tidegate.lab.scenario_losses import tail_of
@@ -251,10 +251,8 @@ def _forced(state: State, stack: Stack, facts: Facts) -> tuple[I64, I64]:
     health = stack.declaration.margin.assess(state.book, facts, mark=m.mark, low=m.low, high=m.high)
     health = with_wait(state, health, m.mark, m.low, m.high, stack)
     forced = np.zeros((n, 2, grid.buckets), np.int64)
-    for i in np.flatnonzero(m.mark > 0).tolist():
-        forced_buckets(
-            state.book, state.facts, m.mark, health.best, i, grid.width, forced[i, 0], forced[i, 1]
-        )
+    place = np.where(m.mark > 0, np.arange(n), -1)
+    forced_in_all(state.book, state.facts, m.mark, health.best, place, grid.width, forced)
     matrix = np.zeros((2, n, n), np.int64)
     plain: Health = stack.declaration.margin.assess(
         state.book, state.facts, mark=m.mark, low=m.mark, high=m.mark

@@ -194,6 +194,7 @@ def _asked(status: int, title: str, error: AskInvalid | ConfigInvalid) -> Refusa
         f"{error.what}, found {error.found}",
         where=error.where,
         hint=error.hint or "",
+        code=str(getattr(error, "code", "")),
     )
 
 

@@ -20,6 +20,7 @@ from tidegate.service.asgi import IDENTITY, MUTED, address, header
 from tidegate.service.auth import Identity, scrubbed
 
 
+LOST: Final = "audit_lost"  # the alert for what `AuditLog` tells
 FILE_MAX: Final = 64 * 2**20
 FILES_MAX: Final = 16
 REFUSED: Final[frozenset[int]] = frozenset({401, 403, 408, 413, 415, 429})

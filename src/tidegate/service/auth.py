@@ -26,7 +26,7 @@ from tidegate.domain.errors import ConfigInvalid
 Role: TypeAlias = Literal["viewer", "feed", "keeper", "operator", "governor"]
 ROLES: Final[tuple[Role, ...]] = ("viewer", "feed", "keeper", "operator", "governor")
 
-LIVE_MAX: Final = 2  # tokens of one name that are good at the same time
+UNREADABLE: Final = "keys_unreadable"  # the alert for what `KeyRing` tells
 OVERLAP_S: Final = 86_400
 LOOK_EVERY_S: Final = 1.0  # how late a change of the key file may be noticed
 

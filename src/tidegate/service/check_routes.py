@@ -1,8 +1,7 @@
 """The checks over HTTP: pre-trade answers, and trials of parameters with or without a proposal."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -17,18 +16,12 @@ from tidegate.api.checks import (
 )
 from tidegate.domain.events import Traded, Withdrawn
 from tidegate.domain.units import Nanos
-from tidegate.service.calls import GOVERNOR, Call, NotFound, Route
+from tidegate.service.calls import Call, NotFound, Route
 from tidegate.service.checks import Checks
+from tidegate.service.desk import Desk as Governing
 from tidegate.service.pretrade import Order
 from tidegate.service.reading import Reading
-from tidegate.service.service import Service
 from tidegate.service.shadowrun import DONE, in_words
-
-
-Changes: TypeAlias = Callable[[Service, str], Sequence[ParameterChange] | None]
-Attach: TypeAlias = Callable[[Service, str, str, str], Awaitable[Any]]
-
-PRETRADE_COST, TRIAL_COST = 2, 50
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,20 +41,17 @@ def routes() -> list[Route]:
             ask=PreTrade,
             answer=PreTradeAnswer,
             tag="checks",
-            cost=PRETRADE_COST,
         ),
         Route(
             "POST",
             "/v1/shadowruns",
             begin,
             "Try changes of parameters on the live book and on the last days.",
-            role=GOVERNOR,
+            role="governor",
             ask=ShadowAsk,
             answer=ShadowAnswer,
             status=202,
             tag="checks",
-            cost=TRIAL_COST,
-            mutating=True,
         ),
         Route(
             "GET",
@@ -85,34 +75,30 @@ def routes() -> list[Route]:
             "/v1/shadowruns/{trial}",
             cancel,
             "End a trial that is not finished.",
-            role=GOVERNOR,
+            role="governor",
             answer=ShadowAnswer,
             tag="checks",
-            mutating=True,
         ),
     ]
 
 
-def proposal_routes(changes: Changes, attach: Attach) -> list[Route]:
-    """Return the rows that try a proposal.
-
-    ``changes`` returns what a proposal would change, None for one that is not there; ``attach``
-    keeps (proposal, digest, words) of the finished trial with it.
-    """
+def proposal_routes() -> list[Route]:
+    """Return the rows that try a proposal of the governance desk, and attach what was found."""
     under_way: set[asyncio.Task[None]] = set()  # a task that nobody holds may vanish
     trials: dict[str, str] = {}
 
     async def attached(call: Call, proposal: str, trial: str) -> None:
         found = await call.service.part(Checks).finished(trial)
         if found is not None and found.status == DONE:
-            await attach(call.service, proposal, found.digest, in_words(found))
+            await call.service.part(Governing).shadow(proposal, found.digest, in_words(found))
 
     async def tried(call: Call) -> ShadowAnswer:
         proposal = call.path["id"]
-        wanted = changes(call.service, proposal)
-        if wanted is None:
+        held = call.service.part(Governing).governance.proposals.get(proposal)
+        if held is None:
             raise NotFound(proposal)
-        asked = ShadowAsk(changes=list(wanted), days=call.body.days, step_s=call.body.step_s)
+        changes = [ParameterChange(name=c.name, value=c.value) for c in held.body.changes]
+        asked = ShadowAsk(changes=changes, days=call.body.days, step_s=call.body.step_s)
         found = await call.service.part(Checks).shadow(asked)
         trials[proposal] = found.trial
         task = asyncio.create_task(attached(call, proposal, found.trial))
@@ -132,13 +118,11 @@ def proposal_routes(changes: Changes, attach: Attach) -> list[Route]:
             "/v1/proposals/{id}/shadow",
             tried,
             "Try a proposal on the live book and on the last days; the digest is attached to it.",
-            role=GOVERNOR,
+            role="governor",
             ask=Window,
             answer=ShadowAnswer,
             status=202,
             tag="governance",
-            cost=TRIAL_COST,
-            mutating=True,
         ),
         Route(
             "GET",

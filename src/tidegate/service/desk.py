@@ -32,7 +32,7 @@ from tidegate.service.acts import (
     attested,
     read_act,
 )
-from tidegate.service.door import Build, Prepared
+from tidegate.service.door import Prepared, Rows
 from tidegate.service.governance import Governance, events_of
 from tidegate.service.overrides import Order, Overrides
 from tidegate.service.proposals import Proposal
@@ -114,6 +114,10 @@ class Desk:
         self._clock = clock
         self._stop = stop  # keeps orders from leaving, before anything is journalled
         self._one = asyncio.Lock()
+
+    def now(self) -> int:
+        """Return what time it is for whoever asks where something stands."""
+        return self._clock()
 
     async def send(self, event: Attested) -> Any:  # noqa: ANN401 - the engine's own answer
         """Take what somebody has signed, and what follows from it at once; raise Refusal."""
@@ -214,11 +218,11 @@ class Desk:
             )
             return Batch([_said(act)], key, proposal.digest)
 
-        def made(k: int) -> Build:
-            return lambda _, now: events_of(proposal, now, self.governance)[k]
+        def made(k: int) -> Callable[[Nanos], Input]:
+            return lambda now: events_of(proposal, now, self.governance)[k]
 
         return Batch(
-            [_kept(event), *(Prepared(None, made(k)) for k in range(len(events)))],
+            [_kept(event), *(_made(made(k)) for k in range(len(events)))],
             key,
             proposal.digest,
         )
@@ -346,12 +350,21 @@ def _at(event: Attested, now: Nanos) -> Attested:
 
 
 def _kept(event: Attested) -> Prepared:
-    return Prepared(None, lambda _, now: _at(event, now))
+    return _made(lambda now: _at(event, now))
 
 
 def _said(act: Govern | Refuse | Lapse) -> Prepared:
-    return Prepared(None, lambda _, now: attested(act, SERVICE, ts=now))
+    return _made(lambda now: attested(act, SERVICE, ts=now))
 
 
 def _changed(name: str, value: int) -> Prepared:
-    return Prepared(None, lambda _, now: ParameterChanged(ts=now, name=name, value=value))
+    return _made(lambda now: ParameterChanged(ts=now, name=name, value=value))
+
+
+def _made(make: Callable[[Nanos], Input]) -> Prepared:
+    """Return an ask that becomes an event at the moment of stepping."""
+
+    def build(_: Rows, now: Nanos) -> Input:
+        return make(now)
+
+    return Prepared(None, build)

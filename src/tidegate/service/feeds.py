@@ -19,7 +19,7 @@ from tidegate.adapters.nats import JetStream
 from tidegate.adapters.nats import digest as digest_of
 from tidegate.adapters.parquet_tail import ParquetTail
 from tidegate.api import asks
-from tidegate.api.answers import Taken
+from tidegate.api.answers import FeedNow, Taken
 from tidegate.domain.errors import AskInvalid, FeedBroken, RecordingInvalid
 from tidegate.domain.events import Attested, ClockTicked, Event, Input
 from tidegate.domain.units import Nanos
@@ -81,18 +81,6 @@ class Source(Protocol):
         ...
 
 
-class FeedNow(NamedTuple):
-    """How a feed is."""
-
-    name: str
-    state: str  # running, away, stopped
-    trouble: str
-    place: str  # up to which everything is durable
-    behind: int
-    taken: int  # events, since the start
-    dead: int  # dead letters, since the start
-
-
 class Feed:
     """One source on its way into the engine; `run` it as a task for as long as this process leads.
 
@@ -113,12 +101,24 @@ class Feed:
         self._told_away = False
 
     @property
+    def name(self) -> str:
+        """The name of its source."""
+        return self._source.name
+
+    @property
     def now(self) -> FeedNow:
         """How it is."""
         trouble = self._stopped or self._source.trouble
         state = "stopped" if self._stopped else "away" if trouble else "running"
-        counts = (self._source.behind, self._taken, self._dead)
-        return FeedNow(self._source.name, state, trouble, self._place, *counts)
+        return FeedNow(
+            name=self._source.name,
+            state=state,
+            trouble=trouble,
+            place=self._place,
+            behind=self._source.behind,
+            taken=self._taken,
+            dead=self._dead,
+        )
 
     async def run(self) -> None:
         """Take what comes, until the engine stops; raise what stopped it."""

@@ -36,7 +36,7 @@ def keep(path: Path, governance: Governance, overrides: Overrides) -> None:
     kept = Kept(
         stack=governance.stack,
         head=min(governance.head, overrides.head),
-        records=[tuple(both[seq]) for seq in sorted(both)],
+        records=[(seq, both[seq].event, both[seq].effects) for seq in sorted(both)],
     )
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     with os.fdopen(handle, "wb") as file:

@@ -4,7 +4,7 @@ Safe headers, audit log, gate, rates, sizes: whatever refuses is seen by the aud
 headers; nobody's body is read before the gate knows whose it is.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from tidegate.service import limits
 from tidegate.service.audit import Audit, AuditLog
 from tidegate.service.auth import Identity, KeyRing
+from tidegate.service.calls import Route
 from tidegate.service.guard import Guard
 from tidegate.service.headers import SafeHeaders
 from tidegate.service.limits import RateLimits, SizeLimits
@@ -75,3 +76,8 @@ def layered(
         failures=bounds.failures,
     )
     return SafeHeaders(Audit(inner, log=log), tls=tls)
+
+
+def open_paths(routes: Iterable[Route]) -> list[str]:
+    """Return the paths of routes that need no key."""
+    return [route.path for route in routes if route.role is None]

@@ -1,8 +1,8 @@
 """How much one caller may ask: requests by key, failed logins by address, bytes by body.
 
 Rates are moving windows of the library `limits`. Its own memory store reads the wall clock and
-starts a thread for every window; a clock set back by an hour would shut the price feed out for an
-hour. `Steady` keeps the same windows by the monotonic clock, in the caller's thread.
+starts timer threads; a clock set back by an hour would shut the price feed out for an hour.
+`Steady` keeps the same windows by the monotonic clock, in the caller's thread.
 """
 
 import asyncio

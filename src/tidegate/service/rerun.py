@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 import msgspec
 import numpy as np
 
-from tidegate.adapters.journal import SqliteJournal
+from tidegate.adapters.journals import open_journal
 from tidegate.api.checks import Fate, PastTrial
 from tidegate.domain.book import FIRST_USER
 from tidegate.domain.units import PPM, SECOND
@@ -46,9 +46,9 @@ class Readable(Protocol):
         ...
 
 
-def read_sqlite(address: str) -> Readable:
-    """Open a journal file beside its writer."""
-    return SqliteJournal(address, readonly=True)
+def read_journal(address: str) -> Readable:
+    """Open a journal beside its writer: a file, or a database by its address."""
+    return open_journal(address, readonly=True)
 
 
 @dataclass(frozen=True)

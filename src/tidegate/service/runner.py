@@ -24,10 +24,12 @@ from tidegate.domain.errors import AskInvalid, TidegateError
 from tidegate.domain.events import Input
 from tidegate.domain.units import SECOND, Nanos
 from tidegate.drivers.live import Crank, LiveJournal, Recovered
+from tidegate.engine.lens import Lens
 from tidegate.engine.state import State
 from tidegate.ports import Clock, Receipt, Record, Venue
 from tidegate.safeguards.stack import Stack
 from tidegate.service.door import Prepared
+from tidegate.service.observing import Observer, Offered, Settled
 from tidegate.service.reading import Listener, Names, Reading
 
 
@@ -60,6 +62,7 @@ class _Request:
     digest: str
     arrived: Nanos
     begun: float
+    kept: object  # by the observer
     answer: "Future[Taken]" = field(default_factory=Future[Taken])
     taken: Taken | None = None
 
@@ -126,6 +129,8 @@ class Engine:
         Events that may wait, and that are made durable together.
     crank
         A warm one that turns already, of a standby that has taken over.
+    lens
+        For large books; see `engine.lens`.
     """
 
     def __init__(
@@ -139,12 +144,19 @@ class Engine:
         batch_max: int = BATCH_MAX,
         snapshot_every: int = SNAPSHOT_EVERY,
         crank: Crank | None = None,
+        lens: Lens | None = None,
     ) -> None:
         self.stack, self.clock, self.venue, self.journal = stack, clock, venue, journal
         self.failed: BaseException | None = None
         self.delays: deque[float] = deque(maxlen=100_000)  # seconds from arrival to durable
+        self.observer: Observer | None = None  # set before the start
         self._crank = crank or Crank(
-            journal, stack, venue, batch_max=batch_max, snapshot_every=snapshot_every
+            journal,
+            stack,
+            venue,
+            batch_max=batch_max,
+            snapshot_every=snapshot_every,
+            lens=lens,
         )
         self._warm = crank is not None
         self._queue_max, self._batch_max = queue_max, batch_max
@@ -215,7 +227,8 @@ class Engine:
                     found=str(ask.ts),
                     hint="set one of the two clocks right",
                 )
-        request = _Request(asks, source, key, digest, now, time.perf_counter())
+        kept = self.observer.offered() if self.observer is not None else None
+        request = _Request(asks, source, key, digest, now, time.perf_counter(), kept)
         with self._bell:
             self._must_turn()
             if self._events + len(asks) > self._queue_max and self._events:
@@ -249,6 +262,11 @@ class Engine:
             self._reads.append(wanted)
             self._bell.notify()
         return wanted.answer  # type: ignore[return-value]  # pyright: ignore[reportReturnType] (its own T)
+
+    @property
+    def queue_max(self) -> int:
+        """How many events may wait."""
+        return self._queue_max
 
     @property
     def waiting(self) -> int:
@@ -314,6 +332,7 @@ class Engine:
                 fresh.append(request)
                 known[request.source, request.key] = request
         batch = _Batch(fresh, self._crank.head + 1, self._names, self._crank.state)
+        began = time.perf_counter()
         try:
             records = self._crank.take(batch) if fresh else []
         except BaseException as error:
@@ -328,6 +347,9 @@ class Engine:
         for request, first in again:
             self._repeat(request, first)
         if records:
+            if self.observer is not None:
+                told = [Offered(r.begun, r.kept) for r in fresh]
+                self.observer.settled(Settled(len(records), began, done, told))
             self._tell(records)
 
     def _answered(self, request: _Request) -> bool:

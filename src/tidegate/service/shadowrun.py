@@ -31,13 +31,15 @@ from tidegate.lab.farm_code import code_digest
 from tidegate.lab.sealed import unsealed, write_sealed
 from tidegate.safeguards.stack import Stack
 from tidegate.service.pretrade_say import money
-from tidegate.service.rerun import Readable, Trial, humble, read_sqlite, rerun
+from tidegate.service.rerun import Readable, Trial, humble, read_journal, rerun
+from tidegate.service.runner import Busy
 
 
 DAY: Final = 86_400 * SECOND
 TICKS_MAX: Final = 50_000  # of the rerun's clock, unless a step is asked for
 SHOWN: Final = 500  # accounts named of the live book
 POLL_S: Final = 0.2
+WAITING_MAX: Final = 16  # trials; one takes minutes to hours
 WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "done", "failed", "cancelled"
 
 
@@ -115,7 +117,7 @@ class ShadowRuns:
         stack: Stack,
         journal: str,
         folder: Path | None = None,
-        opened: Callable[[str], Readable] = read_sqlite,
+        opened: Callable[[str], Readable] = read_journal,
     ) -> None:
         self._stack, self._journal, self._folder, self._opened = stack, journal, folder, opened
         self._jobs: dict[str, _Job] = {}
@@ -126,7 +128,8 @@ class ShadowRuns:
     def ask(self, asked: ShadowAsk, book: State) -> ShadowAnswer:
         """Begin a trial of a copy of the book, or return the one that was asked for before.
 
-        Judging the live book takes two sweeps and is done here; call it beside the crank.
+        Judging the live book takes two sweeps and is done here; call it beside the crank. Raise
+        Busy while too many trials wait.
         """
         live = live_trial(book, self._stack, asked.changes)
         window = round(asked.days * DAY)
@@ -146,6 +149,7 @@ class ShadowRuns:
                 days=asked.days,
                 live=live,
             )
+            self._refuse_too_many()
             trial = None
             if window and answer.status != DONE:
                 trial = Trial(
@@ -196,6 +200,12 @@ class ShadowRuns:
             self._queue.put(None)
             self._thread.join()
             self._thread = None
+
+    def _refuse_too_many(self) -> None:
+        many = sum(job.answer.status == WAITING for job in self._jobs.values())
+        if many >= WAITING_MAX:
+            msg = f"{many} trials are waiting\nhint: cancel one, or ask again later"
+            raise Busy(msg)
 
     def _step(self, window: int) -> int:
         return max(int(self._stack.venue.step_ns), window // TICKS_MAX)

@@ -14,11 +14,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from tidegate.domain.errors import ConfigInvalid
 
 
-_ENCODER: Final = msgspec.json.Encoder(order="deterministic")
+_ENCODER: Final = msgspec.json.Encoder(order="sorted")
 
 
 def canonical(body: msgspec.Struct) -> bytes:
-    """Return the one way in which ``body`` is written: JSON, keys sorted, no spaces."""
+    """Return the one way in which ``body`` is written: UTF-8 JSON, keys sorted, no spaces."""
     return _ENCODER.encode(body)
 
 

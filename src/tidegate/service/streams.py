@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from tidegate.api.answers import Frame
 from tidegate.ports import Record
+from tidegate.service.reading import Reading
 from tidegate.service.streams_frames import (
     SHOWN,
     Book,
@@ -21,7 +22,6 @@ from tidegate.service.streams_frames import (
     frame_of,
     topics_of,
 )
-from tidegate.service.views_words import Reading
 
 
 RING: Final = 4_096  # records
@@ -92,7 +92,7 @@ class Hub:
             topic: deque(maxlen=SHOWN_KEPT) for topic in SHOWN
         }
         self._versions = 0
-        self._inbox: deque[Record] = deque(maxlen=self.settings.ring)
+        self._inbox: deque[Record | int] = deque(maxlen=self.settings.ring)  # int: a head
         self._due = False  # a drain is on its way
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -100,7 +100,10 @@ class Hub:
         """Take durable records from the crank thread: quick, and never raises."""
         if self.book is None:
             self.book = Book(reading.stack, reading.names)
-        self._inbox.extend(records)
+        if records:
+            self._inbox.extend(records)
+        else:
+            self._inbox.append(reading.head)  # at start-up: where we stand, whatever was replayed
         loop = self._loop
         if loop is not None and not self._due:
             self._due = True
@@ -109,14 +112,11 @@ class Hub:
             except RuntimeError:  # the loop has ended: nobody listens any more
                 self._due = False
 
-    def attach(self, loop: asyncio.AbstractEventLoop, head: int, book: Book) -> None:
-        """Serve from this loop; ``head`` is the last durable record, heard of or not."""
-        self.book = self.book or book
-        self._loop = loop
-        self._drain()
-        if self.newest < head:
-            self._ring.clear()
-            self.newest = head
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Serve from this loop from now on; a client that comes does it, if nobody did before."""
+        if self._loop is not loop:
+            self._loop = loop
+            self._drain()
 
     def show(self, topic: str, ts: int, data: Any) -> None:  # noqa: ANN401 - any answer can be a frame's data
         """Publish a state that is no record; from the event loop."""
@@ -164,6 +164,11 @@ class Hub:
         said: set[str] = set()
         while self._inbox:
             record = self._inbox.popleft()
+            if isinstance(record, int):
+                if record > self.newest:
+                    self._ring.clear()
+                    self.newest = record
+                continue
             if record.seq <= self.newest:
                 continue
             if record.seq != self.newest + 1:

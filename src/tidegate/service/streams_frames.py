@@ -1,12 +1,13 @@
 """What a record says to each topic of the stream: a pure function, one frame a record and topic."""
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from tidegate.api.answers import Frame
+from tidegate.api.answers import Frame, Logged, Receipt
 from tidegate.domain.book import FUND, TRANCHES_MAX
+from tidegate.domain.effect import Effect
 from tidegate.domain.effects import (
     AuctionsOpened,
     AuctionsReduced,
@@ -32,11 +33,20 @@ from tidegate.domain.units import unpack
 from tidegate.ports import Record
 from tidegate.safeguards.breaker import Rung
 from tidegate.safeguards.stack import Stack
+from tidegate.service.reading import Names
 from tidegate.service.views import quality_name, rung_name, share_of, shares
 from tidegate.service.views_log import Log
-from tidegate.service.views_receipts import receipt_of
-from tidegate.service.views_words import Names, account_name, money_text, price_text, quantity_text
+from tidegate.service.views_receipts import receipts_of
+from tidegate.service.views_words import (
+    account_name,
+    money_text,
+    price_text,
+    quantity_text,
+    rows_of,
+)
 
+
+E = TypeVar("E", bound=Effect)
 
 # Topics made of records: every one of these frames can be had again, from the journal if need be.
 RECORDED: Final = (
@@ -103,10 +113,7 @@ def keys_of(record: Record, topic: str) -> frozenset[Hashable]:
 
 def frame_of(record: Record, topic: str, book: Book) -> Frame:
     """Return what ``record`` says to one of its topics."""
-    said = [e for e in record.effects if _TOPIC_OF.get(type(e)) == topic]
-    return Frame(
-        topic=topic, seq=record.seq, ts=record.event.ts, data=_SAY[topic](record, said, book)
-    )
+    return Frame(topic=topic, seq=record.seq, ts=record.event.ts, data=_SAY[topic](record, book))
 
 
 def encoded(frame: Frame) -> str:
@@ -133,9 +140,9 @@ def newest_only(said: Iterable[tuple[Record, str]]) -> list[tuple[Record, str]]:
     return kept[::-1]
 
 
-def _marks(_record: Record, said: Sequence[Any], book: Book) -> list[dict[str, Any]]:
+def _marks(record: Record, book: Book) -> list[dict[str, Any]]:
     out: list[dict[str, Any]] = []
-    for effect in said:
+    for effect in _each(record, MarkMoved):
         of = book.stack.venue.instruments[effect.instrument]
         out.append(
             {
@@ -151,8 +158,8 @@ def _marks(_record: Record, said: Sequence[Any], book: Book) -> list[dict[str, A
     return out
 
 
-def _rungs(_record: Record, said: Sequence[Any], _book: Book) -> dict[str, Any]:
-    last = said[-1]
+def _rungs(record: Record, _book: Book) -> dict[str, Any]:
+    last = _each(record, BreakerMoved)[-1]
     return {
         "rung": last.rung,
         "rungs": len(Rung),
@@ -163,8 +170,8 @@ def _rungs(_record: Record, said: Sequence[Any], _book: Book) -> dict[str, Any]:
     }
 
 
-def _health(_record: Record, said: Sequence[Any], _book: Book) -> dict[str, Any]:
-    last = said[-1]
+def _health(record: Record, _book: Book) -> dict[str, Any]:
+    last = _each(record, HealthMoved)[-1]
     return {
         "liquidatable": last.liquidatable,
         "bankrupt": last.bankrupt,
@@ -174,7 +181,7 @@ def _health(_record: Record, said: Sequence[Any], _book: Book) -> dict[str, Any]
     }
 
 
-def _profile(_record: Record, said: Sequence[Any], book: Book) -> list[dict[str, Any]]:
+def _profile(record: Record, book: Book) -> list[dict[str, Any]]:
     width = share_of(book.stack.declaration.profile.width)
     return [
         {
@@ -184,29 +191,27 @@ def _profile(_record: Record, said: Sequence[Any], book: Book) -> list[dict[str,
             "down": shares(effect.down),
             "up": shares(effect.up),
         }
-        for effect in said
+        for effect in _each(record, ProfileMoved)
     ]
 
 
-def _orders(record: Record, said: Sequence[Any], book: Book) -> dict[str, Any]:
+def _orders(record: Record, book: Book) -> dict[str, Any]:
     placed: list[dict[str, Any]] = []
     reduced: list[dict[str, Any]] = []
-    for effect in said:
+    for effect in record.effects:
         if isinstance(effect, OrdersPlaced):
             placed += _placed(effect, book)
-        else:
-            columns = (unpack(c).tolist() for c in (effect.order, effect.lots, effect.closed))
+        elif isinstance(effect, OrdersReduced):
             reduced += [
                 {"order": order, "lots": lots, "closed": bool(closed)}
-                for order, lots, closed in zip(*columns, strict=True)
+                for order, lots, closed in rows_of(effect.order, effect.lots, effect.closed)
             ]
     reason = record.event.reason if isinstance(record.event, OrdersExpired) else ""
     return {"placed": placed, "reduced": reduced, "reason": reason}
 
 
 def _placed(effect: OrdersPlaced, book: Book) -> list[dict[str, Any]]:
-    columns = (effect.account, effect.instrument, effect.lots, effect.limit, effect.share)
-    rows = zip(*(unpack(c).tolist() for c in columns), strict=True)
+    rows = rows_of(effect.account, effect.instrument, effect.lots, effect.limit, effect.share)
     out: list[dict[str, Any]] = []
     for n, (account, i, lots, limit, share) in enumerate(rows):
         of = book.stack.venue.instruments[i]
@@ -225,38 +230,39 @@ def _placed(effect: OrdersPlaced, book: Book) -> list[dict[str, Any]]:
     return out
 
 
-def _auctions(_record: Record, said: Sequence[Any], book: Book) -> dict[str, Any]:
+def _auctions(record: Record, book: Book) -> dict[str, Any]:
     opened: list[dict[str, Any]] = []
     anew: list[dict[str, Any]] = []
     reduced: list[dict[str, Any]] = []
     bids: list[int] = []
     cleared: list[dict[str, Any]] = []
-    for effect in said:
+    for effect in record.effects:
         match effect:
             case AuctionsOpened():
                 opened += _opened(effect, book)
             case AuctionsReset():
-                anew += [{"auction": a, "reason": effect.reason} for a in unpack(effect.auction).tolist()]
+                anew += [
+                    {"auction": a, "reason": effect.reason} for a in unpack(effect.auction).tolist()
+                ]
             case AuctionsReduced():
-                columns = (unpack(c).tolist() for c in (effect.auction, effect.lots, effect.closed))
                 reduced += [
                     {"auction": a, "lots": -n, "closed": bool(over), "reason": effect.reason}
-                    for a, n, over in zip(*columns, strict=True)
+                    for a, n, over in rows_of(effect.auction, effect.lots, effect.closed)
                 ]
             case BidKept():
                 bids.append(effect.auction)
-            case _:
-                columns = (unpack(c).tolist() for c in (effect.bid, effect.lots, effect.price))
+            case BidsCleared():
                 cleared += [
                     {"bid": bid, "lots": lots, "ticks": ticks, "reason": effect.reason}
-                    for bid, lots, ticks in zip(*columns, strict=True)
+                    for bid, lots, ticks in rows_of(effect.bid, effect.lots, effect.price)
                 ]
+            case _:
+                pass
     return {"opened": opened, "reset": anew, "reduced": reduced, "bids": bids, "cleared": cleared}
 
 
 def _opened(effect: AuctionsOpened, book: Book) -> list[dict[str, Any]]:
-    columns = (effect.instrument, effect.lots, effect.base, effect.limit)
-    rows = zip(*(unpack(c).tolist() for c in columns), strict=True)
+    rows = rows_of(effect.instrument, effect.lots, effect.base, effect.limit)
     out: list[dict[str, Any]] = []
     for n, (i, lots, base, limit) in enumerate(rows):
         of = book.stack.venue.instruments[i]
@@ -295,7 +301,7 @@ def _moved(effect: Decision) -> dict[int, int]:
     return {row: n for row, n in moved.items() if n}
 
 
-def _fund(record: Record, _said: Sequence[Any], book: Book) -> dict[str, Any]:
+def _fund(record: Record, book: Book) -> dict[str, Any]:
     changes: list[dict[str, Any]] = []
     peak, deficits = None, list[dict[str, Any]]()
     for effect in record.effects:
@@ -323,15 +329,19 @@ def _fund(record: Record, _said: Sequence[Any], book: Book) -> dict[str, Any]:
     return {"changes": changes, "peak": peak, "deficits": deficits}
 
 
-def _deleveragings(record: Record, said: Sequence[Any], book: Book) -> list[Any]:
-    return [receipt_of(record, effect, book.stack, book.names) for effect in said]
+def _deleveragings(record: Record, book: Book) -> list[Receipt]:
+    return receipts_of(record, book.stack, book.names)
 
 
-def _events(record: Record, _said: Sequence[Any], book: Book) -> Any:  # noqa: ANN401 - any answer can be a frame's data
+def _events(record: Record, book: Book) -> Logged:
     return Log(book.stack, book.names).line(record)
 
 
-_SAY: Final[dict[str, Callable[[Record, Sequence[Any], Book], Any]]] = {
+def _each(record: Record, kind: type[E]) -> list[E]:
+    return [effect for effect in record.effects if isinstance(effect, kind)]
+
+
+_SAY: Final[dict[str, Callable[[Record, Book], Any]]] = {
     "marks": _marks,
     "rungs": _rungs,
     "health": _health,

@@ -32,7 +32,7 @@ class Wanted(NamedTuple):
     after: int | None  # None: from now on
 
 
-class Refusal(Exception):  # noqa: N818 - it is an answer
+class Refusal(Exception):
     """A query that makes no sense."""
 
 
@@ -70,6 +70,7 @@ async def stream(websocket: WebSocket, hub: Hub) -> None:
     Whoever calls has authenticated it. A query that makes no sense is answered 400 in place of the
     handshake, too many clients or a hub that ends with 503.
     """
+    hub.attach(asyncio.get_running_loop())
     query = websocket.query_params
     try:
         asked = wanted(query.get("topics", ""), query.get("after"))
@@ -155,7 +156,9 @@ class _Sender:
             if self._client.cursor <= self._hub.newest:
                 return
             await asyncio.sleep(WAIT_S)
-        reason = f"the journal ends with record {self._hub.newest}: {self._client.cursor} is unknown"
+        reason = (
+            f"the journal ends with record {self._hub.newest}: {self._client.cursor} is unknown"
+        )
         raise Gone(UNKNOWN, reason)
 
     async def _rest(self) -> None:

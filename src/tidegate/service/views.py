@@ -14,15 +14,15 @@ from tidegate.domain.restraint import ACTIONS
 from tidegate.domain.units import PPM, unpack
 from tidegate.engine.market import View
 from tidegate.engine.state import State
-from tidegate.engine.watch import cascade_profile, health_moved
+from tidegate.engine.watch import cascade_profiles, health_moved
 from tidegate.kernels.depth import depth_buckets
 from tidegate.kernels.profile import forced_buckets
 from tidegate.safeguards.breaker import Rung
 from tidegate.safeguards.oracle import Quality
 from tidegate.safeguards.stack import Stack
+from tidegate.service.reading import Reading
 from tidegate.service.views_health import bucket_now, health_now, share_of
 from tidegate.service.views_words import (
-    Reading,
     money_text,
     price_float,
     price_text,
@@ -174,7 +174,7 @@ def profile_now(now: Reading, i: int, health: Health | None = None) -> Profile:
     up, near = list(down), 0.0
     if state.mark[i]:
         health = health or health_now(state, stack)
-        found = cascade_profile(state, View.of(state), health, i, stack)
+        (found,) = cascade_profiles(state, View.of(state), health, [i], stack, None)
         down, up = shares(found.down), shares(found.up)
         near = share_of(found.near)
     return Profile(

@@ -18,15 +18,10 @@ from tidegate.kernels.margin import assess_account
 from tidegate.kernels.safe_distance import FAR, account_best
 from tidegate.kernels.value import notional, worth
 from tidegate.safeguards.stack import Stack
+from tidegate.service.reading import Reading
 from tidegate.service.views_desk import orders_now
 from tidegate.service.views_health import Edge, facts_judged, health_now, nearest
-from tidegate.service.views_words import (
-    Reading,
-    account_name,
-    money_text,
-    price_text,
-    quantity_text,
-)
+from tidegate.service.views_words import account_name, money_text, price_text, quantity_text
 
 
 def account_now(now: Reading, account: int) -> AccountNow:

@@ -7,7 +7,8 @@ from tidegate.engine.auctions import Offer, offers
 from tidegate.engine.state import State
 from tidegate.safeguards.auctions import BatchRoute
 from tidegate.safeguards.stack import Stack
-from tidegate.service.views_words import Reading, account_name, price_text, quantity_text
+from tidegate.service.reading import Reading
+from tidegate.service.views_words import account_name, price_text, quantity_text
 
 
 def orders_now(now: Reading, *, account: int = -1, limit: int = 0) -> list[OrderNow]:

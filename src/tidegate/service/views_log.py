@@ -62,10 +62,12 @@ from tidegate.domain.units import is_column, unpack
 from tidegate.engine.reading import percent_text
 from tidegate.ports import Record
 from tidegate.safeguards.stack import Stack
-from tidegate.service.views_words import Names, account_name, money_text, price_text, quantity_text
+from tidegate.service.reading import Names
+from tidegate.service.views_words import account_name, money_text, price_text, quantity_text
 
 
 ACCOUNTS_SHOWN: Final = 32  # of one record
+VERB: Final = {AuctionTaken: "took from", BidPlaced: "bid in", BidCommitted: "sealed a bid in"}
 CELLS_SEEN: Final = 4_096  # of one column, to find them in
 
 
@@ -101,15 +103,17 @@ class Log:
                 i = event.instrument
                 return f"{source} said {self._price(i, event.price)} of {self._symbol(i)}"
             case DepthObserved():
-                sides = len(event.bid_price) // 8, len(event.ask_price) // 8
-                return f"the book of {self._symbol(event.instrument)}: {sides[0]} bids, {sides[1]} asks"
+                bids, asks = _count(event.bid_price, "bid"), _count(event.ask_price, "ask")
+                return f"the book of {self._symbol(event.instrument)}: {bids}, {asks}"
             case ClockTicked():
                 return "the clock"
             case Traded():
                 return self._traded(event)
             case Deposited() | Withdrawn():
                 verb = "deposited" if isinstance(event, Deposited) else "asked for"
-                return f"{self._who(event.account)} {verb} {self._amount(event.asset, event.amount)}"
+                return (
+                    f"{self._who(event.account)} {verb} {self._amount(event.asset, event.amount)}"
+                )
             case Transferred():
                 there = f"from {self._who(event.source)} to {self._who(event.target)}"
                 return f"{self._money(event.amount)} {there}"
@@ -157,7 +161,11 @@ class Log:
     def _of_bidders(self, event: Input) -> str:
         match event:
             case AuctionTaken() | BidPlaced() | BidCommitted():
-                verb = {AuctionTaken: "took from", BidPlaced: "bid in", BidCommitted: "sealed a bid in"}
+                verb = {
+                    AuctionTaken: "took from",
+                    BidPlaced: "bid in",
+                    BidCommitted: "sealed a bid in",
+                }
                 return f"{self._who(event.bidder)} {verb[type(event)]} auction {event.auction}"
             case BidRevealed():
                 return f"bid {event.bid} was revealed"
@@ -177,7 +185,10 @@ class Log:
 
     def _traded(self, event: Traded) -> str:
         verb = "bought" if event.lots > 0 else "sold"
-        size, price = self._size(event.instrument, event.lots), self._price(event.instrument, event.price)
+        size, price = (
+            self._size(event.instrument, event.lots),
+            self._price(event.instrument, event.price),
+        )
         maker = "" if event.maker == EXTERNAL else f" with {self._who(event.maker)}"
         return f"{self._who(event.taker)} {verb} {size} at {price}{maker}"
 
@@ -201,11 +212,15 @@ class Log:
                 case PositionsMoved(reason="netted"):
                     yield "closes were met by opposite closes"
                 case Deleveraged():
-                    winners, where = _count(effect.account, "winner"), self._symbol(effect.instrument)
+                    winners, where = (
+                        _count(effect.account, "winner"),
+                        self._symbol(effect.instrument),
+                    )
                     bankrupt = _count(effect.bankrupt, "bankrupt account")
                     yield f"{bankrupt} deleveraged against {winners} in {where}"
                 case DeficitFound():
-                    yield f"{self._who(effect.account)} left a deficit of {self._money(effect.amount)}"
+                    who, amount = self._who(effect.account), self._money(effect.amount)
+                    yield f"{who} left a deficit of {amount}"
                 case TakenOver():
                     yield _count(effect.account, "position") + " taken over by the backstop"
                 case _:
@@ -274,7 +289,9 @@ def _rows(record: Record) -> Iterator[int]:
             case TakenOver():
                 yield from _cells(effect.account)
                 yield from _cells(effect.provider)
-            case OrdersPlaced() | AuctionsOpened() | StagesTaken() | PositionsMoved() | PostedBatch():
+            case (
+                OrdersPlaced() | AuctionsOpened() | StagesTaken() | PositionsMoved() | PostedBatch()
+            ):
                 yield from _cells(effect.account)
             case _:
                 pass

@@ -5,7 +5,14 @@ from tidegate.domain.effects import Deleveraged
 from tidegate.domain.units import unpack
 from tidegate.ports import Record
 from tidegate.safeguards.stack import Stack
-from tidegate.service.views_words import Names, account_name, money_text, price_text, quantity_text
+from tidegate.service.reading import Names
+from tidegate.service.views_words import (
+    account_name,
+    money_text,
+    price_text,
+    quantity_text,
+    rows_of,
+)
 
 
 def receipts_of(record: Record, stack: Stack, names: Names) -> list[Receipt]:
@@ -20,8 +27,7 @@ def receipts_of(record: Record, stack: Stack, names: Names) -> list[Receipt]:
 def receipt_of(record: Record, effect: Deleveraged, stack: Stack, names: Names) -> Receipt:
     """Return one deleveraging in names and decimals."""
     of = stack.venue.instruments[effect.instrument]
-    columns = (effect.account, effect.lots, effect.forgone, effect.rank)
-    winners = zip(*(unpack(column).tolist() for column in columns), strict=True)
+    winners = rows_of(effect.account, effect.lots, effect.forgone, effect.rank)
     return Receipt(
         seq=record.seq,
         ts=record.event.ts,

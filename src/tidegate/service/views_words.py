@@ -2,7 +2,7 @@
 
 from decimal import Context, Decimal
 from functools import cache
-from typing import Final, Protocol
+from typing import Final
 
 from tidegate.domain.book import (
     CLEARING,
@@ -15,9 +15,9 @@ from tidegate.domain.book import (
     TREASURY,
 )
 from tidegate.domain.instrument import AnyInstrument
-from tidegate.domain.units import PPM
-from tidegate.engine.state import State
+from tidegate.domain.units import PPM, unpack
 from tidegate.safeguards.stack import Stack
+from tidegate.service.reading import Names
 
 
 MONEY: Final = "0.000001"
@@ -29,62 +29,6 @@ SYSTEM: Final = {
     POOL: "venue:pool",
 }
 _EXACT: Final = Context(prec=80)  # 19 digits of an int64 times any size never need more
-
-
-class Names(Protocol):
-    """Rows and names of accounts."""
-
-    def row(self, name: str) -> int:
-        """Return the row of an account; -1 when there is none of that name."""
-        ...
-
-    def name(self, row: int) -> str:
-        """Return the name of a user's row."""
-        ...
-
-    @property
-    def all(self) -> list[str]:
-        """Names of all user accounts, in the order of their rows."""
-        ...
-
-
-class Reading(Protocol):
-    """What a read may look at between two batches; nothing of it may be kept or written."""
-
-    @property
-    def state(self) -> State:
-        """The state after the last record."""
-        ...
-
-    @property
-    def stack(self) -> Stack:
-        """The stack that decides."""
-        ...
-
-    @property
-    def names(self) -> Names:
-        """The names of accounts."""
-        ...
-
-    @property
-    def head(self) -> int:
-        """The last durable record; -1: none."""
-        ...
-
-    @property
-    def mode(self) -> str:
-        """Armed, advising or halted."""
-        ...
-
-    @property
-    def epoch(self) -> int:
-        """The fencing epoch."""
-        ...
-
-    @property
-    def leader(self) -> bool:
-        """Whether this process leads."""
-        ...
 
 
 def decimal_text(units: int, size: str) -> str:
@@ -133,6 +77,12 @@ def quantity_float(instrument: AnyInstrument, lots: int) -> float:
 def money_float(money: int) -> float:
     """Return Money to draw with."""
     return money / PPM
+
+
+def rows_of(*columns: bytes) -> list[tuple[int, ...]]:
+    """Return packed columns as rows."""
+    cells: list[list[int]] = [unpack(column).tolist() for column in columns]
+    return list(zip(*cells, strict=True))
 
 
 def account_name(names: Names, row: int, stack: Stack) -> str:

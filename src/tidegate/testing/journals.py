@@ -5,6 +5,7 @@ subclass (its name begins with ``Test``). The assertions are the meaning of the 
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, get_args, get_type_hints
 
 from tidegate.domain.effects import Decision, Rejected
@@ -200,7 +201,7 @@ class JournalContract:
     def test_reading_may_begin_at_a_link(self) -> None:
         """Whoever knows the link of a record needs no chain before it."""
         journal = self.make()
-        links = []
+        links: list[bytes] = []
         for first in range(0, 12, 3):
             journal.append(history(3, first=first))
             links.append(journal.link)
@@ -337,15 +338,16 @@ class DurableJournalContract(JournalContract):
 
     def test_the_first_word_to_an_old_leader_is_what_happened(self) -> None:
         """Whichever it tries first: a batch, a place, a snapshot."""
-        for act in (
+        acts: tuple[Callable[[LiveJournal], None], ...] = (
             lambda old: old.append(history(1, first=1)),
             lambda old: old.append([], [Receipt("feed", "late", 1, 0)]),
             lambda old: old.save(Snapshot(0, "digest", b"state")),
-        ):
+        )
+        for act in acts:
             journal = self.make()
             journal.append(history(1))
             usurper = self.usurp(journal)
-            message = refusal(lambda act=act, old=journal: act(old), LeaderLost)
+            message = refusal(partial(act, journal), LeaderLost)
             assert "taken it over" in message
             assert (usurper.head, list(usurper.read())) == (0, history(1))
             journal.close()
