@@ -67,9 +67,10 @@ def visit(browser, mock):
         page.goto((url or mock.url) + at)
         return page
 
-    mock.world.quiet = mock.down = False
-    mock.progress = 1.0
-    mock.to(CRASH)
+    if mock is not None:
+        mock.world.quiet = mock.down = False
+        mock.progress = 1.0
+        mock.to(CRASH)
     yield opened
     for context in contexts:
         for page in context.pages:
