@@ -437,6 +437,41 @@ def test_a_full_disk_keeps_nothing_and_stops_the_journal(path):
     assert everything(path) == RECORDS
 
 
+LIMITED = """
+import resource, sys
+from tidegate.adapters.journal import SqliteJournal
+from tidegate.domain.errors import JournalGone, TidegateError
+from tidegate.testing import history
+journal = SqliteJournal(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
+kept = journal.head + 1
+try:
+    while True:
+        journal.append(history(500, first=journal.head + 1))
+        kept = journal.head + 1
+except JournalGone:
+    pass
+try:
+    journal.append(history(1, first=kept))
+except TidegateError:
+    print(kept)
+"""
+
+
+def test_a_disk_that_takes_no_more_loses_nothing(path):
+    """The system refuses to let the log grow: what was acknowledged is there, whole."""
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, path], capture_output=True, text=True, check=True
+    )
+    kept = int(done.stdout)
+    assert kept >= N
+    with closing(SqliteJournal(path)) as journal:
+        found = list(journal.read())
+        assert found == history(len(found))
+        assert len(found) in {kept, kept + 500}  # the batch in doubt is there whole or not at all
+        journal.append(history(1, first=len(found)))
+
+
 def test_a_writer_that_ignored_the_lock_is_noticed(path):
     with closing(SqliteJournal(path)) as journal:
         doctor(path, ("UPDATE head SET seq = 50",))

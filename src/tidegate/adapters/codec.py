@@ -93,8 +93,10 @@ def open_batch(frame: object, first: int, previous: bytes | None) -> Iterator[Se
 
 def count_of(frame: object) -> int:
     """Return how many records ``frame`` says it holds; `open_batch` verifies it."""
-    whole = isinstance(frame, bytes) and len(frame) >= _HEADER.size
-    return _HEADER.unpack_from(frame)[2] if whole else 0
+    if not isinstance(frame, bytes) or len(frame) < _HEADER.size:
+        return 0
+    count: int = _HEADER.unpack_from(frame)[2]
+    return count
 
 
 def decode(sealed: Sealed) -> Record:
