@@ -110,8 +110,7 @@ def keep(page, name, request, **options):
 
     PICTURES.mkdir(parents=True, exist_ok=True)
     picture = Image.open(io.BytesIO(page.screenshot(**options))).convert("RGB")
-    # Of all colours the ones that are furthest apart are kept: thin lines keep theirs.
-    small = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    small = picture.quantize(256, kmeans=3, dither=Image.Dither.NONE)
     small.save(PICTURES / f"{name}.png", optimize=True)
 
 
