@@ -323,9 +323,10 @@ def test_everything_is_reached_by_keyboard(visit, mock):
     page.keyboard.press("?")
     expect(page.get_by_role("dialog", name="Keyboard")).to_be_visible()
     page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
     for digit, panel in enumerate(("instruments", "rung", "fund", "cascade"), 1):
         page.keyboard.press(str(digit))
-        assert page.evaluate("document.activeElement.id") == f"{panel}-title"
+        expect(page.locator(f"#{panel}-title")).to_be_focused()
     page.keyboard.press("j")
     expect(page.locator("#cascade h2")).to_have_text("Cascade profile ETH")
     assert page.url.endswith("#/desk/ETH")
@@ -339,7 +340,7 @@ def test_everything_is_reached_by_keyboard(visit, mock):
     expect(drawer).to_be_visible()
     page.keyboard.press("Escape")
     expect(drawer).to_have_count(0)
-    assert page.evaluate("document.activeElement.className") == "vbody"
+    expect(page.locator(".vbody")).to_be_focused()
     outline = "getComputedStyle(document.activeElement).outlineStyle"
     assert page.evaluate(outline) == "solid", "one sees where one is"
     reached = set()
