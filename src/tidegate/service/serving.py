@@ -31,7 +31,7 @@ from tidegate.service.layers import UVICORN
 from tidegate.service.runner import Stopped
 from tidegate.service.service import Service
 from tidegate.service.settings import Places, Tuning
-from tidegate.service.site import Folds, Site, kept_records
+from tidegate.service.site import Folds, Site, file_of, kept_records
 from tidegate.service.tracing import Tracing
 
 
@@ -171,6 +171,8 @@ def _ended(site: Site, error: Exception) -> int:
 def _site(wanted: Wanted, doorman: Doorman, ending: threading.Event) -> Site | None:
     """Open the journal, or wait for it; return the site that leads, None when told to end."""
     make = partial(_made, wanted)
+    if (file := file_of(wanted.places.journal)) is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
     if not wanted.standby:
         return make(open_journal(wanted.places.journal))
     heard = kept_records()

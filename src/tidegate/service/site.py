@@ -167,7 +167,7 @@ class Site:
         self._govern()
         self._check()
         self._feed()
-        watched(self.service, journal=_file_of(places.journal), tracing=tracing)
+        watched(self.service, journal=file_of(places.journal), tracing=tracing)
         self.app = self._app(tickets, anonymous, tracing, rows)
 
     # ------------------------------------------------------------ parts
@@ -228,7 +228,7 @@ class Site:
             ring=self.ring,
             tickets=tickets,
             log=self.audit,
-            open_paths=["/openapi.json", *open_paths(routes), *(page.path for page in dashboard)],
+            open_paths=["/openapi.json", *open_paths(routes), *pages.open_paths()],
             anonymous=anonymous,
             bounds=self._tuning.limits,
         )
@@ -320,7 +320,7 @@ def _past(journal: LiveJournal, address: str) -> Callable[[int], Iterator[Record
     return past
 
 
-def _file_of(address: str) -> Path | None:
+def file_of(address: str) -> Path | None:
     """Return the file of an embedded journal; None for one on a server, or in memory."""
     if address.startswith("sqlite:///"):
         return Path(address.removeprefix("sqlite:///"))
