@@ -221,7 +221,7 @@ def _passing(error: BaseException) -> bool:
     return isinstance(error, httpx.TransportError)
 
 
-_backoff: Final = wait_exponential_jitter(initial=0.1, max=2.0, jitter=0.1)
+_backoff: Final = wait_exponential_jitter(multiplier=0.1, max=2.0, jitter=0.1)
 
 
 def _wait(state: RetryCallState) -> float:
