@@ -29,7 +29,7 @@ from tidegate.service.door import Door, Prepared
 from tidegate.service.runner import Busy, Conflict, Engine
 
 
-WINDOW: Final = 64  # offers on their way
+WINDOW: Final = 512  # offers on their way
 RETRY_S: Final = 0.005
 RETRY_MAX_S: Final = 0.1
 AHEAD_WAIT_S: Final = 10.0  # how long a time ahead of our clock is waited for

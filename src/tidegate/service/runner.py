@@ -175,14 +175,17 @@ class Engine:
         """Call ``listener`` on the crank's thread after each durable batch, and at start-up."""
         self._listeners.append(listener)
 
-    def start(self, *, check: bool = False) -> Recovered:
-        """Recover from the journal, let listeners hear what was replayed, and begin to turn."""
+    def start(self, *, check: bool = False, heard: Sequence[Record] = ()) -> Recovered:
+        """Recover from the journal, let listeners hear what was replayed, and begin to turn.
+
+        ``heard`` are the newest records that a warm crank has applied already.
+        """
         if self._warm:
             found = Recovered(self._crank.head, self._crank.taken, -1, 0, 0)
         else:
             found = self._crank.start(check=check, hear=self._hear_old)
         self._names = Names(self._crank.state)
-        self._tell([])
+        self._tell(heard)
         self._thread.start()
         return found
 
