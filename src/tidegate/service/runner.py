@@ -18,8 +18,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from tidegate.api.answers import Outcome, Taken
-from tidegate.domain.effects import Rejected
+from tidegate.api.answers import Taken
 from tidegate.domain.errors import AskInvalid, TidegateError
 from tidegate.domain.events import Input
 from tidegate.domain.units import SECOND, Nanos
@@ -30,6 +29,7 @@ from tidegate.ports import Clock, Receipt, Record, Venue
 from tidegate.safeguards.stack import Stack
 from tidegate.service.door import Prepared
 from tidegate.service.observing import Observer, Offered, Settled
+from tidegate.service.outcomes import taken_of
 from tidegate.service.reading import Listener, Names, Reading
 
 
@@ -345,7 +345,7 @@ class Engine:
         done = time.perf_counter()
         for request, begin, end in batch.spans(len(records)):
             self.delays.append(done - request.begun)
-            request.taken = _taken(records[begin:end])
+            request.taken = taken_of(records[begin:end], self.stack)
             _done(request.answer, request.taken)
         for request, first in again:
             self._repeat(request, first)
@@ -433,20 +433,6 @@ class Engine:
             _fail(request.answer, Stopped(str(error)))
         for wanted in reads:
             _fail(wanted.answer, Stopped(str(error)))
-
-
-def _taken(records: Sequence[Record]) -> Taken:
-    outcomes: list[Outcome] = []
-    for record in records:
-        refused = [e for e in record.effects if isinstance(e, Rejected)]
-        outcomes.append(
-            Outcome(
-                seq=record.seq,
-                refused=[e.code for e in refused],
-                details=[e.detail for e in refused],
-            )
-        )
-    return Taken(first=records[0].seq, last=records[-1].seq, outcomes=outcomes)
 
 
 def _used(key: str) -> Conflict:
