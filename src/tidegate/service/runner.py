@@ -19,7 +19,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from tidegate.api.answers import Outcome, Taken
-from tidegate.domain.effects import Rejected
+from tidegate.domain.effects import BidKept, Rejected
 from tidegate.domain.errors import AskInvalid, TidegateError
 from tidegate.domain.events import Input
 from tidegate.domain.units import SECOND, Nanos
@@ -441,6 +441,7 @@ def _taken(records: Sequence[Record]) -> Taken:
                 seq=record.seq,
                 refused=[e.code for e in refused],
                 details=[e.detail for e in refused],
+                bid=next((e.bid for e in record.effects if isinstance(e, BidKept)), None),
             )
         )
     return Taken(first=records[0].seq, last=records[-1].seq, outcomes=outcomes)
