@@ -228,8 +228,8 @@ def engine(
     """One crank with a SQLite journal, in this process."""
     draw = np.random.default_rng(7)
     prices = draw.integers(100_000, 900_000, MARKETS)
-    cadence = Cadence(judge_every_ns=judge_every_ms * 1_000_000, judge_move=judge_move)
-    cadence = cadence if judge_every_ms else Cadence()
+    every = Nanos(judge_every_ms * 1_000_000)
+    cadence = Cadence(judge_every_ns=every, judge_move=judge_move) if every else Cadence()
     stack = Stack.bind(
         msgspec.structs.replace(shipped("guarded"), cadence=cadence), venue_of(accounts)
     )

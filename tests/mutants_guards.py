@@ -427,11 +427,9 @@ BY_FILE = {
     "kernels/lens.py": (
         ("test_lens.py",),
         (
-            ("packed.held[i] += 1", "packed.held[i] += 0"),
             ("            packed.most[slot, tier] = max(packed.most[slot, tier], size)\n", ""),
             ("            packed.least[slot, tier] = min(packed.least[slot, tier], size)\n", ""),
             ("packed.largest[slot] = max(packed.largest[slot], size)", "pass"),
-            ("if lots == 0 or facts.kind[i] != LINEAR or", "if facts.kind[i] != LINEAR or"),
             (
                 "return bool(count == packed.group[g, HELD])",
                 "return bool(count <= packed.group[g, HELD])",

@@ -3,7 +3,7 @@
 from contextlib import contextmanager
 
 from crash_world import BEGIN, feed, stack_of
-from service_world import SetClock, app_of, served, service_of
+from service_world import SetClock, house, served, service_of
 from tidegate.adapters.memory import MemoryJournal
 from tidegate.adapters.outbox import Outbox
 from tidegate.service.metrics import Metrics
@@ -28,7 +28,7 @@ class Operated:
     def app(self, folder, tracing=None):
         """Yield the application as it is served."""
         trace = tracing.request if tracing is not None else None
-        with app_of(self.service, folder, routes=routes(), open_paths=OPEN_PATHS) as app:
+        with house(self.service, folder, routes=routes(), open_paths=OPEN_PATHS) as app:
             yield Timing(app, answered=self.metrics.answered, trace=trace)
 
     @contextmanager
@@ -47,7 +47,7 @@ class Operated:
 
 
 @contextmanager
-def operated(journal=None, tracing=None, probes=None, parts=None, bounds=None, **options):
+def operated(journal=None, tracing=None, probes=None, bounds=None, parts=(), **options):
     """Yield a running service; what time it is, its clock is told."""
     stack, clock = stack_of(), SetClock(BEGIN)
     metrics = Metrics(stack)
@@ -55,7 +55,11 @@ def operated(journal=None, tracing=None, probes=None, parts=None, bounds=None, *
     engine = Engine(timed(journal or MemoryJournal(), *hear), stack, Outbox(), clock, **options)
     service = service_of(engine)
     service.add(metrics)
-    watch = watched(service, probes=probes, parts=parts, bounds=bounds, tracing=tracing)
+    for part in parts:
+        service.add(part)
+    watch = watched(service, bounds=bounds, tracing=tracing)
+    for name, probe in (probes or {}).items():
+        setattr(metrics.probes, name, probe)
     engine.start()
     try:
         yield Operated(engine, service, watch, clock)

@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import json
 import re
 from pathlib import Path
 
@@ -16,8 +17,14 @@ from tidegate.domain.units import SECOND
 from tidegate.safeguards.oracle import Quality
 from tidegate.service.alert_rules import Bounds, Parts, Rules
 from tidegate.service.alerts import KINDS, Alerts
+from tidegate.service.clock import GuardedClock
+from tidegate.service.feed_routes import Feeds
+from tidegate.service.feeds import FeedNow
 from tidegate.service.metrics import Loss, Metrics, Probes
+from tidegate.service.reconcile import Reconciler
 from tidegate.service.sight import Age, Sight
+from tidegate.service.silence import Silence, expected
+from tidegate.service.streams import Client, Hub
 
 
 ROOT = Path(__file__).parents[1]
@@ -220,8 +227,9 @@ def test_parts_and_probes_are_asked(stack):
         name, state, trouble = "nats:events", "stopped", "sequence 5 is missing"
 
     silent = [("BTC-PERP", f"source {n}") for n in range(7)]
-    world = World(stack, feeds=lambda: [Feed], silent=lambda: silent, jump=lambda: -2 * 10**9)
-    world.metrics.probes = Probes(drift=lambda: 3, disk_free=lambda: 2**20, lag=lambda: 20_000)
+    parts = {"feeds": lambda: [Feed], "silent": lambda: silent, "jump": lambda: -2 * 10**9}
+    world = World(stack, **parts, drifting=lambda: True)
+    world.metrics.probes = Probes(drift=lambda: 3.5, disk_free=lambda: 2**20, lag=lambda: 20_000)
     world.metrics.snapshot_failure = "no space"
     found = world.look()
     assert set(found) == {
@@ -272,6 +280,45 @@ def test_a_crash_in_a_running_service_raises_its_alerts():
             quote = PriceObserved(ts=now, instrument=i, source=0, price=price, published=now)
             made.engine.offer([quote], source="test").result(10)
         assert "source_stale" not in made.watch._rules.judge(asyncio.run(made.watch.look()))
+
+
+class Away:
+    """A feed that cannot be reached, as `Feed.now` tells it."""
+
+    name = "nats:events"
+    now = FeedNow(
+        name="nats:events",
+        state="away",
+        trouble="no server answers",
+        place="",
+        behind=3,
+        taken=0,
+        dead=0,
+    )
+
+
+def test_the_parts_of_a_service_are_asked_and_the_stream_is_told():
+    hub = Hub()
+    walls = iter([0, 0, *[5 * 10**9] * 50])
+
+    with operated(parts=[hub, Feeds([Away()])]) as made:
+        alerts = made.service.part(Alerts)
+        made.service.add(GuardedClock(alerts, wall=lambda: next(walls), steady=lambda: 0)).now()
+        venue = made.engine.stack.venue
+        hours = iter(range(0, 10**6, 3_600))
+        made.service.add(Silence(expected(venue), venue, alerts, steady=lambda: next(hours)))
+        reconciler = made.service.add(Reconciler(made.engine.stack))
+        reconciler.raised, reconciler.drift = True, 12.5
+        made.service.part(GuardedClock).now()
+        asyncio.run(made.watch.once())
+        active = {alert.code: alert.detail for alert in alerts.active()}
+    assert set(active) == {"feed_away", "clock_jumped", "feed_silent", "book_drifts"}
+    assert "12.50" in active["book_drifts"]
+    assert made.metrics.probes.drift() == 12.5
+    assert list(made.metrics.probes.behind()) == [("nats:events", 3)]
+    frames = [json.loads(m) for m in hub.states(Client(frozenset({"alerts"}), -1))]
+    assert {(f["topic"], f["data"]["moved"]) for f in frames} == {("alerts", "opened")}
+    assert {f["data"]["code"] for f in frames} == set(active)
 
 
 # ---------------------------------------------------------------- pages

@@ -9,7 +9,13 @@ from desk import Desk, U, coin, column, flat, inverse, perp, rules, venue_of
 from test_invariants import some
 from test_packed import in_ranges
 from tidegate.domain.errors import CapacityExceeded
-from tidegate.domain.events import AccountOpened, Deposited, ParameterChanged, Traded
+from tidegate.domain.events import (
+    AccountOpened,
+    Deposited,
+    FundingPaid,
+    ParameterChanged,
+    Traded,
+)
 from tidegate.domain.venue import Limits
 from tidegate.engine import lens as engine
 from tidegate.engine.following import followed
@@ -185,6 +191,63 @@ def test_a_cadence_and_a_lens_go_together():
     desk, answered = busy(9, 40, lens, 12, cadence=cadence, oracle=OracleGuard())
     assert all(answered)
     assert desk.state.judgement.stirred()
+
+
+def told(desk: Desk, lens: Lens, *events) -> None:
+    """Take events through the lens, and look after each of them."""
+    for event in events:
+        step(desk.state, event, desk.stack, lens)
+        assert looks_right(lens, desk.state, desk.stack)
+
+
+@pytest.mark.parametrize(
+    ("held", "then", "price"),
+    [
+        (10, 150, 4_500),  # of a flat group, and beyond its first tier later
+        (165, 199, 3_300),  # two tiers up, where those that were packed are one
+        (1_000, 610, 300),  # two tiers down
+    ],
+)
+def test_a_position_that_was_rewritten_counts_for_where_tiers_are_certain(held, then, price):
+    """Lots worth a million each: tiers begin at 200 and at 600 of them."""
+    desk = Desk(FEW, margin=MarginModel(instruments={"*": TIERS}))
+    desk.users([10**10] * 2, [(0, 0, held, 1_000), (1, 0, held, 1_000)])
+    for i in range(3):
+        desk.price(1_000, i)
+    lens = Lens()
+    assert looks_right(lens, desk.state, desk.stack)
+    told(desk, lens, desk.trade(0, then - held, 1_000), desk.priced(price))
+    assert (lens.packs, lens._copy.used) == (1, 0)
+
+
+def test_everybody_in_a_batch_of_payments_is_followed():
+    desk, lens = small()
+    told(desk, lens, FundingPaid(ts=desk.now, instrument=0, rate=10**6))
+    assert lens.packs == 1
+
+
+def test_an_account_that_is_new_is_judged():
+    desk, lens = small()
+    told(
+        desk,
+        lens,
+        AccountOpened(ts=desk.now, name="new"),
+        Deposited(ts=desk.now, account=U + 4, amount=10**8),
+        desk.trade(4, 30, 1_000),
+        desk.priced(900),
+    )
+    assert lens._copy.apart.tolist() == [U + 4]
+
+
+def test_it_lets_go_when_too_many_are_judged_apart():
+    """A book that has changed as much is packed anew, not grown without bound."""
+    desk, _ = small()
+    lens = Lens(apart_max=1)
+    assert looks_right(lens, desk.state, desk.stack)
+    told(desk, lens, desk.trade(0, 5, 1_000, 1))
+    assert (lens.packs, lens._copy.used) == (1, 1)
+    told(desk, lens, desk.trade(0, 5, 1_000, 2), desk.trade(1, 5, 1_000, 2))
+    assert (lens.packs, lens._copy.used) == (2, 0)
 
 
 # ------------------------------------------------------------------ when it starts anew

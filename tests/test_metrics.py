@@ -9,16 +9,17 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from operated import crash, operated
-from service_world import KEYS
+from crash_world import stack_of
+from operated import PATIENCE, crash, operated
+from service_world import KEYS, served
 from tidegate.adapters.memory import MemoryJournal
 from tidegate.domain.book import FUND
 from tidegate.domain.effects import Deleveraged, OrdersPlaced, Rejected
 from tidegate.domain.errors import JournalGone
 from tidegate.domain.events import AccountOpened, Deposited
-from tidegate.service.metrics import Metrics, Probes
+from tidegate.service.metrics import Metrics
 from tidegate.service.observing import Offered, Settled
-from tidegate.service.ops_routes import loopback
+from tidegate.service.ops_routes import loopback, waiting_app
 from tidegate.service.tallies import LABELS_MAX, OTHER, Counts, Tally
 from tidegate.service.timing import ROUTE_NONE, request_id
 
@@ -38,7 +39,7 @@ def one(found, name, **labels):
 
 def test_metrics_are_those_of_the_journal(tmp_path):
     events = crash()
-    probes = Probes(clients=lambda: 3, cut=lambda: 2, drift=lambda: 0, disk_free=lambda: 10)
+    probes = {"clients": lambda: 3, "cut": lambda: 2, "drift": lambda: 0}
     with operated(probes=probes) as made:
         answers = made.take(events, of=20)
         records = list(made.engine.journal.read())
@@ -73,7 +74,7 @@ def test_metrics_are_those_of_the_journal(tmp_path):
     assert one(found, "tidegate_mode", mode="halted") == 0
     assert one(found, "tidegate_stream_clients") == 3
     assert one(found, "tidegate_stream_cut_total") == 2
-    assert one(found, "tidegate_drift_accounts") == 0
+    assert one(found, "tidegate_drift") == 0
     assert one(found, "process_resident_memory_bytes") > 10**7
     asked = {"method": "GET", "route": "/metrics", "status": "2xx"}
     assert one(found, "tidegate_request_seconds_count", **asked) == 1
@@ -154,7 +155,7 @@ def test_a_crank_that_has_stopped_is_neither_healthy_nor_ready(tmp_path):
         journal.full = True
         answer = made.engine.offer([AccountOpened(ts=1, name="x")], source="test")
         with pytest.raises(Exception, match="disk"):
-            answer.result(10)
+            answer.result(PATIENCE)
         made.engine._thread.join(10)
         for path in ("/healthz", "/readyz"):
             said = client.get(path)
@@ -169,6 +170,19 @@ def test_a_stuck_crank_is_not_ready_but_alive_for_a_while(tmp_path):
         made.engine.look(lambda _: time.sleep(1.6))
         assert client.get("/readyz").json()["reasons"] == ["crank_stuck"]
         assert client.get("/healthz").status_code == 200
+
+
+def test_a_standby_is_alive_and_not_ready():
+    metrics = Metrics(stack_of())
+    metrics.probes.head, metrics.probes.lag = (lambda: 41), (lambda: 7)
+    with served(waiting_app(metrics)) as client:
+        assert client.get("/healthz").status_code == 200
+        said = client.get("/readyz")
+        assert (said.status_code, said.json()["reasons"]) == (503, ["standby"])
+        found = scraped(client.get("/metrics").text)
+    assert one(found, "tidegate_head_seq") == 41
+    assert one(found, "tidegate_leader") == 0
+    assert one(found, "tidegate_journal_lag_records") == 7
 
 
 def test_a_request_has_an_id_and_keeps_a_plain_one_of_its_caller(tmp_path):

@@ -43,7 +43,7 @@ def test_a_line_is_one_object_with_a_time_a_level_and_the_request(lines):
 
 def test_no_secret_is_logged_wherever_it_stands(lines):
     token, log = KEYS["operator"], structlog.get_logger("tidegate.test")
-    log.info("with " + token, where={"deep": [token]}, raw=token.encode())
+    log.info(token, where={"deep": [token]}, raw=token.encode())
     log.info("opening postgresql://tide:hunter2@db/tidegate", url="nats://u:hunter2@host:4222")
     logging.getLogger("uvicorn.error").warning('"GET /v1/stream?ticket=%s&after=1"', "hunter2")
     try:

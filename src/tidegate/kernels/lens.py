@@ -170,7 +170,7 @@ def refit(
     """Write members' positions into the cells they had; ``misfits`` are those who no longer fit.
 
     They hold more or fewer plain positions than before, an odd one, or one beyond the first tier
-    in a group that is flat; nothing is written of them.
+    in a group that is flat; nothing is written of them. Only `Packed.held` is left as it was.
     """
     cells = np.empty(packed.held.size + 1, np.int64)
     narrow = packed.lots.itemsize == 4
@@ -196,8 +196,6 @@ def refit(
             start, end = facts.tier_start[i], facts.tier_start[i + 1]
             value = size * mark[i] * facts.tick_value[i]
             tier = tier_at(start, end, facts.tier_floor, value) - start
-            packed.held[np.int64(packed.slot[cell]) >> 1] -= 1
-            packed.held[i] += 1
             packed.lots[cell], packed.slot[cell], packed.tier[cell] = lots, slot, tier
             if packed.group[g, FLAT]:
                 packed.largest[slot] = max(packed.largest[slot], size)

@@ -3,10 +3,11 @@
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
+from tidegate.api.answers import FeedNow
 from tidegate.domain.units import SECOND
 from tidegate.safeguards.breaker import Rung
 from tidegate.safeguards.oracle import Quality
@@ -38,31 +39,13 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     stuck_s: float = 5.0
 
 
-class FeedNow(Protocol):
-    """What a rule wants to know of a feed."""
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        ...
-
-    @property
-    def state(self) -> str:
-        """Running, away or stopped."""
-        ...
-
-    @property
-    def trouble(self) -> str:
-        """Why nothing comes, in words."""
-        ...
-
-
 @dataclass(slots=True)
 class Parts:
     """What rules ask beside the engine; left out: not part of this service."""
 
     feeds: Callable[[], Iterable[FeedNow]] = tuple
     silent: Callable[[], Iterable[tuple[str, str]]] = tuple  # (instrument, source), `Silence.check`
+    drifting: Callable[[], bool] = lambda: False  # `Reconciler.raised`
     jump: Callable[[], int] = lambda: 0  # nanoseconds, `GuardedClock.jump`
 
 
@@ -175,9 +158,9 @@ class Rules:
         free = metrics.probes.disk_free()
         if free is not None and free < b.disk_bytes:
             yield "disk_low", f"{free / 2**30:.2f} GiB are left beside the journal"
-        drift = metrics.probes.drift()
-        if drift:
-            yield "book_drifts", f"{drift} accounts are not as the venue has them"
+        if self._parts.drifting():
+            worth = metrics.probes.drift() or 0.0
+            yield "book_drifts", f"our book is not the venue's: {worth:,.2f} differ"
         lag = metrics.probes.lag()
         if lag >= b.lag_records:
             yield "standby_behind", f"{lag:,} records are not yet applied"

@@ -14,6 +14,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 import structlog
 
+from tidegate.adapters.clock import WallClock
 from tidegate.api.answers import Alert, AlertMoved
 from tidegate.ports import Clock
 
@@ -84,20 +85,22 @@ class Alerts:
     Parameters
     ----------
     clock
-        Dates alerts.
+        Dates alerts; `watching.watched` puts the engine's own here. A guarded clock raises alerts
+        itself, so it can only come later.
     tell
         Told of every alert that opens or closes, in the thread that calls `settle`.
     """
 
     def __init__(
         self,
-        clock: Clock,
+        clock: Clock | None = None,
         *,
         tell: Callable[[AlertMoved], None] = lambda _: None,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self.tell = tell
-        self._clock, self._steady = clock, steady
+        self.clock: Clock = clock or WallClock()
+        self._steady = steady
         self._lock = threading.Lock()
         self._states: dict[str, _State] = {}
         self._pushed: dict[str, str] = {}  # code to detail, since the last look
@@ -120,7 +123,7 @@ class Alerts:
         with self._lock:
             pushed, self._pushed = self._pushed, {}
         # Not under the lock: a clock that is asked may itself raise an alert.
-        now, ts = self._steady(), self._clock.now()
+        now, ts = self._steady(), self.clock.now()
         with self._lock:
             moved = [*self._held({**pushed, **found}, now, ts), *self._gone(now)]
         for one in moved:

@@ -88,6 +88,7 @@ def configure(
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi"):
         one = logging.getLogger(name)
         one.handlers, one.propagate = [], True
+        one.setLevel(logging.NOTSET)
     for name in LOUD:
         logging.getLogger(name).setLevel(logging.WARNING)
 

@@ -54,8 +54,9 @@ class Probes:
 
     clients: Callable[[], int] = lambda: 0  # WebSockets of the stream
     cut: Callable[[], int] = lambda: 0  # of them cut off, for not reading
-    lag: Callable[[], int] = lambda: 0  # records that a standby has not applied
-    drift: Callable[[], int | None] = lambda: None  # accounts that differ from the venue's books
+    head: Callable[[], int] = lambda: -1  # last record that a standby has applied
+    lag: Callable[[], int] = lambda: 0  # records that it has not
+    drift: Callable[[], float | None] = lambda: None  # numeraire, `Reconciler.drift`
     disk_free: Callable[[], int | None] = lambda: None  # bytes, beside an embedded journal
     behind: Callable[[], Iterable[tuple[str, int]]] = tuple  # by feed, what waits on its side
     open_alerts: Callable[[], Iterable[tuple[str, str, bool]]] = tuple  # code, severity, open
@@ -203,6 +204,9 @@ class Metrics(Collector):
         if self.sight is not None:
             yield from self._engine(self.sight)
             yield from self._venue(self.sight)
+        else:
+            yield _gauge("head_seq", "Last record", self.probes.head())
+            yield _gauge("leader", "Whether this process leads", 0.0)
         if self.health is not None:
             h = self.health
             yield _gauge("liquidatable_accounts", "Below maintenance", h.liquidatable)
@@ -249,7 +253,7 @@ class Metrics(Collector):
         yield _gauge("stream_clients", "WebSockets of the stream", self.probes.clients())
         yield _gauge("journal_lag_records", "A standby's distance", self.probes.lag())
         for name, words, value in (
-            ("drift_accounts", "Accounts unlike the venue's books", self.probes.drift()),
+            ("drift", "Worth of what differs from the venue's book", self.probes.drift()),
             ("disk_free_bytes", "Beside the journal", self.probes.disk_free()),
         ):
             if value is not None:

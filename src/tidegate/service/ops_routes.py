@@ -5,7 +5,10 @@ from typing import Final
 
 import msgspec
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route as Path
 
 from tidegate.api.answers import Alert, Ready
 from tidegate.service.alerts import Alerts
@@ -64,6 +67,21 @@ async def ready(call: Call) -> Response:
 async def alerts(call: Call) -> list[Alert]:
     """Answer what is open, the worst first."""
     return call.service.part(Alerts).active()
+
+
+def waiting_app(metrics: Metrics) -> Starlette:
+    """Return what a standby serves while it waits: it is alive, not ready, and can be measured."""
+
+    async def said(request: Request) -> Response:
+        return _said(["standby"] if request.url.path == "/readyz" else [])
+
+    async def measured(request: Request) -> Response:
+        if not loopback(request.client.host if request.client else ""):
+            return Response("from another machine a standby shows nothing", 403)
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    here = [Path("/healthz", said), Path("/readyz", said), Path("/metrics", measured)]
+    return Starlette(routes=here)
 
 
 def loopback(address: str) -> bool:

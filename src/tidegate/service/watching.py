@@ -8,13 +8,19 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from tidegate.api.answers import AlertMoved
 from tidegate.service.alert_rules import Bounds, Parts, Rules
 from tidegate.service.alerts import Alerts
+from tidegate.service.clock import GuardedClock
+from tidegate.service.feed_routes import Feeds
 from tidegate.service.metrics import Metrics, Probes
 from tidegate.service.observing import Observer, Observers
+from tidegate.service.reconcile import Reconciler
 from tidegate.service.runner import Engine, Stopped
 from tidegate.service.service import Service
 from tidegate.service.sight import Sight, sight_of
+from tidegate.service.silence import Silence
+from tidegate.service.streams import Hub
 
 
 EVERY_S: Final = 1.0
@@ -76,27 +82,56 @@ class Watch:
 def watched(
     service: Service,
     *,
-    probes: Probes | None = None,
-    parts: Parts | None = None,
+    journal: Path | None = None,
     bounds: Bounds | None = None,
-    alerts: Alerts | None = None,
     tracing: Observer | None = None,
 ) -> Watch:
     """Give a service its metrics, alerts and watch; before the engine starts.
 
-    ``alerts`` is handed in where other parts were given it before, to raise theirs. ``tracing`` is
-    one more observer beside the metrics. The parts are found under `Metrics`, `Alerts`, `Watch`.
+    Of the other parts (hub, feeds, silence, guarded clock, reconciler) those are asked that the
+    service has by the time of each look. `Metrics` and `Alerts` that it has already are used.
+    ``journal`` is the file of an embedded one, ``tracing`` one more observer beside the metrics.
     """
     engine = service.engine
     metrics = service.parts.get(Metrics) or service.add(Metrics(engine.stack))
+    alerts = service.parts.get(Alerts) or service.add(Alerts())
+    alerts.clock = engine.clock
+    alerts.tell = partial(_shown, service)
     metrics.queue_max = engine.queue_max
-    alerts = service.add(alerts or Alerts(engine.clock))
-    metrics.probes = probes or metrics.probes
-    metrics.probes.open_alerts = alerts.table
+    metrics.probes = probes_of(service, alerts, journal)
     engine.listen(metrics.listen)
     engine.observer = metrics if tracing is None else Observers(metrics, tracing)
-    rules = Rules(metrics, alerts, parts or Parts(), bounds)
+    rules = Rules(metrics, alerts, parts_of(service), bounds)
     return service.add(Watch(engine, metrics, alerts, rules))
+
+
+def _shown(service: Service, moved: AlertMoved) -> None:
+    if service.has(Hub):
+        service.part(Hub).show("alerts", moved.since, moved)
+
+
+def probes_of(service: Service, alerts: Alerts, journal: Path | None) -> Probes:
+    """Return what metrics ask of the other parts."""
+    part = service.parts.get
+    return Probes(
+        clients=lambda: len(hub.clients) if (hub := part(Hub)) else 0,
+        cut=lambda: hub.cut_off if (hub := part(Hub)) else 0,
+        drift=lambda: reconciler.drift if (reconciler := part(Reconciler)) else None,
+        disk_free=disk_free(journal) if journal is not None else lambda: None,
+        behind=lambda: [(f.name, f.behind) for f in feeds.now()] if (feeds := part(Feeds)) else (),
+        open_alerts=alerts.table,
+    )
+
+
+def parts_of(service: Service) -> Parts:
+    """Return what rules ask of the other parts."""
+    part = service.parts.get
+    return Parts(
+        feeds=lambda: feeds.now() if (feeds := part(Feeds)) else (),
+        silent=lambda: silence.check() if (silence := part(Silence)) else (),
+        jump=lambda: clock.jump if (clock := part(GuardedClock)) else 0,
+        drifting=lambda: bool((reconciler := part(Reconciler)) and reconciler.raised),
+    )
 
 
 def disk_free(path: Path) -> Callable[[], int | None]:
