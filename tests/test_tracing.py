@@ -5,6 +5,7 @@ import json
 import logging
 import subprocess
 import sys
+import time
 
 import pytest
 import structlog
@@ -70,6 +71,14 @@ def test_on_a_terminal_lines_are_for_people():
     assert not out.getvalue().startswith("{")
 
 
+def ended(kept, n):
+    """Return spans; a request's own ends just after its answer was sent."""
+    until = time.monotonic() + 10
+    while len(kept.get_finished_spans()) < n and time.monotonic() < until:
+        time.sleep(0.005)
+    return kept.get_finished_spans()
+
+
 def test_an_offer_is_traced_from_its_request_to_its_answer(tmp_path):
     kept = InMemorySpanExporter()
     provider = TracerProvider()
@@ -83,10 +92,10 @@ def test_an_offer_is_traced_from_its_request_to_its_answer(tmp_path):
             key = {"Authorization": f"Bearer {KEYS['feed']}"}
             body = {"events": [{"type": "account", "name": "traced"}]}
             assert client.post("/v1/events", json=body, headers=key).status_code == 200
-            spans = {s.name: s for s in kept.get_finished_spans()}
+            spans = {s.name: s for s in ended(kept, 5)}
             kept.clear()
             assert client.get("/healthz").status_code == 200
-            assert [s.name for s in kept.get_finished_spans()] == ["GET /healthz"]
+            assert [s.name for s in ended(kept, 1)] == ["GET /healthz"]
         assert len(made.metrics._requests) == 2
     root = spans["POST /v1/events"]
     assert set(spans) == {"POST /v1/events", "queue", "batch", "commit", "answer"}
