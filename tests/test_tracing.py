@@ -33,13 +33,16 @@ def lines():
 def test_a_line_is_one_object_with_a_time_a_level_and_the_request(lines):
     with structlog.contextvars.bound_contextvars(request="r-1"):
         structlog.get_logger("tidegate.test").warning("alert_opened", code="disk_low")
-    logging.getLogger("uvicorn.error").info("Started %s", "now", extra={"more": 1})
+    logging.getLogger("uvicorn.error").info(
+        "Started %s", "now", extra={"more": 1, "color_message": "c"}
+    )
     ours, theirs = lines()
     assert ours["event"] == "alert_opened"
     assert (ours["level"], ours["request"], ours["code"]) == ("warning", "r-1", "disk_low")
     assert ours["at"].endswith("Z")
     assert theirs["event"] == "Started now"
     assert (theirs["logger"], theirs["more"]) == ("uvicorn.error", 1)
+    assert "color_message" not in theirs
 
 
 def test_no_secret_is_logged_wherever_it_stands(lines):
