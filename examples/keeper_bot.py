@@ -14,31 +14,29 @@ from tidegate.client.keeper import Keeper
 
 async def keep(address: str, token: str, margin: Decimal, budget: Decimal, memory: Path) -> None:
     """Bid in every auction that becomes cheap enough, until somebody stops us."""
-    keeper = Keeper(address, token, memory)
     decided: set[tuple[int, int, int | None]] = set()
-    async for desk in keeper.watch():  # after every news, and ten times a second
-        for sealed in keeper.due(desk):
-            print("revealed", sealed.bid, keeper.reveal(sealed) or "in time", flush=True)
-        for offer in list(desk.offers.values()):
-            price, worst = desk.price(offer), desk.away(offer, margin)
-            this = (offer.auction, offer.began, price)  # one decision a price, or a window
-            if this in decided or desk.stale(offer):
-                continue
-            if price is None and desk.now() >= desk.closes(offer):
-                continue  # the window is over
-            if price is not None and not offer.good(price, worst):
-                continue  # a Dutch price is still on its way to ours
-            decided.add(this)
-            lots = desk.affordable(offer, worst, budget - keeper.tied())
-            if not lots or not offer.good(offer.limit, worst):
-                continue  # no money left, or never sold as cheaply as that
-            act = {"batch": keeper.bid, "sealed": keeper.seal}.get(desk.sale.kind, keeper.take)
-            try:
-                told = act(desk, offer, lots, worst)
-            except Refused as no:
-                print("refused", offer.auction, no, flush=True)
-            else:
-                print(told.status, told.auction, told.got, told.price, told.code, flush=True)
+    with Keeper(address, token, memory) as keeper:
+        async for desk in keeper.watch():  # after every news, and ten times a second
+            for sealed in keeper.due(desk):
+                print("revealed", sealed.bid, keeper.reveal(sealed) or "in time", flush=True)
+            for offer in list(desk.offers.values()):
+                price, worst = desk.price(offer), desk.away(offer, margin)
+                this = (offer.auction, offer.began, price)  # one decision a price, or a window
+                if this in decided or not desk.takes(offer):
+                    continue  # decided already, or nothing is taken at this moment
+                if not offer.good(offer.limit if price is None else price, worst):
+                    continue  # too dear, and a Dutch price may still come down to ours
+                decided.add(this)
+                lots = desk.affordable(offer, worst, budget - keeper.tied())
+                if not lots:
+                    continue
+                act = {"batch": keeper.bid, "sealed": keeper.seal}.get(desk.sale.kind, keeper.take)
+                try:
+                    told = act(desk, offer, lots, worst)
+                except Refused as no:
+                    print("refused", offer.auction, no, flush=True)
+                else:
+                    print(told.status, told.auction, told.got, told.price, told.code, flush=True)
 
 
 def main() -> None:

@@ -130,9 +130,12 @@ class Desk:
             return "tail" if elapsed > sale.tail_ns else "cusp"
         return ""
 
-    def closes(self, offer: Offer) -> int:
-        """Return when the window for bids closes."""
-        return offer.began + self._sold().window_ns
+    def takes(self, offer: Offer, now: int | None = None) -> bool:
+        """Return whether bids are taken: the price is not stale, or the window not over."""
+        if self.stale(offer, now):
+            return False
+        window, at = self._sold().window_ns, self.now() if now is None else now
+        return not window or at < offer.began + window
 
     def _dutch(self, offer: Offer, elapsed: int) -> int:
         sale = self._sold()

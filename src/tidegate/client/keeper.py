@@ -9,10 +9,11 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from decimal import Decimal
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, Self, TypeAlias
 
 import msgspec
 
@@ -99,7 +100,7 @@ class Memory:
 
 
 class Keeper:
-    """One bidder at one service.
+    """One bidder at one service; close it, or use it as a context.
 
     Every bid is sent under an idempotency key made of what it says, so that a keeper that was
     stopped between sending and hearing may decide the same again, and bids once.
@@ -128,6 +129,16 @@ class Keeper:
         self.memory = Memory(memory)
         self._whose = {} if bidder is None else {"bidder": bidder}
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.client.close()
+
     # ------------------------------------------------------------ looking
 
     def look(self) -> Desk:
@@ -142,7 +153,7 @@ class Keeper:
                 self._send(sealed)
         return Desk(now, ahead=now.clock - middle)
 
-    async def watch(self, every: float = 0.1, again: float = 30.0) -> AsyncIterator[Desk]:
+    async def watch(self, every: float = 0.1, again: float = 30.0) -> AsyncGenerator[Desk]:
         """Yield the desk after whatever is heard, and ``every`` so many seconds, forever.
 
         It is read as a whole ``again`` after so many seconds: another clock, other rules.
@@ -166,10 +177,12 @@ class Keeper:
                 yield desk
         finally:
             hearing.cancel()
+            await asyncio.gather(hearing, return_exceptions=True)
 
     async def _hear(self, frames: Frames, after: int) -> None:
-        async for frame in follow(self._address, self._token, TOPICS, after=after):
-            frames.put_nowait(frame)
+        async with aclosing(follow(self._address, self._token, TOPICS, after=after)) as heard:
+            async for frame in heard:
+                frames.put_nowait(frame)
 
     def bids(self, limit: int = 100) -> list[BidNow]:
         """Return what became of the last bids, newest first."""
@@ -194,13 +207,15 @@ class Keeper:
 
         Asked again at the same price of the auction it is the same take.
         """
-        asked = Take(auction=offer.auction, bidder=desk.account, **_said(desk, offer, lots, worst))
+        quantity, limit = _said(desk, offer, lots, worst)
+        asked = Take(auction=offer.auction, bidder=desk.account, quantity=quantity, limit=limit)
         key = f"take-{offer.auction}-{offer.began}-{desk.price(offer)}-{lots}-{worst}"
         return self._told(self.client.bid(asked, key=key).first)
 
     def bid(self, desk: Desk, offer: Offer, lots: int, worst: int) -> BidNow:
         """Bid in a batch for lots at ``worst`` or better, once in each of its windows."""
-        asked = Bid(auction=offer.auction, bidder=desk.account, **_said(desk, offer, lots, worst))
+        quantity, limit = _said(desk, offer, lots, worst)
+        asked = Bid(auction=offer.auction, bidder=desk.account, quantity=quantity, limit=limit)
         key = f"bid-{offer.auction}-{offer.began}-{lots}-{worst}"
         return self._told(self.client.bid(asked, key=key).first)
 
@@ -209,6 +224,7 @@ class Keeper:
         sale = desk.sale
         assert sale is not None, "there are offers"
         closes = offer.began + sale.window_ns
+        quantity, limit = _said(desk, offer, lots, worst)
         sealed = Sealed(
             auction=offer.auction,
             began=offer.began,
@@ -219,7 +235,8 @@ class Keeper:
             lots=lots,
             ticks=worst,
             salt=secrets.token_hex(SALT_BYTES),
-            **_said(desk, offer, lots, worst),
+            quantity=quantity,
+            limit=limit,
         )
         self.memory.keep(sealed)
         return self._send(sealed)
@@ -270,9 +287,6 @@ class Keeper:
         return found[0]
 
 
-def _said(desk: Desk, offer: Offer, lots: int, worst: int) -> dict[str, str]:
+def _said(desk: Desk, offer: Offer, lots: int, worst: int) -> tuple[str, str]:
     symbol = offer.instrument
-    return {
-        "quantity": desk.quantity_text(symbol, lots),
-        "limit": desk.price_text(symbol, worst),
-    }
+    return desk.quantity_text(symbol, lots), desk.price_text(symbol, worst)
