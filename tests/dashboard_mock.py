@@ -1,6 +1,6 @@
 """A service of one replayed crash: every route and stream that the dashboard asks, kept in memory.
 
-The figures come from a real replay of the synthetic crash (tests/vectors/dashboard.json.gz, one row
+The figures come from a real replay of the synthetic crash (tests/dashboard_october.json.gz, one row
 every five seconds); what a replay does not hold, such as open auctions, is made up here. A test
 says which row is now; whatever was answered last is kept by path, so that it can be compared with
 what the page shows.
@@ -25,7 +25,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from tidegate.service.pages import routes as pages
 
 
-VECTOR = Path(__file__).parent / "vectors/dashboard.json.gz"
+VECTOR = Path(__file__).parent / "dashboard_october.json.gz"
 TOPICS = ("venue", "health", "flow", "orders", "auctions", "fund")
 SECOND = 1_000_000_000
 RUNGS = ("normal", "caution", "reduce_only", "auction_only", "halt")

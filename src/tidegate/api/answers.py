@@ -22,12 +22,17 @@ class Problem(Answer, frozen=True, kw_only=True):
 
 
 class Outcome(Answer, frozen=True, kw_only=True):
-    """What became of one event: its record, and the codes under which anything was refused."""
+    """What became of one event: its record, and the codes under which anything was refused.
+
+    A bidder reads what it has got at once, or the number under which its bid is kept.
+    """
 
     seq: int
     refused: list[str] = []
     details: list[str] = []
-    bid: int | None = None  # under which a bid waits, to be revealed or answered
+    bid: int | None = None
+    got: str | None = None  # quantity, signed as the bidder's own trade
+    price: str | None = None  # of what it got
 
 
 class Taken(Answer, frozen=True, kw_only=True):

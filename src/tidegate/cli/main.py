@@ -23,6 +23,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "demo": ("demo", "demo", "Replay a synthetic crash three ways and write the report."),
     "replay": ("replay", "replay", "Replay a recording under one stack or several; judge them."),
     "stress": ("stress", "stress", "Find what breaks a book, in worlds that have not happened."),
+    "serve": ("serve", "serve", "Run the engine beside a venue: API, streams, dashboard."),
     "explain": ("explain", "explain", "Say why an account was touched, back to the observation."),
     "tune": ("tune", "tune", "Search better numbers for a stack; propose them."),
     "stack": ("stack", "stack", "Check stack files and read them back in plain language."),

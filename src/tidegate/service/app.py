@@ -1,6 +1,7 @@
 """The application: rows become endpoints, failures become problems, nothing leaks."""
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -38,6 +39,7 @@ from tidegate.service.service import Service
 
 KEY_MAX: Final = 128  # characters of an Idempotency-Key
 RETRY_AFTER: Final = "1"
+ACCOUNT_LAST: Final = re.compile(r"(?<=/accounts/|./explain/){(name|account)}$")
 
 _ENCODER: Final = msgspec.json.Encoder()
 
@@ -83,7 +85,9 @@ def build(
         return Response(said, media_type="application/json")
 
     paths: list[BaseRoute] = [
-        Path(r.path, _endpoint(service, r), methods=[r.method]) for r in routes
+        # The name of an account may hold slashes: where it ends a path, it is all that is left.
+        Path(ACCOUNT_LAST.sub(r"{\1:path}", r.path), _endpoint(service, r), methods=[r.method])
+        for r in routes
     ]
     app = Starlette(
         routes=[Path("/openapi.json", openapi, methods=["GET"]), *paths, *more],

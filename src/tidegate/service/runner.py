@@ -18,8 +18,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from tidegate.api.answers import Outcome, Taken
-from tidegate.domain.effects import BidKept, Rejected
+from tidegate.api.answers import Taken
 from tidegate.domain.errors import AskInvalid, TidegateError
 from tidegate.domain.events import Input
 from tidegate.domain.units import SECOND, Nanos
@@ -30,6 +29,7 @@ from tidegate.ports import Clock, Receipt, Record, Venue
 from tidegate.safeguards.stack import Stack
 from tidegate.service.door import Prepared
 from tidegate.service.observing import Observer, Offered, Settled
+from tidegate.service.outcomes import taken_of
 from tidegate.service.reading import Listener, Names, Reading
 
 
@@ -175,14 +175,17 @@ class Engine:
         """Call ``listener`` on the crank's thread after each durable batch, and at start-up."""
         self._listeners.append(listener)
 
-    def start(self, *, check: bool = False) -> Recovered:
-        """Recover from the journal, let listeners hear what was replayed, and begin to turn."""
+    def start(self, *, check: bool = False, heard: Sequence[Record] = ()) -> Recovered:
+        """Recover from the journal, let listeners hear what was replayed, and begin to turn.
+
+        ``heard`` are the newest records that a warm crank has applied already.
+        """
         if self._warm:
             found = Recovered(self._crank.head, self._crank.taken, -1, 0, 0)
         else:
             found = self._crank.start(check=check, hear=self._hear_old)
         self._names = Names(self._crank.state)
-        self._tell([])
+        self._tell(heard)
         self._thread.start()
         return found
 
@@ -342,7 +345,7 @@ class Engine:
         done = time.perf_counter()
         for request, begin, end in batch.spans(len(records)):
             self.delays.append(done - request.begun)
-            request.taken = _taken(records[begin:end])
+            request.taken = taken_of(records[begin:end], self.stack)
             _done(request.answer, request.taken)
         for request, first in again:
             self._repeat(request, first)
@@ -430,21 +433,6 @@ class Engine:
             _fail(request.answer, Stopped(str(error)))
         for wanted in reads:
             _fail(wanted.answer, Stopped(str(error)))
-
-
-def _taken(records: Sequence[Record]) -> Taken:
-    outcomes: list[Outcome] = []
-    for record in records:
-        refused = [e for e in record.effects if isinstance(e, Rejected)]
-        outcomes.append(
-            Outcome(
-                seq=record.seq,
-                refused=[e.code for e in refused],
-                details=[e.detail for e in refused],
-                bid=next((e.bid for e in record.effects if isinstance(e, BidKept)), None),
-            )
-        )
-    return Taken(first=records[0].seq, last=records[-1].seq, outcomes=outcomes)
 
 
 def _used(key: str) -> Conflict:

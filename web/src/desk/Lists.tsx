@@ -39,12 +39,12 @@ export function Auctions({ unit, ts }: { unit: string; ts: number }) {
     seen.current.set(a.auction, path.slice(-60));
   }
   return (
-    <Panel id="auctions" title="Auctions" unit={rows.length ? `${rows.length} open, prices in ${unit}` : undefined}
+    <Panel id="auctions" title="Auctions" unit={rows.length ? `${rows.length} open; prices in ${unit}, ends in min:s` : undefined}
       path="v1/auctions" got={got} empty={got.data && !rows.length && "No auctions are open."}>
       <div class="scroll" style={{ maxHeight: "190px" }} tabIndex={0} aria-label="Open auctions">
         <table class="rows">
-          <thead><tr><th>Auction</th><th class="num">Bidder gets</th><th class="num">Asking</th>
-            <th class="num">vs mark</th><th>Seen</th><th class="num">Bids</th><th class="num">Ends in <small>min:s</small></th></tr></thead>
+          <thead><tr><th>Auction</th><th class="num" title="what the bidder gets">Gets</th><th class="num">Asking</th>
+            <th class="num">vs mark</th><th>Seen</th><th class="num">Bids</th><th class="num">Ends in</th></tr></thead>
           <tbody>{rows.map((a) => {
             const off = a.asking === null ? null : Number(a.asking) / Number(a.mark) - 1;
             const end = a.closes_at ?? a.reveal_at;
@@ -74,10 +74,10 @@ function minutes(seconds: number): string {
 function Spark({ values }: { values: number[] }) {
   const low = Math.min(...values);
   const high = Math.max(...values);
-  const x = (k: number) => 1 + (46 * k) / Math.max(1, values.length - 1);
+  const x = (k: number) => 1 + (38 * k) / Math.max(1, values.length - 1);
   const y = (v: number) => (high > low ? 13 - (11 * (v - low)) / (high - low) : 7);
   return (
-    <svg class="spark" width="48" height="14" role="img"
+    <svg class="spark" width="40" height="14" role="img"
       aria-label={values.length > 1 ? `fell from ${fixed(values[0], 2)} to ${fixed(values.at(-1), 2)}` : "one price seen"}>
       {values.length > 1 && <polyline points={values.map((v, k) => `${x(k)},${y(v)}`).join(" ")} />}
       {values.length > 0 && <circle cx={x(values.length - 1)} cy={y(values.at(-1)!)} r="1.8" />}
