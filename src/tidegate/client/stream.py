@@ -1,7 +1,7 @@
 """A stream of frames that survives its connections: after a break it goes on where it was."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Final
 from urllib.parse import urlencode
 
@@ -22,7 +22,7 @@ _DECODER: Final = msgspec.json.Decoder(Frame)
 
 async def follow(
     address: str, token: str, topics: Sequence[str], *, after: int | None = None
-) -> AsyncIterator[Frame]:
+) -> AsyncGenerator[Frame]:
     """Yield frames of ``topics`` in order, from the one after record ``after`` on; forever.
 
     None begins with what comes next. A frame is yielded once: connections that break, leaders that
