@@ -1,5 +1,6 @@
 """What answers before there is anything behind it: while a process stands by, or is starting."""
 
+from collections.abc import Callable
 from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -19,6 +20,7 @@ class Doorman:
     def __init__(self, why: str = "starting") -> None:
         self.inner: ASGIApp | None = None
         self.why = why
+        self.leave: Callable[[], None] = _nobody  # lets go of whoever stays connected for long
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -34,6 +36,10 @@ class Doorman:
             hint = "ask again, or ask the leader"
             no = Refusal(503, "not_leading", self.why, hint, retry_after_s=1.0)
             await refuse(no, scope, receive, send)
+
+
+def _nobody() -> None:
+    pass
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:
