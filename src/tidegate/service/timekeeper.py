@@ -37,7 +37,10 @@ class Timekeeper:
         self._engine, self._step_ns, self._alerts = engine, step_ns, alerts
         self._pacer = Pacer(engine.stack, os.urandom)
         gate = engine.stack.declaration.signals
-        self._listens = gate.slot(BRANCHING_SIGNAL) >= 0
+        slot = gate.slot(BRANCHING_SIGNAL)
+        # It is said when it has changed, and before it would begin to fade.
+        self._again_ns = gate.bounds[slot].age_max_ns // 2 if slot >= 0 else -1
+        self._said, self._said_at = -1, 0
 
     async def run(self) -> None:
         """Tell it every step; never more often than it listens."""
@@ -54,14 +57,16 @@ class Timekeeper:
         if now > clock + AHEAD_MAX:
             self._alerts.raised(JUMPED, f"the journal is {(now - clock) // SECOND:,} s ahead of us")
         due: list[Input] = list(self._pacer.events(reading.state, now))
-        if self._listens:
+        value = branching_now(reading.state, reading.stack) if self._again_ns >= 0 else self._said
+        if value != self._said or (self._again_ns >= 0 and now - self._said_at >= self._again_ns):
+            self._said, self._said_at = value, now
             due.append(
                 SignalObserved(
                     ts=now,
                     name=BRANCHING_SIGNAL,
                     model=MODEL,
                     version=VERSION,
-                    value=branching_now(reading.state, reading.stack),
+                    value=value,
                 )
             )
         # By our clock, or they would be refused; the engine dates them to its own time.
