@@ -35,7 +35,7 @@ from tidegate.service.ops_routes import waiting_app
 from tidegate.service.runner import Stopped
 from tidegate.service.service import Service
 from tidegate.service.settings import Places, Tuning
-from tidegate.service.site import Folds, Site, file_of, kept_records
+from tidegate.service.site import Folds, Site, file_of, kept_records, lens_of
 from tidegate.service.tracing import Tracing
 
 
@@ -216,6 +216,7 @@ def _site(wanted: Wanted, doorman: Doorman, ending: threading.Event) -> Site | N
             folds[-1].switch,
             batch_max=tuning.batch_max,
             snapshot_every=tuning.snapshot_every,
+            lens=lens_of(wanted.stack),
         )
 
     doorman.why = "standing by: another process leads"

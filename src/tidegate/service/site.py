@@ -25,6 +25,8 @@ from tidegate.adapters.parquet_tail import ParquetTail
 from tidegate.api.answers import VenueNow
 from tidegate.drivers.live import Crank, LiveJournal
 from tidegate.drivers.recording_tail import reader
+from tidegate.drivers.threads import Threads
+from tidegate.engine.lens import Lens
 from tidegate.ports import Clock, Record, Venue
 from tidegate.safeguards.stack import Stack
 from tidegate.service import (
@@ -75,6 +77,7 @@ from tidegate.service.watching import Watch, watched
 HOLD_NS: Final = 10_000_000_000  # how long an order that is not sent counts as in flight
 SHOW_S: Final = 1.0  # how often the venue as a whole is told to the stream
 FOLDED: Final = "governed.msgpack"
+LARGE: Final = 32_768  # accounts for which a packed copy of the book is kept
 HEARD: Final = 50_000  # records that a standby keeps for the memory of the views
 
 _LOG: Final = structlog.get_logger("tidegate.service")
@@ -149,6 +152,7 @@ class Site:
             batch_max=tuning.batch_max,
             snapshot_every=tuning.snapshot_every,
             crank=crank,
+            lens=lens_of(stack) if crank is None else None,
         )
         self.service = Service(self.engine, Door(stack))
         self.service.add(metrics)
@@ -307,6 +311,16 @@ class _Keeper:
             self._last = reading.head
             with contextlib.suppress(OSError):  # it only makes the next start faster
                 self._folds.keep()
+
+
+def lens_of(stack: Stack) -> Lens | None:
+    """Return a lens over threads that live as long as the process; None for a book that needs none.
+
+    Packing pays from some ten thousand accounts on.
+    """
+    if stack.venue.limits.accounts_max < LARGE:
+        return None
+    return Lens(Threads().__enter__())
 
 
 def kept_records() -> "deque[Record]":
