@@ -1,5 +1,6 @@
 """What answers before there is anything behind it: while a process stands by, or is starting."""
 
+from collections.abc import Callable
 from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -21,6 +22,7 @@ class Doorman:
         self.inner: ASGIApp | None = None
         self.beside: ASGIApp | None = None  # what a standby shows of itself, `ops_routes`
         self.why = why
+        self.leave: Callable[[], None] = _nobody  # lets go of whoever stays connected for long
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -38,6 +40,10 @@ class Doorman:
             hint = "ask again, or ask the leader"
             no = Refusal(503, "not_leading", self.why, hint, retry_after_s=1.0)
             await refuse(no, scope, receive, send)
+
+
+def _nobody() -> None:
+    pass
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

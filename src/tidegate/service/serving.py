@@ -7,6 +7,7 @@ Whatever stops the crank ends the process, with words; starting again is the onl
 import asyncio
 import contextlib
 import signal
+import socket
 import threading
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import uvicorn
 
 from tidegate.adapters.journals import open_journal
 from tidegate.adapters.outbox import Outbox
-from tidegate.domain.errors import LeaderLost, TidegateError
+from tidegate.domain.errors import ConfigInvalid, LeaderLost, TidegateError
 from tidegate.drivers.live import Crank, LiveJournal
 from tidegate.drivers.standby import Standby
 from tidegate.engine.state import State
@@ -64,16 +65,33 @@ class Wanted:
 
 
 def run(wanted: Wanted) -> int:
-    """Serve until told to end by a signal; return the exit code."""
-    return asyncio.run(_serve(wanted))
+    """Serve until told to end by a signal; return the exit code.
+
+    Raise ConfigInvalid where the address cannot be listened on: then nothing has been opened.
+    """
+    with bound(wanted.host, wanted.port) as listening:
+        _LOG.info("listening", address=f"http://{wanted.host}:{wanted.port}")
+        return asyncio.run(_serve(wanted, listening))
 
 
-async def _serve(wanted: Wanted) -> int:
+def bound(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; raise ConfigInvalid where the address is not to be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2_048)
+    except OSError as error:
+        raise ConfigInvalid(
+            where="--listen",
+            what="must be a free address of this machine",
+            found=f"{host}:{port} ({error.strerror or error})",
+            hint="end what listens there, or name another port",
+        ) from error
+
+
+async def _serve(wanted: Wanted, listening: socket.socket) -> int:
     doorman, ending = Doorman(), threading.Event()
     config = uvicorn.Config(
         doorman,
-        host=wanted.host,
-        port=wanted.port,
         log_config=None,
         lifespan="off",
         ws_per_message_deflate=False,
@@ -83,8 +101,8 @@ async def _serve(wanted: Wanted) -> int:
     server = _Server(config)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, partial(_end, server, ending))
-    serving = asyncio.create_task(server.serve())
+        loop.add_signal_handler(number, partial(_end, server, doorman, ending))
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
     leading = asyncio.create_task(_lead(wanted, doorman, ending))
     done, _ = await asyncio.wait({serving, leading}, return_when=asyncio.FIRST_COMPLETED)
     ending.set()
@@ -107,9 +125,10 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _end(server: uvicorn.Server, ending: threading.Event) -> None:
+def _end(server: uvicorn.Server, doorman: Doorman, ending: threading.Event) -> None:
     _LOG.info("ending")
     ending.set()
+    doorman.leave()  # who follows a stream is told where to go on before the sockets close
     server.should_exit = True
 
 
@@ -117,13 +136,14 @@ async def _lead(wanted: Wanted, doorman: Doorman, ending: threading.Event) -> in
     """Stand by if asked to, then lead until cancelled or stopped; return the exit code."""
     try:
         site = await asyncio.to_thread(_site, wanted, doorman, ending)
-    except TidegateError as error:
+    except (TidegateError, OSError) as error:  # of the system: a folder, a file
         _LOG.error("not started", error=str(error))
         return MENDED
     if site is None:
         return FINE
     try:
         await asyncio.to_thread(site.start)
+        doorman.leave = site.hub.close
         doorman.inner = site.app
         _LOG.info("leading", epoch=int(getattr(site.engine.journal, "epoch", 0)))
         await _keep(wanted, site)

@@ -262,7 +262,7 @@ class Site:
         if self._places.governors is not None:
             await desk.govern(Rules.load(self._places.governors))
         tasks = [
-            Timekeeper(self.engine, self._tuning.tick_ns).run(),
+            Timekeeper(self.engine, self._tuning.tick_ns, self.alerts).run(),
             service.part(Watch).run(),
             service.part(Checks).keep(),
             service.part(Feeds).run(),
