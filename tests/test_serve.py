@@ -134,7 +134,7 @@ def test_the_command_ends_when_told_and_goes_on_where_it_was(world, tmp_path):
         with Client(url, KEYS["feed"]) as client:
             once_more = client.tell(imported(), price(100_000), key="book")
             assert (once_more.first, once_more.again) == (first.first, True)
-            assert len(client.accounts(limit=100).name) == 60
+            assert len(client.accounts(limit=100).account) == 60
         assert again.stop() == 0
     finally:
         child.kill()

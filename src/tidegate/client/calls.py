@@ -8,7 +8,7 @@ from urllib.parse import quote
 import httpx
 import msgspec
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay
-from tenacity.wait import wait_exponential_jitter
+from tenacity.wait import wait_exponential, wait_random
 
 from tidegate.api.answers import (
     AccountColumns,
@@ -238,7 +238,7 @@ def _passing(error: BaseException) -> bool:
     return isinstance(error, httpx.TransportError)
 
 
-_backoff: Final = wait_exponential_jitter(initial=0.1, max=2.0, jitter=0.1)
+_backoff: Final = wait_exponential(multiplier=0.1, max=2.0) + wait_random(0, 0.1)
 
 
 def _wait(state: RetryCallState) -> float:

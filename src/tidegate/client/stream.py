@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Final
 from urllib.parse import urlencode
 
@@ -24,7 +24,7 @@ _DECODER: Final = msgspec.json.Decoder(Frame)
 
 async def follow(
     address: str, token: str, topics: Sequence[str], *, after: int | None = None
-) -> AsyncIterator[Frame]:
+) -> AsyncGenerator[Frame]:
     """Yield frames of ``topics`` in order, from the one after record ``after`` on; forever.
 
     None begins with what comes next. A frame is yielded once: connections that break, leaders that

@@ -137,7 +137,8 @@ class Bidding:
     def _adopt(self, state: State) -> None:
         """Take over the bids that were waiting before anything was heard."""
         waiting = state.bids
-        for slot in np.flatnonzero(waiting.key >= 0).tolist():
+        held = np.flatnonzero(waiting.key >= 0)
+        for slot in held[np.argsort(-waiting.key[held])].tolist():  # each before those after it
             bid, auction = int(waiting.key[slot]), int(waiting.auction[slot])
             if bid in self._waiting:
                 continue
@@ -154,7 +155,7 @@ class Bidding:
                 int(waiting.limit[slot]),
                 bond=int(waiting.bond[slot]),
             )
-            self._keep(int(waiting.bidder[slot]), entry)
+            self._keep(int(waiting.bidder[slot]), entry, old=True)
 
     def _hear(self, record: Record) -> None:
         event = record.event
@@ -253,19 +254,21 @@ class Bidding:
             entry.lots, entry.limit = event.lots, event.limit
         self._keep(event.bidder, entry)
 
-    def _keep(self, bidder: int, entry: _Entry) -> None:
+    def _keep(self, bidder: int, entry: _Entry, *, old: bool = False) -> None:
         if 0 < bidder < FIRST_USER or bidder >= self.stack.venue.limits.accounts_max:
             return  # nobody: it was refused
         known = self._of.get(bidder)
         if known is None:
             known = _Bidder(deque(maxlen=self.kept), deque(maxlen=self.kept))
             self._of[bidder] = known
-        known.entries.append(entry)
+        (known.entries.appendleft if old else known.entries.append)(entry)
         if entry.bid is not None:
             self._waiting[entry.bid] = bidder, entry
 
     def _won(self, record: Record, bidder: int, entry: _Entry, incentive: int) -> None:
-        mark = self._mark[entry.of.instrument] if entry.of.instrument >= 0 else 0
+        if entry.of is _NO_AUCTION:
+            return  # it ended with the first record after the snapshot
+        mark = self._mark[entry.of.instrument]
         got = _Got(record.seq, record.event.ts, entry, mark, incentive)
         self._of[bidder].got.append(got)
 

@@ -1,7 +1,14 @@
-"""The demonstration: a crash that comes with us, played at a chosen speed through the real API."""
+"""The demonstration: a crash that comes with us, played at a chosen speed through the real API.
+
+The service is the ordinary one, armed, with a journal of its own that is thrown away at the end.
+Its clock follows the recording, and whoever comes without a key may look.
+"""
 
 import asyncio
+import shutil
+import tempfile
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -10,19 +17,28 @@ import structlog
 
 from tidegate.client import Client
 from tidegate.domain.errors import TidegateError
+from tidegate.domain.units import SECOND
 from tidegate.drivers.recording import Recording, load
+from tidegate.drivers.shelf import load_stack
 from tidegate.drivers.synthetic import make
 from tidegate.safeguards.stack import Stack
+from tidegate.service.auth import Identity, Keys, new_key, write_keys
 from tidegate.service.demo_clock import DemoClock
+from tidegate.service.layers import Limits
+from tidegate.service.logs import configure
 from tidegate.service.player import Played, Player
+from tidegate.service.serving import Wanted, run
+from tidegate.service.settings import Places, Tuning
+from tidegate.service.site import Site
 
 
 ACCOUNTS: Final = 1_000
 SEED: Final = 7
-SPEED: Final = 10.0  # seconds of the recording in one second
-STACK: Final = "guarded"
 PATIENCE_S: Final = 60.0  # for which a service that is busy is asked again
 TOLD_EVERY_S: Final = 10.0
+TICK_MIN_NS: Final = 20_000_000
+READS: Final = "100000/10 second"  # the player asks for orders at every step
+ANYBODY: Final = Identity("demo", "anybody", ("viewer",))
 
 _LOG: Final = structlog.get_logger("tidegate.demo")
 
@@ -35,6 +51,81 @@ def prepared(folder: Path, accounts: int = ACCOUNTS) -> Recording:
             return load(path)
     make(path, accounts=accounts, seed=SEED)
     return load(path)
+
+
+def demonstrate(
+    host: str,
+    port: int,
+    folder: Path,
+    *,
+    speed: float,
+    stack: str,
+    log_level: str = "INFO",
+    accounts: int = ACCOUNTS,
+) -> int:
+    """Serve a venue that lives through the crash, until told to end; return the exit code.
+
+    The recording lies in ``folder`` afterwards, for the next time and for the replay page.
+    """
+    configure(level=log_level)
+    recordings = folder / "recordings"
+    recording = prepared(recordings, accounts)
+    bound = Stack.bind(load_stack(stack), recording.venue)
+    clock = DemoClock(recording.begins, speed)
+    state = Path(tempfile.mkdtemp(prefix="run-", dir=folder))
+    try:
+        feed, keeper = _keys(state / "keys.json")
+        address = f"http://{_reachable(host)}:{port}"
+
+        def beside(site: Site) -> "asyncio.Future[None]":
+            del site
+            return asyncio.ensure_future(_perform(address, feed, keeper, recording, bound, clock))
+
+        _LOG.info("demonstration", address=address, stack=bound.name, speed=speed)
+        return run(
+            Wanted(
+                stack=bound,
+                places=Places(
+                    journal=str(state / "journal.db"),
+                    state=state,
+                    keys=state / "keys.json",
+                    recordings=recordings,
+                ),
+                tuning=Tuning(
+                    tick_ns=max(TICK_MIN_NS, round(min(recording.venue.step_ns, SECOND) / speed)),
+                    limits=Limits(reads=READS),
+                ),
+                host=host,
+                port=port,
+                mode="armed",
+                clock=clock,
+                anonymous=ANYBODY,
+                beside=beside,
+            )
+        )
+    finally:
+        shutil.rmtree(state, ignore_errors=True)
+
+
+def _keys(file: Path) -> tuple[str, str]:
+    """Write a key file for this run; return the tokens of the feed and of the keeper."""
+    made = [new_key(f"demo-{role}", [role], now=time.time()) for role in ("feed", "keeper")]
+    write_keys(file, Keys(keys=tuple(key for key, _ in made)))
+    feed, keeper = (token.reveal() for _, token in made)
+    return feed, keeper
+
+
+def _reachable(host: str) -> str:
+    """Return where this machine reaches a server that listens on ``host``."""
+    own = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (told apart, not bound)
+    return f"[{own}]" if ":" in own else own
+
+
+async def _perform(
+    address: str, feed: str, keeper: str, recording: Recording, stack: Stack, clock: DemoClock
+) -> None:
+    """Play once; then time stands still, and everything can be looked at."""
+    await play(address, feed, keeper, recording, stack, clock)
 
 
 async def play(

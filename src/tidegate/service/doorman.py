@@ -9,6 +9,7 @@ from tidegate.service.asgi import Refusal, refuse
 
 
 ALIVE: Final = "/healthz"
+BESIDE: Final = frozenset({"/readyz", "/metrics"})
 
 
 class Doorman:
@@ -19,6 +20,7 @@ class Doorman:
 
     def __init__(self, why: str = "starting") -> None:
         self.inner: ASGIApp | None = None
+        self.beside: ASGIApp | None = None  # what a standby shows of itself, `ops_routes`
         self.why = why
         self.leave: Callable[[], None] = _nobody  # lets go of whoever stays connected for long
 
@@ -28,6 +30,8 @@ class Doorman:
             await _lifespan(receive, send)
         elif self.inner is not None:
             await self.inner(scope, receive, send)
+        elif self.beside and scope["type"] == "http" and scope["path"] in BESIDE:
+            await self.beside(scope, receive, send)
         elif scope["type"] == "http" and scope["path"] == ALIVE:
             headers = [(b"content-type", b"text/plain; charset=utf-8")]
             await send({"type": "http.response.start", "status": 200, "headers": headers})

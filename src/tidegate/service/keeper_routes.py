@@ -67,19 +67,21 @@ async def get_keeper(call: Call) -> KeeperNow:
     """Answer the desk as it stands."""
     name, clock = _whose(call), call.service.engine.clock
 
-    def read(now: Reading) -> KeeperNow:
-        return KeeperNow(
-            seq=now.head,
-            ts=now.state.now,
-            clock=clock.now(),
-            account=name,
-            row=_row(now, name),
-            sale=sale_now(now.stack),
-            instruments=grid_of(now),
-            auctions=auctions_now(now),
-        )
+    return await call.service.engine.ask(lambda now: keeper_now(now, name, clock.now()))
 
-    return await call.service.engine.ask(read)
+
+def keeper_now(now: Reading, name: str | None, clock: int) -> KeeperNow:
+    """Return the desk of a keeper; raise NotFound for an account that there is not."""
+    return KeeperNow(
+        seq=now.head,
+        ts=now.state.now,
+        clock=clock,
+        account=name,
+        row=_row(now, name),
+        sale=sale_now(now.stack),
+        instruments=grid_of(now),
+        auctions=auctions_now(now),
+    )
 
 
 async def get_bids(call: Call) -> list[BidNow]:

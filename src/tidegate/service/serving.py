@@ -29,6 +29,9 @@ from tidegate.service.auth import Identity
 from tidegate.service.calls import Route
 from tidegate.service.doorman import Doorman
 from tidegate.service.layers import UVICORN
+from tidegate.service.metrics import Metrics
+from tidegate.service.observing import timed
+from tidegate.service.ops_routes import waiting_app
 from tidegate.service.runner import Stopped
 from tidegate.service.service import Service
 from tidegate.service.settings import Places, Tuning
@@ -202,12 +205,13 @@ def _site(wanted: Wanted, doorman: Doorman, ending: threading.Event) -> Site | N
         heard.append(record)
 
     folds: list[Folds] = []
+    metrics = Metrics(wanted.stack)
 
     def crank(journal: LiveJournal) -> Crank:
         folds.append(_folds(wanted, journal))
         tuning = wanted.tuning
         return Crank(
-            journal,
+            timed(journal, metrics.committed),
             wanted.stack,
             folds[-1].switch,
             batch_max=tuning.batch_max,
@@ -218,6 +222,8 @@ def _site(wanted: Wanted, doorman: Doorman, ending: threading.Event) -> Site | N
     _LOG.info("standing by")
     opens = partial(_opened, wanted.places.journal)
     waiting = Standby(opens, wanted.stack, hear=hear)
+    metrics.probes.head = lambda: waiting.head
+    doorman.beside = waiting_app(metrics)
     try:
         led = waiting.wait(crank, ending.wait)
     finally:
@@ -225,7 +231,10 @@ def _site(wanted: Wanted, doorman: Doorman, ending: threading.Event) -> Site | N
     if led is None:
         return None
     _LOG.info("taking over", head=led.recovered.head, resubmitted=led.recovered.resubmitted)
-    return make(led.journal, folds=folds[-1], crank=led.crank, heard=tuple(heard))
+    site = make(led.journal, folds=folds[-1], crank=led.crank, heard=tuple(heard), metrics=metrics)
+    said = f"this process has taken over, at record {led.recovered.head}"
+    site.alerts.raised("leader_changed", said)
+    return site
 
 
 def _opened(address: str, *, readonly: bool) -> LiveJournal:
@@ -245,6 +254,7 @@ def _made(
     folds: Folds | None = None,
     crank: Crank | None = None,
     heard: Sequence[Record] = (),
+    metrics: Metrics | None = None,
 ) -> Site:
     try:
         return Site(
@@ -258,6 +268,7 @@ def _made(
             heard=heard,
             anonymous=wanted.anonymous,
             tracing=wanted.tracing,
+            metrics=metrics,
             rows=wanted.rows,
         )
     except BaseException:

@@ -131,6 +131,7 @@ class Site:
         heard: Sequence[Record] = (),
         anonymous: Identity | None = None,
         tracing: Tracing | None = None,
+        metrics: Metrics | None = None,
         rows: Callable[[Service], Sequence[Route]] = lambda _: (),
     ) -> None:
         places.state.mkdir(parents=True, exist_ok=True)
@@ -138,9 +139,9 @@ class Site:
         self.alerts = Alerts()
         guarded = GuardedClock(self.alerts) if clock is None else None
         self.folds = folds or Folds(stack, journal, places.state, venue or Outbox(), mode)
-        metrics = Metrics(stack)
+        metrics = metrics or Metrics(stack)
         self.engine = Engine(
-            timed(journal, metrics.committed),
+            timed(journal, metrics.committed, *([tracing.committed] if tracing else [])),
             stack,
             self.folds.switch,
             clock or guarded or WallClock(),
@@ -167,7 +168,12 @@ class Site:
         self._govern()
         self._check()
         self._feed()
-        watched(self.service, journal=file_of(places.journal), tracing=tracing)
+        watched(
+            self.service,
+            journal=file_of(places.journal),
+            bounds=tuning.alerts,
+            tracing=tracing,
+        )
         self.app = self._app(tickets, anonymous, tracing, rows)
 
     # ------------------------------------------------------------ parts
