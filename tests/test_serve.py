@@ -66,7 +66,7 @@ class Load(threading.Thread):
                     if self._ending.is_set():
                         return
                     self.tried = n
-                    at = max(100_000 * (1 - 0.0004 * n), 80_000)
+                    at = max(100_000 * (1 - 0.0007 * n), 80_000)
                     client.tell(deposit(n), price(at), key=f"load-{n}")
                     self.acked[n] = time.monotonic()
         except (Unreachable, Refused) as error:
@@ -116,7 +116,8 @@ def test_the_command_ends_when_told_and_goes_on_where_it_was(world, tmp_path):
     url = f"http://127.0.0.1:{port}"
     try:
         with Client(url, KEYS["feed"], patience=PATIENCE) as client:
-            first = client.tell(imported(), price(100_000), key="book")
+            opening = [imported(), price(100_000), price(100_000, "ETH-PERP")]
+            first = client.tell(*opening, key="book")
             assert httpx.get(url + "/readyz").json() == {"ok": True, "reasons": []}
             assert httpx.get(url + "/healthz").status_code == 200
         with Load(url) as load:
@@ -132,7 +133,7 @@ def test_the_command_ends_when_told_and_goes_on_where_it_was(world, tmp_path):
         found = records(journal)
         kept(load, found)
         with Client(url, KEYS["feed"]) as client:
-            once_more = client.tell(imported(), price(100_000), key="book")
+            once_more = client.tell(*opening, key="book")
             assert (once_more.first, once_more.again) == (first.first, True)
             assert len(client.accounts(limit=100).account) == 60
         assert again.stop() == 0
@@ -169,11 +170,11 @@ def test_what_cannot_start_says_why_and_ends_with_2(world, running, more, words)
     (world.folder / "open.json").write_text("{}")
     (world.folder / "open.json").chmod(0o644)
     places = {"RUNNING": leader.url.removeprefix("http://"), "KEYS": str(world.folder / "none")}
-    if "--stack" in more:  # its own journal would be led by the other one
-        copied = world.folder / "other.db"
-        if not copied.exists():
-            assert world.begin(copied, name="other").leads().stop() == 0
-        journal = copied
+    if "guarded.toml" in more:
+        journal = world.folder / "other.db"
+        assert world.begin(journal, name="other").leads().stop() == 0
+    elif more:
+        journal = world.folder / "new.db"
     here = {p.name: str(p) for p in world.folder.glob("*.*")}
     more = [places.get(word, here.get(word, word)) for word in more]
     refused = world.begin(journal, *more, name="refused")
@@ -292,12 +293,12 @@ def test_a_leader_that_dies_or_freezes_loses_and_doubles_nothing(world, address,
     with Load(both) as load:
         executor.start()
         follower.start()
-        load.reaches(150)
+        load.reaches(100)
         one.send(signal.SIGKILL)
         killed = time.monotonic()
         assert one.wait() == -signal.SIGKILL
         in_doubt = load.tried
-        load.reaches(in_doubt + 60)
+        load.reaches(in_doubt + 40)
         took = min(at for at in load.acked.values() if at > killed) - killed
         print(f"\n{took:.3f} s from SIGKILL to the first event acknowledged by the new leader")
     executor.end()
@@ -307,7 +308,7 @@ def test_a_leader_that_dies_or_freezes_loses_and_doubles_nothing(world, address,
     three = world.begin(address, *armed, name=f"{tmp_path.name}-3").waits()
     frozen(two, three, address)
     with Load(three.url, first=load.tried + 1) as after:
-        after.reaches(20)
+        after.reaches(10)
         two.send(signal.SIGCONT)
         code = two.wait()
         after.reaches(len(after.acked) + 5)
@@ -324,8 +325,7 @@ def test_a_leader_that_dies_or_freezes_loses_and_doubles_nothing(world, address,
     once(found, executor.filled)
     # It followed the first two: a stream without a gap and without a double.
     assert follower.seen == list(range(len(follower.seen)))
-    assert follower.seen[-1] >= max(load.acked[n] > 0 for n in load.acked)
-    assert follower.seen[-1] > 2 * 200
+    assert follower.seen[-1] > 2 * 130, "it went on beside the second leader"
 
 
 def frozen(leader, standby, address) -> None:
