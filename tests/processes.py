@@ -6,17 +6,21 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections import Counter
+from itertools import count
 from pathlib import Path
 
 import httpx
 
-from crash_world import ACCOUNTS, BEGIN, TOP, book
+from crash_world import ACCOUNTS, TOP, book
 from servers import free_port
 from service_world import _MADE, KEYS
 from tidegate.adapters.journals import open_journal
 from tidegate.api import asks
-from tidegate.client import Client
+from tidegate.client import Client, Refused, Unreachable
+from tidegate.domain.events import Deposited
 from tidegate.domain.units import unpack
 from tidegate.service.auth import Keys, write_keys
 
@@ -26,7 +30,7 @@ PATIENCE = 60.0
 
 VENUE = """
 name = "small"
-sources = ["index", "other"]
+sources = ["index"]
 [limits]
 accounts_max = 128
 positions_max = {positions}
@@ -101,7 +105,7 @@ class World:
         self._nursery.stdin.flush()
         return json.loads(self._nursery.stdout.readline())["answer"]
 
-    def begin(self, journal, *more, venue="venue.toml", stack="stack.toml", name="one", **env):
+    def begin(self, journal, *more, venue="venue.toml", stack="stack.toml", name="one", limit=None):
         """Begin a process on a journal; it need not have begun when this returns."""
         port = free_port()
         words = [
@@ -110,7 +114,7 @@ class World:
             "--state", self.folder / f"state-{name}", "--listen", f"127.0.0.1:{port}", *more,
         ]  # fmt: skip
         log = self.folder / f"log-{len(self.born)}-{name}"
-        order = {"words": [str(w) for w in words], "env": env, "log": str(log)}
+        order = {"words": [str(w) for w in words], "limit": limit, "log": str(log)}
         process = Process(self, self.asked(order), port, log)
         self.born.append(process)
         return process
@@ -188,9 +192,7 @@ def imported() -> asks.Book:
     rows = zip(*(unpack(c).tolist() for c in columns), strict=True)
     symbols = ("BTC-PERP", "ETH-PERP")
     return asks.Book(
-        accounts=[
-            asks.Holding(name=n, cash=c) for n, c in zip(event.names, cash, strict=True)
-        ],
+        accounts=[asks.Holding(name=n, cash=c) for n, c in zip(event.names, cash, strict=True)],
         positions=[
             asks.Holds(
                 account=event.names[a],
@@ -217,4 +219,48 @@ def records(address) -> list:
         return list(journal.read())
 
 
-__all__ = ["ACCOUNTS", "BEGIN", "GUARDED", "PATIENCE", "TOP", "Process", "World"]
+class Load(threading.Thread):
+    """A feed that tells deposits and sinking prices, each under a key, until told to stop."""
+
+    def __init__(self, address, first=0) -> None:
+        super().__init__(daemon=True)
+        self.acked: dict[int, float] = {}  # number of a deposit: when it was acknowledged
+        self.tried = -1
+        self.failed: BaseException | None = None
+        self._address, self._first, self._ending = address, first, threading.Event()
+
+    def run(self) -> None:
+        try:
+            with Client(self._address, KEYS["feed"], patience=PATIENCE) as client:
+                for n in count(self._first):
+                    if self._ending.is_set():
+                        return
+                    self.tried = n
+                    at = max(100_000 * (1 - 0.0007 * n), 80_000)
+                    client.tell(deposit(n), price(at), key=f"load-{n}")
+                    self.acked[n] = time.monotonic()
+        except (Unreachable, Refused) as error:
+            self.failed = error
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.end()
+
+    def end(self) -> None:
+        self._ending.set()
+        self.join(PATIENCE)
+
+    def reaches(self, n: int) -> None:
+        until(lambda: len(self.acked) >= n or self.failed)
+        assert self.failed is None, self.failed
+
+
+def kept(load, found) -> None:
+    """Assert that what was acknowledged is in the journal once, and what was tried at most once."""
+    assert [r.seq for r in found] == list(range(len(found)))
+    told = Counter(r.event.amount for r in found if isinstance(r.event, Deposited))
+    assert {n for n in load.acked if told[n + 1] != 1} == set()
+    assert {n for n in range(load.tried + 1) if told[n + 1] > 1} == set()

@@ -10,19 +10,18 @@ import sys
 import threading
 import time
 from collections import Counter
-from itertools import count
 
 import httpx
 import psycopg
 import pytest
 
-from processes import PATIENCE, World, deposit, imported, price, records, until
+from processes import PATIENCE, Load, World, imported, kept, price, records, until
 from servers import free_port
 from service_world import KEYS
 from tidegate.api import asks
 from tidegate.client import Client, Refused, Unreachable, follow
 from tidegate.domain.effects import OrdersPlaced, Rejected
-from tidegate.domain.events import Deposited, OrdersFilled
+from tidegate.domain.events import OrdersFilled
 from tidegate.domain.units import unpack
 
 
@@ -47,53 +46,6 @@ def address(request, tmp_path):
 
 
 # ---------------------------------------------------------------- one process
-
-
-class Load(threading.Thread):
-    """A feed that tells deposits and sinking prices, each under a key, until told to stop."""
-
-    def __init__(self, address, first=0) -> None:
-        super().__init__(daemon=True)
-        self.acked: dict[int, float] = {}  # number of a deposit: when it was acknowledged
-        self.tried = -1
-        self.failed: BaseException | None = None
-        self._address, self._first, self._ending = address, first, threading.Event()
-
-    def run(self) -> None:
-        try:
-            with Client(self._address, KEYS["feed"], patience=PATIENCE) as client:
-                for n in count(self._first):
-                    if self._ending.is_set():
-                        return
-                    self.tried = n
-                    at = max(100_000 * (1 - 0.0007 * n), 80_000)
-                    client.tell(deposit(n), price(at), key=f"load-{n}")
-                    self.acked[n] = time.monotonic()
-        except (Unreachable, Refused) as error:
-            self.failed = error
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.end()
-
-    def end(self) -> None:
-        self._ending.set()
-        self.join(PATIENCE)
-
-    def reaches(self, n: int) -> None:
-        until(lambda: len(self.acked) >= n or self.failed)
-        assert self.failed is None, self.failed
-
-
-def kept(load, found) -> None:
-    """Assert that what was acknowledged is in the journal once, and what was tried at most once."""
-    assert [r.seq for r in found] == list(range(len(found)))
-    told = Counter(r.event.amount for r in found if isinstance(r.event, Deposited))
-    assert {n for n in load.acked if told[n + 1] != 1} == set()
-    assert {n for n in range(load.tried + 1) if told[n + 1] > 1} == set()
 
 
 def test_the_command_ends_when_told_and_goes_on_where_it_was(world, tmp_path):
@@ -192,7 +144,7 @@ def test_without_keys_or_with_an_unreadable_venue_nothing_starts(world, tmp_path
     assert "must be valid TOML" in wanted.said()
     log = tmp_path / "log"
     words = ["serve", str(world.folder / "venue.toml"), "--listen", "127.0.0.1:1"]
-    pid = world.asked({"words": words, "env": {}, "log": str(log)})
+    pid = world.asked({"words": words, "log": str(log)})
     assert until(lambda: world.asked({"ended": pid})) == 2
     assert "tidegate keys add" in log.read_text()
 
@@ -257,9 +209,7 @@ class Executor(threading.Thread):
             self.failed = error
 
     def _fill(self, client, order) -> None:
-        fill = asks.Fill(
-            order=order.order, quantity=order.quantity, price=order.limit, left="0"
-        )
+        fill = asks.Fill(order=order.order, quantity=order.quantity, price=order.limit, left="0")
         client.tell(asks.Fills(fills=[fill]), key=f"fill-{order.order}")
         self.filled.append(order.order)
 
@@ -333,7 +283,8 @@ def frozen(leader, standby, address) -> None:
     leader.send(signal.SIGSTOP)
     depose(address)
     until(
-        lambda: '"event":"leading"' in standby.said() or standby.ended() is not None, within=PATIENCE
+        lambda: '"event":"leading"' in standby.said() or standby.ended() is not None,
+        within=PATIENCE,
     )
     assert standby.code is None, standby.said()
 
