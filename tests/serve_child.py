@@ -2,13 +2,14 @@
 
     python serve_child.py STACK VENUE
 
-It reads one JSON object a line and answers with one. ``{"words": [...], "env": {...}, "log": PATH}``
-begins a process that runs the command line with these words, and answers its number;
-``{"ended": NUMBER}`` answers its exit code, or null while it lives.
+It reads one JSON object a line and answers with one. ``{"words": [...], "log": PATH}`` begins a
+process that runs the command line with these words, and answers its number; ``limit`` is the
+largest file, in bytes, that it may write. ``{"ended": NUMBER}`` answers its exit code, or null while it lives.
 """
 
 import json
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -43,7 +44,8 @@ def forked(order: dict) -> int:
         nothing = os.open(os.devnull, os.O_RDONLY)
         for number, source in ((0, nothing), (1, log), (2, log)):
             os.dup2(source, number)
-        os.environ.update(order["env"])
+        if limit := order.get("limit"):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
         code = run(order["words"])
         sys.stdout.flush()
         sys.stderr.flush()
