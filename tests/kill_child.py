@@ -166,8 +166,8 @@ def trap_steps(trap: Trap) -> None:
     """Put a trap after every event stepped in memory, when nothing of its batch is durable."""
     real = live.step
 
-    def step(state, event, stack, *more):
-        effects = real(state, event, stack, *more)
+    def step(state, event, stack, lens):
+        effects = real(state, event, stack, lens)
         trap.visit("mid_batch")
         return effects
 

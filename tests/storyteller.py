@@ -89,7 +89,7 @@ VENUE = Venue(
             price_max=1_000_000, lots_max=10_000_000, open_interest_max=100_000_000,
         ),
         Spot(
-            symbol="ETH", tick_size="0.01", lot_size="1", tick_value=10_000, units=1_000_000,
+            symbol="ETH", tick_size="0.01", lot_size="0.000001", tick_value=10_000, units=1_000_000,
             price_max=10_000_000, lots_max=100_000_000_000, open_interest_max=10**13,
         ),
         Inverse(
@@ -153,8 +153,7 @@ class Teller:
         if i == CASH:
             return int(number(size) * PPM)
         one = VENUE.instruments[i]
-        units = one.units if isinstance(one, Spot) else 1
-        return int(number(size) / Decimal(one.lot_size) * units)
+        return int(number(size) / Decimal(one.lot_size))
 
     def ticks(self, i: int, price: str) -> int:
         return int(number(price) / Decimal(VENUE.instruments[i].tick_size))
@@ -163,8 +162,7 @@ class Teller:
         if i == CASH:
             return f"{dollars(lots)} USD"
         one = VENUE.instruments[i]
-        units = one.units if isinstance(one, Spot) else 1
-        text = f"{Decimal(lots) * Decimal(one.lot_size) / units:,f}"
+        text = f"{Decimal(lots) * Decimal(one.lot_size):,f}"
         return f"{text.rstrip('0').rstrip('.') if '.' in text else text} {one.symbol}"
 
     def price(self, i: int, ticks: int) -> str:

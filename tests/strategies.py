@@ -73,7 +73,7 @@ VENUE = Venue(
         Spot(
             symbol="ETH",
             tick_size="1",
-            lot_size="1",
+            lot_size="0.000001",
             tick_value=USD,
             units=1_000_000,
             price_max=8_000,

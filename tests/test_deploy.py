@@ -11,6 +11,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from operated import crash, operated
+from tidegate.cli.serve import serve
 from tidegate.service.alerts import KINDS
 
 
@@ -123,8 +124,10 @@ def test_the_unit_is_hardened_and_stops_in_order():
     # `Engine.stop` waits 30 seconds for what is in the queue, and then writes a snapshot.
     assert int(unit["TimeoutStopSec"][0]) >= 60
     example = (DEPLOY / "tidegate.env.example").read_text(encoding="utf-8")
-    for name in re.findall(r"\$(TIDEGATE_\w+)", unit["ExecStart"][0]):
-        assert re.search(rf"^{name}=", example, re.MULTILINE), name
+    known = {f"TIDEGATE_{p.name}".upper() for p in serve.params}
+    named = set(re.findall(r"^#?(TIDEGATE_\w+)=", example, re.MULTILINE))
+    assert named <= known
+    assert set(re.findall(r"\$\{(\w+)\}", unit["ExecStart"][0])) <= named
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd here")

@@ -4,8 +4,11 @@ import re
 
 import numpy as np
 import pytest
+from tests.desk import coin
 
 from handmade import BEGIN, CRASH, write_crash
+from storyteller import VENUE as STORIES
+from strategies import VENUE as TOYS
 from tidegate.domain.book import FIRST_USER
 from tidegate.domain.effects import (
     DeficitFound,
@@ -18,6 +21,7 @@ from tidegate.domain.effects import (
 from tidegate.domain.events import ClockTicked, OrdersExpired, OrdersFilled
 from tidegate.domain.units import SECOND, pack, unpack
 from tidegate.drivers.recording import load
+from tidegate.drivers.recording_door import scales_of
 from tidegate.drivers.replay import replay
 from tidegate.engine.explain import END, explain
 from tidegate.engine.reading import (
@@ -28,6 +32,7 @@ from tidegate.engine.reading import (
     price_text,
     quantity_text,
 )
+from tidegate.incidents.frame import incident, shipped
 from tidegate.ports import Record
 from tidegate.safeguards.breaker import LadderBreaker, Step
 from tidegate.safeguards.margin import MarginModel, Requirement, Tier
@@ -281,7 +286,14 @@ def test_integers_are_read_exactly():
     sol = CRASH.instruments[0]
     assert price_text(sol, 1_234_567) == "12,345.67"
     assert quantity_text(sol, -12_345) == "-1,234.5"
+    assert quantity_text(coin(), 150) == "1.50"  # of an asset, lots are smallest units
     assert money_text(-1_999_999) == "-2.00"
     assert percent_text(1_250_000) == "125 %"
     assert percent_text(12_345) == "1.2345 %"
     assert notional_of(sol, -10, 9_950) == 10 * 9_950 * 1_000
+
+
+def test_every_venue_of_ours_counts_as_the_door_counts():
+    """What is shown is what is worth something: tick, lot and the value of a tick agree."""
+    for venue in (TOYS, STORIES, *(incident(name).venue for name in shipped())):
+        scales_of(venue, venue.name)

@@ -167,10 +167,10 @@ def test_the_events_before_a_fatal_one_are_kept_and_acted_on(monkeypatch):
     probe, _ = up_to_the_first_orders(MemoryJournal(), SilentVenue())
     fatal = probe.taken
 
-    def step(state, event, stack):
+    def step(state, event, stack, lens):
         if event is FEED[fatal]:
             raise AssertionError("the culprit")  # noqa: TRY003, EM101 - as `check` says it
-        return real(state, event, stack)
+        return real(state, event, stack, lens)
 
     monkeypatch.setattr(live, "step", step)
     crank = started(journal, venue, batch_max=fatal + 5)

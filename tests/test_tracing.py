@@ -5,6 +5,7 @@ import json
 import logging
 import subprocess
 import sys
+import time
 
 import pytest
 import structlog
@@ -32,13 +33,16 @@ def lines():
 def test_a_line_is_one_object_with_a_time_a_level_and_the_request(lines):
     with structlog.contextvars.bound_contextvars(request="r-1"):
         structlog.get_logger("tidegate.test").warning("alert_opened", code="disk_low")
-    logging.getLogger("uvicorn.error").info("Started %s", "now", extra={"more": 1})
+    logging.getLogger("uvicorn.error").info(
+        "Started %s", "now", extra={"more": 1, "color_message": "c"}
+    )
     ours, theirs = lines()
     assert ours["event"] == "alert_opened"
     assert (ours["level"], ours["request"], ours["code"]) == ("warning", "r-1", "disk_low")
     assert ours["at"].endswith("Z")
     assert theirs["event"] == "Started now"
     assert (theirs["logger"], theirs["more"]) == ("uvicorn.error", 1)
+    assert "color_message" not in theirs
 
 
 def test_no_secret_is_logged_wherever_it_stands(lines):
@@ -70,6 +74,14 @@ def test_on_a_terminal_lines_are_for_people():
     assert not out.getvalue().startswith("{")
 
 
+def ended(kept, n):
+    """Return spans; a request's own ends just after its answer was sent."""
+    until = time.monotonic() + 10
+    while len(kept.get_finished_spans()) < n and time.monotonic() < until:
+        time.sleep(0.005)
+    return kept.get_finished_spans()
+
+
 def test_an_offer_is_traced_from_its_request_to_its_answer(tmp_path):
     kept = InMemorySpanExporter()
     provider = TracerProvider()
@@ -83,10 +95,10 @@ def test_an_offer_is_traced_from_its_request_to_its_answer(tmp_path):
             key = {"Authorization": f"Bearer {KEYS['feed']}"}
             body = {"events": [{"type": "account", "name": "traced"}]}
             assert client.post("/v1/events", json=body, headers=key).status_code == 200
-            spans = {s.name: s for s in kept.get_finished_spans()}
+            spans = {s.name: s for s in ended(kept, 5)}
             kept.clear()
             assert client.get("/healthz").status_code == 200
-            assert [s.name for s in kept.get_finished_spans()] == ["GET /healthz"]
+            assert [s.name for s in ended(kept, 1)] == ["GET /healthz"]
         assert len(made.metrics._requests) == 2
     root = spans["POST /v1/events"]
     assert set(spans) == {"POST /v1/events", "queue", "batch", "commit", "answer"}

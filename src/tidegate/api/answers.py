@@ -222,7 +222,8 @@ class AuctionNow(Answer, frozen=True, kw_only=True):
     """One open auction: what is sold and at what price a taker would get it at ``ts``.
 
     ``quantity`` is what the bidder gets: positive, it buys. ``asking`` is None where bids are
-    collected until ``closes_at``; sealed ones are revealed from then until ``reveal_at``.
+    collected until ``closes_at``; sealed ones are revealed from then until ``reveal_at``. The price
+    at any moment follows from ``base``, ``limit``, the time since ``began`` and the `Sale`.
     """
 
     auction: int
@@ -235,6 +236,103 @@ class AuctionNow(Answer, frozen=True, kw_only=True):
     closes_at: int | None
     reveal_at: int | None
     bids: int
+    began: int = 0  # when the price was last set, or the window opened
+    base: str = "0"  # the mark from which it was set
+    limit: str = "0"  # the best price that a bidder can hope for
+
+
+class Sale(Answer, frozen=True, kw_only=True):
+    """How auctions go here: with an auction, all there is to know of its price at any moment.
+
+    Times are nanoseconds, shares parts per million. What a kind has no use for is zero.
+    """
+
+    kind: str  # dutch, fixed_spread, batch, sealed
+    life_ns: int  # after its opening, what is left goes to the order book
+    curve: str = ""  # of a Dutch auction: linear, stair, exponential, halving
+    buffer: int = 0
+    step_ns: int = 0
+    cut: int = 0
+    tail_ns: int = 0
+    cusp: int = 0
+    drift: int = 0
+    discount: int = 0  # of a fixed spread
+    window_ns: int = 0  # bids are taken for so long ...
+    reveal_ns: int = 0  # ... revealed within this ...
+    jitter_ns: int = 0  # ... and cleared within this
+    bond: str = "0"  # held while a bid is sealed
+    dust: str = "0"  # a take leaves this much or nothing
+    incentive: str = "0"  # to who takes the last lot ...
+    incentive_share: int = 0  # ... but no more than this share of the penalty
+
+
+class Grid(Answer, frozen=True, kw_only=True):
+    """One instrument as a bidder needs it: what one tick and one lot are, and the mark."""
+
+    symbol: str
+    tick_size: str
+    lot_size: str
+    mark: str
+
+
+class KeeperNow(Answer, frozen=True, kw_only=True):
+    """The desk of a keeper after ``seq``: go on with the stream after it.
+
+    ``row`` is the number that stands for ``account`` in a seal; 0 is the world outside. ``clock``
+    is the service's, by which what arrives is dated.
+    """
+
+    seq: int
+    ts: int
+    clock: int
+    account: str | None
+    row: int
+    sale: Sale | None  # None: nothing is sold by auction here
+    instruments: list[Grid]
+    auctions: list[AuctionNow]
+
+
+class BidNow(Answer, frozen=True, kw_only=True):
+    """One bid, and what has become of it.
+
+    ``status`` is sealed (reveal it from ``reveal_from`` until before ``reveal_until``), waiting,
+    won, lost, ended (its auction was called off), forfeited (never revealed: the bond is lost) or
+    refused, with its ``code``.
+    """
+
+    seq: int  # its record
+    ts: int  # 0: it came before what is remembered
+    kind: str  # take, bid, sealed
+    status: str
+    auction: int
+    instrument: str  # empty where there is no such auction
+    side: str  # buy, sell; empty with it
+    bid: int | None = None  # its number
+    quantity: str | None = None  # None while it is sealed
+    limit: str | None = None
+    got: str = "0"
+    price: str | None = None
+    bond: str = "0"
+    reveal_from: int | None = None
+    reveal_until: int | None = None
+    code: str = ""
+    detail: str = ""
+
+
+class Settlement(Answer, frozen=True, kw_only=True):
+    """What a keeper got out of one auction at one moment: its receipt."""
+
+    seq: int
+    ts: int
+    auction: int
+    bid: int | None  # None: it was taken
+    instrument: str
+    quantity: str  # negative: it sold
+    price: str
+    mark: str
+    worth: str  # of the quantity at the price
+    incentive: str  # paid on top
+    bond: str  # that came back
 
 
 class Receipt(Answer, frozen=True, kw_only=True):

@@ -2,15 +2,11 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from tidegate.cli.say import identity, words
+from tidegate.cli.say import identity
 
-
-if TYPE_CHECKING:
-    from tidegate.service.serving import Wanted
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -75,7 +71,8 @@ def serve(
 
     The dashboard lies at the address it listens on, the API below /v1, its document at
     /openapi.json. Every option may stand in the environment as TIDEGATE_NAME. Ends with 0 when it
-    was told to, with 2 when it had to: then it is started again, from its journal.
+    was told to, with 2 when it had to, and with 75 when another process leads now: then it is
+    started again, from its journal.
     """
     from tidegate.service.logs import configure  # noqa: PLC0415 - structlog
     from tidegate.service.serving import Wanted, run  # noqa: PLC0415 - numba, starlette
@@ -117,12 +114,7 @@ def serve(
         standby=standby,
         tracing=tracing_of(os.environ),
     )
-    _say(wanted)
     return run(wanted)
-
-
-def _say(wanted: "Wanted") -> None:
-    words(f"listening on http://{wanted.host}:{wanted.port}")
 
 
 def _address(listen: str) -> tuple[str, int]:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import httpx
 import msgspec
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay
-from tenacity.wait import wait_exponential_jitter
+from tenacity.wait import wait_exponential, wait_random
 
 from tidegate.api.answers import (
     AccountColumns,
@@ -34,7 +34,9 @@ from tidegate.api.asks import FEED_ASKS, KEEPER_ASKS, Bids, Events
 T = TypeVar("T")
 
 PATIENCE: Final = 30.0  # seconds for which a call is tried again
+SOON_S: Final = 0.5  # at most between two tries where there are several addresses
 AGAIN: Final = frozenset({429, 502, 503, 504})
+ELSEWHERE: Final = frozenset({502, 503, 504})  # another process may lead by now
 
 
 class Refused(Exception):
@@ -60,7 +62,8 @@ class Client:
     Parameters
     ----------
     address
-        Of the service, for instance ``https://risk.example:8700``.
+        Of the service, for instance ``https://risk.example:8700``; those of a leader and its
+        standbys with commas between them, then the one that leads is found.
     token
         The key, as `tidegate keys add` printed it.
     patience
@@ -76,9 +79,9 @@ class Client:
         patience: float = PATIENCE,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self.address, self._patience = address.rstrip("/"), patience
+        self._addresses, self._at = addresses_of(address), 0
+        self._patience = patience
         self._http = httpx.Client(
-            base_url=self.address,
             headers={"Authorization": f"Bearer {token}"},
             timeout=httpx.Timeout(10.0, read=30.0),
             transport=transport,
@@ -93,6 +96,11 @@ class Client:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+
+    @property
+    def address(self) -> str:
+        """Where the last call went."""
+        return self._addresses[self._at]
 
     # ------------------------------------------------------------ looking
 
@@ -191,7 +199,7 @@ class Client:
         tries = Retrying(
             retry=retry_if_exception(_passing),
             stop=stop_after_delay(self._patience),
-            wait=_wait,
+            wait=_wait if len(self._addresses) == 1 else _soon,
             reraise=True,
         )
         try:
@@ -201,15 +209,24 @@ class Client:
             raise Unreachable(msg) from error
 
     def _once(self, method: str, path: str, **more: Any) -> httpx.Response:  # noqa: ANN401 (what httpx takes)
-        answer = self._http.request(method, path, **more)
+        try:
+            answer = self._http.request(method, self.address + path, **more)
+        except httpx.TransportError:
+            self._turn()
+            raise
         if answer.is_success:
             return answer
+        if answer.status_code in ELSEWHERE:
+            self._turn()
         try:
             problem = msgspec.json.decode(answer.content, type=Problem)
         except msgspec.MsgspecError:  # of something in between
             problem = Problem(type="about:blank", title="Refused", status=answer.status_code)
         after = answer.headers.get("retry-after", "")
         raise Refused(problem, float(after) if after.isdigit() else None)
+
+    def _turn(self) -> None:
+        self._at = (self._at + 1) % len(self._addresses)
 
     def _typed(self, answer: httpx.Response, kind: type[T]) -> T:
         return msgspec.json.decode(answer.content, type=kind)
@@ -221,13 +238,26 @@ def _passing(error: BaseException) -> bool:
     return isinstance(error, httpx.TransportError)
 
 
-_backoff: Final = wait_exponential_jitter(multiplier=0.1, max=2.0, jitter=0.1)
+_backoff: Final = wait_exponential(multiplier=0.1, max=2.0) + wait_random(0, 0.1)
 
 
 def _wait(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome is not None else None
     after = error.retry_after if isinstance(error, Refused) else None
     return _backoff(state) if after is None else after
+
+
+def _soon(state: RetryCallState) -> float:
+    """Wait as told where the answer is about our pace, but not where another one may lead."""
+    error = state.outcome.exception() if state.outcome is not None else None
+    if isinstance(error, Refused) and error.problem.status not in ELSEWHERE:
+        return _wait(state)
+    return min(_backoff(state), SOON_S)
+
+
+def addresses_of(address: str) -> tuple[str, ...]:
+    """Return the addresses that are named with commas between them."""
+    return tuple(one.strip().rstrip("/") for one in address.split(","))
 
 
 def _part(name: str) -> str:

@@ -1,7 +1,8 @@
 """A stream of frames that survives its connections: after a break it goes on where it was."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import itertools
+from collections.abc import AsyncGenerator, Sequence
 from typing import Final
 from urllib.parse import urlencode
 
@@ -10,6 +11,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from tidegate.api.answers import Frame
+from tidegate.client.calls import addresses_of
 
 
 PAUSE: Final = 0.5  # seconds before a broken connection is made anew, doubled up to ...
@@ -22,14 +24,16 @@ _DECODER: Final = msgspec.json.Decoder(Frame)
 
 async def follow(
     address: str, token: str, topics: Sequence[str], *, after: int | None = None
-) -> AsyncIterator[Frame]:
+) -> AsyncGenerator[Frame]:
     """Yield frames of ``topics`` in order, from the one after record ``after`` on; forever.
 
     None begins with what comes next. A frame is yielded once: connections that break, leaders that
     change and clients that were too slow are resumed after the last record that was seen whole.
+    ``address`` may name several processes of one service, with commas between them.
     Raise InvalidStatus where the key is refused, which trying again would not change.
     """
-    base = address.rstrip("/").replace("http", "ws", 1)
+    bases = itertools.cycle(one.replace("http", "ws", 1) for one in addresses_of(address))
+    several, base = len(addresses_of(address)) > 1, next(bases)
     seen, pause = after, PAUSE
     done: dict[str, int] = {}  # the last record of each topic that was yielded
     while True:
@@ -56,5 +60,6 @@ async def follow(
                 raise
         except (ConnectionClosed, InvalidHandshake, OSError, TimeoutError):
             pass
+        base = next(bases)
         await asyncio.sleep(pause)
-        pause = min(2 * pause, PAUSE_MAX)
+        pause = min(2 * pause, PAUSE_MAX if not several else PAUSE)

@@ -88,8 +88,9 @@ class Spot(Instrument, tag="spot", tag_field="kind", frozen=True, kw_only=True):
     """An asset that is held or owed: ``value = amount * ticks * tick_value / units``, rounded down.
 
     A balance is a position whose lots are the asset's smallest units and whose cost is zero; a debt
-    is a negative balance. ``units`` smallest units make one trading lot, and ``tick_value`` is the
-    Money one trading lot gains per tick. Rounding down takes at most one Money from the account.
+    is a negative balance. ``lot_size`` is the size of one smallest unit, ``units`` of them make one
+    trading lot, and ``tick_value`` is the Money one trading lot gains per tick. Rounding down takes
+    at most one Money from the account.
     """
 
     tick_value: Money

@@ -18,12 +18,9 @@ def price_text(instrument: AnyInstrument, ticks: int) -> str:
 def quantity_text(instrument: AnyInstrument, lots: int) -> str:
     """Return a quantity in the instrument's own decimals, exactly.
 
-    A spot balance is held in the asset's smallest units, ``units`` of which make one lot.
+    A spot balance is held in the asset's smallest units, and ``lot_size`` is the size of one.
     """
-    size = Decimal(instrument.lot_size) * lots
-    if isinstance(instrument, Spot):
-        size /= instrument.units
-    return f"{size:,f}"
+    return f"{Decimal(instrument.lot_size) * lots:,f}"
 
 
 def notional_of(instrument: AnyInstrument, lots: int, ticks: int) -> int:

@@ -24,7 +24,7 @@ from tidegate.domain.events import (
     Traded,
     Withdrawn,
 )
-from tidegate.domain.instrument import CASH, Spot
+from tidegate.domain.instrument import CASH
 from tidegate.domain.units import PPM, SECOND, Amount, Lots, Money, Nanos, Ppm, Ticks, pack, unpack
 from tidegate.domain.venue import Venue
 from tidegate.drivers.replay import Replay
@@ -79,14 +79,12 @@ class Scene:
         if i == CASH:
             return round(size * PPM)
         one = self.venue.instruments[i]
-        units = one.units if isinstance(one, Spot) else 1
-        return round(size * units / float(Decimal(one.lot_size)))
+        return round(size / float(Decimal(one.lot_size)))
 
     def size(self, symbol: str, lots: int) -> float:
         """Return lots, or smallest units of a spot asset, as a size."""
         one = self.venue.instruments[self.venue.index(symbol)]
-        units = one.units if isinstance(one, Spot) else 1
-        return lots * float(Decimal(one.lot_size)) / units
+        return lots * float(Decimal(one.lot_size))
 
     def ticks(self, symbol: str, price: float) -> Ticks:
         """Return a price in ticks, to the nearest, at least 1."""

@@ -128,6 +128,13 @@ def _admitted(request: Request, route: Route) -> Identity:
         raise Refusal(401, "A key is needed", "send Authorization: Bearer KEY")
     if not caller.may(route.role):
         raise Refusal(403, "Not allowed", f"this needs the role {route.role}")
+    if caller.bound and not route.bound:
+        raise Refusal(
+            403,
+            "Not allowed",
+            f"this key sees the market and {caller.account} alone",
+            hint="a key that has the role viewer, too, sees the rest",
+        )
     return caller
 
 

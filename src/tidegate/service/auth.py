@@ -75,6 +75,11 @@ class Identity(NamedTuple):
         """Tell whether a route of this role is open to the key; whoever has any role may view."""
         return role in self.roles or (role == "viewer" and bool(self.roles))
 
+    @property
+    def bound(self) -> bool:
+        """Whether this is a keeper of one account, which sees the market and itself alone."""
+        return bool(self.account) and self.roles == ("keeper",)
+
 
 class Token(NamedTuple):
     """A token in the one moment in which it is known: it prints as its id."""

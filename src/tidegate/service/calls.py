@@ -50,7 +50,8 @@ class Route:
 
     ``ask`` is the type of the body, ``query`` a struct of the query's fields, ``answer`` the type
     that is answered; None is no body. A handler may also answer a Starlette response of its own
-    making, whose ``media`` the document then names. ``role`` None: anybody may.
+    making, whose ``media`` the document then names. ``role`` None: anybody may. ``bound``: a keeper
+    who is bound to one account may, too, which is to see the market and itself and nobody else.
     """
 
     method: str
@@ -65,3 +66,4 @@ class Route:
     media: str = "application/json"
     idempotent: bool = False  # takes the header Idempotency-Key
     tag: str = ""
+    bound: bool = False

@@ -1,5 +1,6 @@
 """What answers before there is anything behind it: while a process stands by, or is starting."""
 
+from collections.abc import Callable
 from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -8,6 +9,7 @@ from tidegate.service.asgi import Refusal, refuse
 
 
 ALIVE: Final = "/healthz"
+BESIDE: Final = frozenset({"/readyz", "/metrics"})
 
 
 class Doorman:
@@ -18,7 +20,9 @@ class Doorman:
 
     def __init__(self, why: str = "starting") -> None:
         self.inner: ASGIApp | None = None
+        self.beside: ASGIApp | None = None  # what a standby shows of itself, `ops_routes`
         self.why = why
+        self.leave: Callable[[], None] = _nobody  # lets go of whoever stays connected for long
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -26,6 +30,8 @@ class Doorman:
             await _lifespan(receive, send)
         elif self.inner is not None:
             await self.inner(scope, receive, send)
+        elif self.beside and scope["type"] == "http" and scope["path"] in BESIDE:
+            await self.beside(scope, receive, send)
         elif scope["type"] == "http" and scope["path"] == ALIVE:
             headers = [(b"content-type", b"text/plain; charset=utf-8")]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -34,6 +40,10 @@ class Doorman:
             hint = "ask again, or ask the leader"
             no = Refusal(503, "not_leading", self.why, hint, retry_after_s=1.0)
             await refuse(no, scope, receive, send)
+
+
+def _nobody() -> None:
+    pass
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -41,7 +41,7 @@ def routes(service: Service) -> list[Route]:
     rows: list[Route] = []
     if service.has(Tickets):
         said = "A ticket to open a WebSocket with."
-        rows.append(Route("POST", "/v1/tickets", ticket, said, answer=Ticket))
+        rows.append(Route("POST", "/v1/tickets", ticket, said, answer=Ticket, bound=True))
     if service.has(Feeds):
         rows += _FEEDS
     if service.has(GuardedClock):

@@ -27,6 +27,7 @@ def routes() -> list[Route]:
             ask=Bids,
             answer=Taken,
             idempotent=True,
+            bound=True,
         ),
     ]
 

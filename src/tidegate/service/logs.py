@@ -75,6 +75,7 @@ def configure(
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _plain,
                 structlog.processors.format_exc_info,
                 without_secrets,
                 without_passwords,
@@ -91,6 +92,11 @@ def configure(
         one.setLevel(logging.NOTSET)
     for name in LOUD:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _plain(_logger: object, _method: str, event: Event) -> Event:
+    event.pop("color_message", None)  # uvicorn's line once more, with colours
+    return event
 
 
 def _renderer(*, machine: bool) -> Processor:

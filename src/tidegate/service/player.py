@@ -264,7 +264,8 @@ class Player:
                 int(Decimal(o.quantity) / self._lot[i]) for o, i in zip(rows, column, strict=True)
             ]
             limit = [
-                int(Decimal(o.limit) / self._tick_size[i]) for o, i in zip(rows, column, strict=True)
+                int(Decimal(o.limit) / self._tick_size[i])
+                for o, i in zip(rows, column, strict=True)
             ]
             placed.append(
                 OrdersPlaced(

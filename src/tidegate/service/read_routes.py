@@ -33,7 +33,9 @@ from tidegate.api.answers import (
 )
 from tidegate.engine.explain import END
 from tidegate.ports import Record
-from tidegate.service.calls import Call, NotFound, Route, Unavailable
+from tidegate.service import keeper_routes
+from tidegate.service.bidding import Bidding
+from tidegate.service.calls import Call, Forbidden, NotFound, Route, Unavailable
 from tidegate.service.explaining import explained
 from tidegate.service.export import (
     MEDIA,
@@ -177,7 +179,9 @@ def equip(
     projections = service.add(Projections(service.engine.stack, kept or Kept()))
     hub = service.add(Hub(past, settings))
     service.add(Reads())
+    bidding = service.add(Bidding(service.engine.stack))
     service.engine.listen(projections.listen)
+    service.engine.listen(bidding.listen)
     service.engine.listen(hub.listen)
     return hub
 
@@ -195,9 +199,15 @@ def routes() -> list[Route]:
     """Return the rows of everything that may be read."""
     one = "/v1/instruments/{symbol}"
     return [
-        _get("/v1/venue", get_venue, "The whole venue.", VenueNow),
-        _get("/v1/instruments", get_instruments, "Every instrument.", list[InstrumentNow]),
-        _get(one, get_instrument, "One instrument.", InstrumentNow),
+        _get("/v1/venue", get_venue, "The whole venue.", VenueNow, bound=True),
+        _get(
+            "/v1/instruments",
+            get_instruments,
+            "Every instrument.",
+            list[InstrumentNow],
+            bound=True,
+        ),
+        _get(one, get_instrument, "One instrument.", InstrumentNow, bound=True),
         _get(f"{one}/profile", get_profile, "Its cascade profile now.", Profile),
         _get(
             f"{one}/profile/history",
@@ -215,10 +225,17 @@ def routes() -> list[Route]:
             AccountColumns,
             Accounts,
         ),
-        _get("/v1/accounts/{name}", get_account, "One account.", AccountNow),
+        _get("/v1/accounts/{name}", get_account, "One account.", AccountNow, bound=True),
         _get("/v1/orders", get_orders, "Orders in flight.", list[OrderNow], Orders),
-        _get("/v1/auctions", get_auctions, "Open auctions.", list[AuctionNow]),
-        _get("/v1/rungs", get_rungs, "Moves of the ladder, newest first.", list[RungMoved], Page),
+        _get("/v1/auctions", get_auctions, "Open auctions.", list[AuctionNow], bound=True),
+        _get(
+            "/v1/rungs",
+            get_rungs,
+            "Moves of the ladder, newest first.",
+            list[RungMoved],
+            Page,
+            bound=True,
+        ),
         _get("/v1/fund", get_fund, "The insurance fund over time.", FundHistory, Since),
         _get(
             "/v1/deleveragings",
@@ -243,6 +260,7 @@ def routes() -> list[Route]:
             query=Export,
             media=MEDIA["csv"],
         ),
+        *keeper_routes.routes(),
     ]
 
 
@@ -252,8 +270,10 @@ def _get(
     summary: str,
     answer: Any,  # noqa: ANN401 - any type of answer
     query: type[Query] | None = None,
+    *,
+    bound: bool = False,
 ) -> Route:
-    return Route("GET", path, handler, summary, query=query, answer=answer)
+    return Route("GET", path, handler, summary, query=query, answer=answer, bound=bound)
 
 
 async def get_venue(call: Call) -> VenueNow:
@@ -324,6 +344,9 @@ async def get_accounts(call: Call) -> Response:
 async def get_account(call: Call) -> AccountNow:
     """Answer one account, the venue's own included."""
     name = call.path["name"]
+    if call.caller.bound and name != call.caller.account:
+        msg = f"this key sees {call.caller.account} alone"
+        raise Forbidden(msg)
 
     def read(now: Reading) -> AccountNow:
         return account_now(now, _account(now, name))

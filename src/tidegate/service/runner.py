@@ -369,7 +369,7 @@ class Engine:
         return True
 
     def _refused(self, request: _Request, opened: set[str]) -> bool:
-        """Refuse a request that opens an account that is there; return whether it does."""
+        """Refuse a request that opens accounts that are there, or too many; return whether."""
         mine: set[str] = set()
         for ask in request.asks:
             for name in ask.opens if isinstance(ask, Prepared) else ():
@@ -380,6 +380,16 @@ class Engine:
                     _fail(request.answer, error)
                     return True
                 mine.add(name)
+        book = self._crank.state.book
+        if mine and book.accounts + len(opened) + len(mine) > book.cash.size:
+            error = Conflict(
+                where="name",
+                what=f"must fit into limits.accounts_max = {book.cash.size:,}",
+                found=f"{len(mine):,} more than the {book.accounts + len(opened):,} that are open",
+                hint="raise the limit in the venue's file and start again",
+            )
+            _fail(request.answer, error)
+            return True
         opened |= mine
         return False
 

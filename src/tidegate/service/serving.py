@@ -7,6 +7,7 @@ Whatever stops the crank ends the process, with words; starting again is the onl
 import asyncio
 import contextlib
 import signal
+import socket
 import threading
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import uvicorn
 
 from tidegate.adapters.journals import open_journal
 from tidegate.adapters.outbox import Outbox
-from tidegate.domain.errors import LeaderLost, TidegateError
+from tidegate.domain.errors import ConfigInvalid, LeaderLost, TidegateError
 from tidegate.drivers.live import Crank, LiveJournal
 from tidegate.drivers.standby import Standby
 from tidegate.engine.state import State
@@ -28,10 +29,13 @@ from tidegate.service.auth import Identity
 from tidegate.service.calls import Route
 from tidegate.service.doorman import Doorman
 from tidegate.service.layers import UVICORN
+from tidegate.service.metrics import Metrics
+from tidegate.service.observing import timed
+from tidegate.service.ops_routes import waiting_app
 from tidegate.service.runner import Stopped
 from tidegate.service.service import Service
 from tidegate.service.settings import Places, Tuning
-from tidegate.service.site import Folds, Site, file_of, kept_records
+from tidegate.service.site import Folds, Site, file_of, kept_records, lens_of
 from tidegate.service.tracing import Tracing
 
 
@@ -61,16 +65,33 @@ class Wanted:
 
 
 def run(wanted: Wanted) -> int:
-    """Serve until told to end by a signal; return the exit code."""
-    return asyncio.run(_serve(wanted))
+    """Serve until told to end by a signal; return the exit code.
+
+    Raise ConfigInvalid where the address cannot be listened on: then nothing has been opened.
+    """
+    with bound(wanted.host, wanted.port) as listening:
+        _LOG.info("listening", address=f"http://{wanted.host}:{wanted.port}")
+        return asyncio.run(_serve(wanted, listening))
 
 
-async def _serve(wanted: Wanted) -> int:
+def bound(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; raise ConfigInvalid where the address is not to be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2_048)
+    except OSError as error:
+        raise ConfigInvalid(
+            where="--listen",
+            what="must be a free address of this machine",
+            found=f"{host}:{port} ({error.strerror or error})",
+            hint="end what listens there, or name another port",
+        ) from error
+
+
+async def _serve(wanted: Wanted, listening: socket.socket) -> int:
     doorman, ending = Doorman(), threading.Event()
     config = uvicorn.Config(
         doorman,
-        host=wanted.host,
-        port=wanted.port,
         log_config=None,
         lifespan="off",
         ws_per_message_deflate=False,
@@ -80,8 +101,8 @@ async def _serve(wanted: Wanted) -> int:
     server = _Server(config)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, partial(_end, server, ending))
-    serving = asyncio.create_task(server.serve())
+        loop.add_signal_handler(number, partial(_end, server, doorman, ending))
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
     leading = asyncio.create_task(_lead(wanted, doorman, ending))
     done, _ = await asyncio.wait({serving, leading}, return_when=asyncio.FIRST_COMPLETED)
     ending.set()
@@ -104,9 +125,10 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _end(server: uvicorn.Server, ending: threading.Event) -> None:
+def _end(server: uvicorn.Server, doorman: Doorman, ending: threading.Event) -> None:
     _LOG.info("ending")
     ending.set()
+    doorman.leave()  # who follows a stream is told where to go on before the sockets close
     server.should_exit = True
 
 
@@ -114,13 +136,14 @@ async def _lead(wanted: Wanted, doorman: Doorman, ending: threading.Event) -> in
     """Stand by if asked to, then lead until cancelled or stopped; return the exit code."""
     try:
         site = await asyncio.to_thread(_site, wanted, doorman, ending)
-    except TidegateError as error:
+    except (TidegateError, OSError) as error:  # of the system: a folder, a file
         _LOG.error("not started", error=str(error))
         return MENDED
     if site is None:
         return FINE
     try:
         await asyncio.to_thread(site.start)
+        doorman.leave = site.hub.close
         doorman.inner = site.app
         _LOG.info("leading", epoch=int(getattr(site.engine.journal, "epoch", 0)))
         await _keep(wanted, site)
@@ -182,22 +205,26 @@ def _site(wanted: Wanted, doorman: Doorman, ending: threading.Event) -> Site | N
         heard.append(record)
 
     folds: list[Folds] = []
+    metrics = Metrics(wanted.stack)
 
     def crank(journal: LiveJournal) -> Crank:
         folds.append(_folds(wanted, journal))
         tuning = wanted.tuning
         return Crank(
-            journal,
+            timed(journal, metrics.committed),
             wanted.stack,
             folds[-1].switch,
             batch_max=tuning.batch_max,
             snapshot_every=tuning.snapshot_every,
+            lens=lens_of(wanted.stack),
         )
 
     doorman.why = "standing by: another process leads"
     _LOG.info("standing by")
     opens = partial(_opened, wanted.places.journal)
     waiting = Standby(opens, wanted.stack, hear=hear)
+    metrics.probes.head = lambda: waiting.head
+    doorman.beside = waiting_app(metrics)
     try:
         led = waiting.wait(crank, ending.wait)
     finally:
@@ -205,7 +232,10 @@ def _site(wanted: Wanted, doorman: Doorman, ending: threading.Event) -> Site | N
     if led is None:
         return None
     _LOG.info("taking over", head=led.recovered.head, resubmitted=led.recovered.resubmitted)
-    return make(led.journal, folds=folds[-1], crank=led.crank, heard=tuple(heard))
+    site = make(led.journal, folds=folds[-1], crank=led.crank, heard=tuple(heard), metrics=metrics)
+    said = f"this process has taken over, at record {led.recovered.head}"
+    site.alerts.raised("leader_changed", said)
+    return site
 
 
 def _opened(address: str, *, readonly: bool) -> LiveJournal:
@@ -225,6 +255,7 @@ def _made(
     folds: Folds | None = None,
     crank: Crank | None = None,
     heard: Sequence[Record] = (),
+    metrics: Metrics | None = None,
 ) -> Site:
     try:
         return Site(
@@ -238,6 +269,7 @@ def _made(
             heard=heard,
             anonymous=wanted.anonymous,
             tracing=wanted.tracing,
+            metrics=metrics,
             rows=wanted.rows,
         )
     except BaseException:

@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 
 from tidegate.safeguards.stack import decode_toml
+from tidegate.service.alert_rules import Bounds
 from tidegate.service.layers import Limits
 from tidegate.service.pretrade import PreTradeSettings
 
@@ -18,6 +19,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     tick_ns: int = 250_000_000  # how often the engine is told that time has passed
     silent_s: float = 30.0  # a source that says nothing for so long is silent
     limits: Limits = Limits()
+    alerts: Bounds = Bounds()
     pretrade: PreTradeSettings = PreTradeSettings()
 
     @classmethod

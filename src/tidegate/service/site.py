@@ -25,6 +25,8 @@ from tidegate.adapters.parquet_tail import ParquetTail
 from tidegate.api.answers import VenueNow
 from tidegate.drivers.live import Crank, LiveJournal
 from tidegate.drivers.recording_tail import reader
+from tidegate.drivers.threads import Threads
+from tidegate.engine.lens import Lens
 from tidegate.ports import Clock, Record, Venue
 from tidegate.safeguards.stack import Stack
 from tidegate.service import (
@@ -75,6 +77,7 @@ from tidegate.service.watching import Watch, watched
 HOLD_NS: Final = 10_000_000_000  # how long an order that is not sent counts as in flight
 SHOW_S: Final = 1.0  # how often the venue as a whole is told to the stream
 FOLDED: Final = "governed.msgpack"
+LARGE: Final = 32_768  # accounts for which a packed copy of the book is kept
 HEARD: Final = 50_000  # records that a standby keeps for the memory of the views
 
 _LOG: Final = structlog.get_logger("tidegate.service")
@@ -131,6 +134,7 @@ class Site:
         heard: Sequence[Record] = (),
         anonymous: Identity | None = None,
         tracing: Tracing | None = None,
+        metrics: Metrics | None = None,
         rows: Callable[[Service], Sequence[Route]] = lambda _: (),
     ) -> None:
         places.state.mkdir(parents=True, exist_ok=True)
@@ -138,9 +142,9 @@ class Site:
         self.alerts = Alerts()
         guarded = GuardedClock(self.alerts) if clock is None else None
         self.folds = folds or Folds(stack, journal, places.state, venue or Outbox(), mode)
-        metrics = Metrics(stack)
+        metrics = metrics or Metrics(stack)
         self.engine = Engine(
-            timed(journal, metrics.committed),
+            timed(journal, metrics.committed, *([tracing.committed] if tracing else [])),
             stack,
             self.folds.switch,
             clock or guarded or WallClock(),
@@ -148,6 +152,7 @@ class Site:
             batch_max=tuning.batch_max,
             snapshot_every=tuning.snapshot_every,
             crank=crank,
+            lens=lens_of(stack) if crank is None else None,
         )
         self.service = Service(self.engine, Door(stack))
         self.service.add(metrics)
@@ -167,7 +172,12 @@ class Site:
         self._govern()
         self._check()
         self._feed()
-        watched(self.service, journal=file_of(places.journal), tracing=tracing)
+        watched(
+            self.service,
+            journal=file_of(places.journal),
+            bounds=tuning.alerts,
+            tracing=tracing,
+        )
         self.app = self._app(tickets, anonymous, tracing, rows)
 
     # ------------------------------------------------------------ parts
@@ -256,7 +266,7 @@ class Site:
         if self._places.governors is not None:
             await desk.govern(Rules.load(self._places.governors))
         tasks = [
-            Timekeeper(self.engine, self._tuning.tick_ns).run(),
+            Timekeeper(self.engine, self._tuning.tick_ns, self.alerts).run(),
             service.part(Watch).run(),
             service.part(Checks).keep(),
             service.part(Feeds).run(),
@@ -301,6 +311,16 @@ class _Keeper:
             self._last = reading.head
             with contextlib.suppress(OSError):  # it only makes the next start faster
                 self._folds.keep()
+
+
+def lens_of(stack: Stack) -> Lens | None:
+    """Return a lens over threads that live as long as the process; None for a book that needs none.
+
+    Packing pays from some ten thousand accounts on.
+    """
+    if stack.venue.limits.accounts_max < LARGE:
+        return None
+    return Lens(Threads().__enter__())
 
 
 def kept_records() -> "deque[Record]":

@@ -63,6 +63,8 @@ RECORDED: Final = (
 # Topics that show a state, or come from outside the journal: only the newest are kept.
 SHOWN: Final = ("venue", "flow", "alerts")
 TOPICS: Final = (*RECORDED, *SHOWN)
+# What a keeper that is bound to one account may follow: nobody is named there.
+BOUND: Final = frozenset({"auctions", "marks", "rungs"})
 # Of these a client that lags is sent only the newest of each key.
 CONFLATED: Final = frozenset({"marks", "health", "profile"})
 
@@ -235,22 +237,38 @@ def _auctions(record: Record, book: Book) -> dict[str, Any]:
     anew: list[dict[str, Any]] = []
     reduced: list[dict[str, Any]] = []
     bids: list[int] = []
+    revealed: list[int] = []
     cleared: list[dict[str, Any]] = []
+    met = clearing_prices(record)
     for effect in record.effects:
         match effect:
             case AuctionsOpened():
                 opened += _opened(effect, book)
             case AuctionsReset():
                 anew += [
-                    {"auction": a, "reason": effect.reason} for a in unpack(effect.auction).tolist()
+                    {
+                        "auction": auction,
+                        "base_ticks": base,
+                        "limit_ticks": limit,
+                        "began": effect.at,
+                        "reason": effect.reason,
+                    }
+                    for auction, base, limit in rows_of(effect.auction, effect.base, effect.limit)
                 ]
             case AuctionsReduced():
                 reduced += [
-                    {"auction": a, "lots": -n, "closed": bool(over), "reason": effect.reason}
+                    {
+                        "auction": a,
+                        "lots": -n,
+                        "ticks": met.get(a, effect.price),
+                        "closed": bool(over),
+                        "reason": effect.reason,
+                    }
                     for a, n, over in rows_of(effect.auction, effect.lots, effect.closed)
                 ]
             case BidKept():
-                bids.append(effect.auction)
+                # Nobody but who sealed it hears what a bid says, nor whose it is.
+                (revealed if effect.seal and effect.lots else bids).append(effect.auction)
             case BidsCleared():
                 cleared += [
                     {"bid": bid, "lots": lots, "ticks": ticks, "reason": effect.reason}
@@ -258,7 +276,33 @@ def _auctions(record: Record, book: Book) -> dict[str, Any]:
                 ]
             case _:
                 pass
-    return {"opened": opened, "reset": anew, "reduced": reduced, "bids": bids, "cleared": cleared}
+    return {
+        "opened": opened,
+        "reset": anew,
+        "reduced": reduced,
+        "bids": bids,
+        "revealed": revealed,
+        "cleared": cleared,
+    }
+
+
+def clearing_prices(record: Record) -> dict[int, int]:
+    """Return the one price of each batch of a record, in ticks, by its auction.
+
+    Batches that sold something are answered in the order in which their auctions are reduced.
+    """
+    prices = [
+        int(found.max())
+        for e in _each(record, BidsCleared)
+        if e.reason == "cleared" and (found := unpack(e.price)).any()
+    ]
+    auctions = [
+        int(a)
+        for e in _each(record, AuctionsReduced)
+        if e.reason == "cleared"
+        for a in unpack(e.auction)
+    ]
+    return dict(zip(auctions, prices, strict=True)) if len(prices) == len(auctions) else {}
 
 
 def _opened(effect: AuctionsOpened, book: Book) -> list[dict[str, Any]]:

@@ -10,8 +10,10 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from tidegate.api.answers import Frame, Problem
+from tidegate.service.asgi import IDENTITY
+from tidegate.service.auth import Identity
 from tidegate.service.streams import Client, Entry, Hub
-from tidegate.service.streams_frames import TOPICS, and_more, encoded, newest_only
+from tidegate.service.streams_frames import BOUND, TOPICS, and_more, encoded, newest_only
 from tidegate.service.streams_past import Catching
 
 
@@ -76,6 +78,11 @@ async def stream(websocket: WebSocket, hub: Hub) -> None:
         asked = wanted(query.get("topics", ""), query.get("after"))
     except Refusal as refusal:
         await _denied(websocket, 400, str(refusal))
+        return
+    caller: Identity | None = websocket.scope.get(IDENTITY)
+    if caller is not None and caller.bound and not asked.topics <= BOUND:
+        detail = f"this key may follow {', '.join(sorted(BOUND))}: the others name accounts"
+        await _denied(websocket, 403, detail)
         return
     full = len(hub.clients) >= hub.settings.clients_max
     if full or hub.closing.is_set() or hub.book is None:

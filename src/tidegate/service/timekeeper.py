@@ -8,14 +8,18 @@ import contextlib
 import os
 from concurrent.futures import Future
 
+import msgspec
+
 from tidegate.api.answers import Taken
 from tidegate.domain.events import ClockTicked, Input, SignalObserved
-from tidegate.domain.units import Nanos
+from tidegate.domain.units import SECOND, Nanos
 from tidegate.drivers.pacer import Pacer
 from tidegate.engine.watch import BRANCHING_SIGNAL
+from tidegate.ports import Alerts
+from tidegate.service.clock import JUMPED
 from tidegate.service.feeds import every
 from tidegate.service.reading import Reading
-from tidegate.service.runner import Busy, Engine
+from tidegate.service.runner import AHEAD_MAX, Busy, Engine
 from tidegate.signals.spectral import MODEL, VERSION, branching_now
 
 
@@ -23,13 +27,20 @@ SOURCE = "clock"
 
 
 class Timekeeper:
-    """Tells one engine the time; `run` is a task of whoever leads."""
+    """Tells one engine the time; `run` is a task of whoever leads.
 
-    def __init__(self, engine: Engine, step_ns: int) -> None:
-        self._engine, self._step_ns = engine, step_ns
+    Where the journal is ahead of our clock (it was set back between two starts), time stands still
+    until the clock has caught up: what comes is taken, and prices are as old as they say.
+    """
+
+    def __init__(self, engine: Engine, step_ns: int, alerts: Alerts) -> None:
+        self._engine, self._step_ns, self._alerts = engine, step_ns, alerts
         self._pacer = Pacer(engine.stack, os.urandom)
         gate = engine.stack.declaration.signals
-        self._listens = gate.slot(BRANCHING_SIGNAL) >= 0
+        slot = gate.slot(BRANCHING_SIGNAL)
+        # It is said when it has changed, and before it would begin to fade.
+        self._again_ns = gate.bounds[slot].age_max_ns // 2 if slot >= 0 else -1
+        self._said, self._said_at = -1, 0
 
     async def run(self) -> None:
         """Tell it every step; never more often than it listens."""
@@ -41,16 +52,22 @@ class Timekeeper:
                     last = self._engine.offer(due, source=SOURCE)
 
     def _due(self, reading: Reading) -> list[Input]:
-        now = Nanos(max(self._engine.clock.now(), reading.state.now))
+        clock = self._engine.clock.now()
+        now = Nanos(max(clock, reading.state.now))
+        if now > clock + AHEAD_MAX:
+            self._alerts.raised(JUMPED, f"the journal is {(now - clock) // SECOND:,} s ahead of us")
         due: list[Input] = list(self._pacer.events(reading.state, now))
-        if self._listens:
+        value = branching_now(reading.state, reading.stack) if self._again_ns >= 0 else self._said
+        if value != self._said or (self._again_ns >= 0 and now - self._said_at >= self._again_ns):
+            self._said, self._said_at = value, now
             due.append(
                 SignalObserved(
                     ts=now,
                     name=BRANCHING_SIGNAL,
                     model=MODEL,
                     version=VERSION,
-                    value=branching_now(reading.state, reading.stack),
+                    value=value,
                 )
             )
-        return [*due, ClockTicked(ts=now)]
+        # By our clock, or they would be refused; the engine dates them to its own time.
+        return [msgspec.structs.replace(e, ts=Nanos(clock)) for e in [*due, ClockTicked(ts=now)]]

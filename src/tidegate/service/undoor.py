@@ -45,8 +45,6 @@ from tidegate.safeguards.stack import Stack
 from tidegate.service.views_words import decimal_text, money_text, price_text, quantity_text
 
 
-
-
 class Unsayable(TidegateError):
     """An event that no feed may tell: the engine's own, an operator's, or a named recording's."""
 

@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from tidegate.api.answers import AlertMoved
 from tidegate.service.alert_rules import Bounds, Parts, Rules
 from tidegate.service.alerts import Alerts
@@ -33,6 +35,7 @@ class Watch:
     def __init__(self, engine: Engine, metrics: Metrics, alerts: Alerts, rules: Rules) -> None:
         self._engine, self._metrics, self._alerts, self._rules = engine, metrics, alerts, rules
         self._answered = time.monotonic()
+        self._log = structlog.get_logger("tidegate.watch")
 
     @property
     def unanswered(self) -> float:
@@ -63,7 +66,10 @@ class Watch:
         patience = self._rules.bounds.stuck_s
         while True:
             begun = loop.time()
-            await self.once(patience)
+            try:
+                await self.once(patience)
+            except Exception:  # noqa: BLE001 (what only looks must not end what it looks at)
+                self._log.exception("a look failed")
             await asyncio.sleep(max(0.0, every_s - (loop.time() - begun)))
 
     async def reasons(self) -> list[str]:
