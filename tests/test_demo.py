@@ -1,7 +1,5 @@
 """The demonstration: a recording told over the API gives what a replay of it gives."""
 
-import asyncio
-import threading
 from collections import Counter
 
 import msgspec
