@@ -185,7 +185,9 @@ class Engine:
         else:
             found = self._crank.start(check=check, hear=self._hear_old)
         self._names = Names(self._crank.state)
-        self._tell(heard)
+        if heard:
+            self._tell(heard)
+        self._tell(())  # that was all of the past
         self._thread.start()
         return found
 
