@@ -1,6 +1,7 @@
 """The crank's thread and the door: what is taken, what is refused, and what nobody ever loses."""
 
 import threading
+import time
 from concurrent.futures import wait
 
 import msgspec
@@ -243,7 +244,7 @@ def test_what_is_not_durable_is_never_acknowledged():
         assert isinstance(engine.failed, CapacityExceeded)
 
 
-def test_a_request_that_fails_in_its_middle_leaves_nothing_behind():
+def test_a_request_that_opens_one_too_many_leaves_nothing_behind():
     """The accounts before the one too many came in one request with it: none of them is kept."""
     journal = MemoryJournal()
     stack = stack_of(accounts_max=FIRST_USER + 2)
@@ -255,12 +256,12 @@ def test_a_request_that_fails_in_its_middle_leaves_nothing_behind():
         torn = engine.offer(door.prepare_all([account("b"), account("c")]), source="t", key="3")
         gate.set()
         held.result(PATIENCE)
-        for answer in (whole, torn):  # the batch is in doubt for whoever waits, and they ask again
-            with pytest.raises(Stopped, match="accounts_max"):
-                answer.result(PATIENCE)
-    assert journal.head == 1
-    assert journal.receipt("t", "2").last == 1
+        with pytest.raises(Conflict, match="accounts_max"):
+            torn.result(PATIENCE)
+        assert whole.result(PATIENCE).last == 1, "the rest of the batch is taken"
+        engine.offer(door.prepare_all([account("b")]), source="t", key="4").result(PATIENCE)
     assert journal.receipt("t", "3") is None
+    assert journal.head == 2
 
 
 def test_listeners_hear_every_record_once():
@@ -271,6 +272,27 @@ def test_listeners_hear_every_record_once():
             engine.offer([event], source="t").result(PATIENCE)
     assert [seq for seq, _ in heard] == list(range(30))
     assert all(seq <= head for seq, head in heard)
+
+
+def test_many_slow_reads_do_not_keep_events_waiting():
+    seen, taken = [], []
+    with engine_of() as engine:
+        early, late = feed(2, seed=1)
+        engine.offer([early], source="t").result(PATIENCE)
+        gate = threading.Event()
+
+        def slow(reading):
+            if not seen:
+                taken.append(engine.offer([late], source="t"))
+            seen.append(reading.head)
+            time.sleep(0.02)
+
+        first = engine.look(lambda _: gate.wait(PATIENCE))
+        reads = [engine.look(slow) for _ in range(20)]
+        gate.set()
+        for one in (first, *reads, *taken):
+            one.result(PATIENCE)
+    assert seen == [0] + [1] * 19, "the event had its turn, and no read was forgotten"
 
 
 # ---------------------------------------------------------------- over HTTP

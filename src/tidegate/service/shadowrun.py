@@ -2,6 +2,7 @@
 
 import hashlib
 import queue
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,10 +32,13 @@ from tidegate.service.rerun import Readable, Trial, read_journal, rerun
 from tidegate.service.runner import Busy
 
 
+_NAME: Final = re.compile(r"[0-9a-f]{32}")
+
 DAY: Final = 86_400 * SECOND
 TICKS_MAX: Final = 50_000  # of the rerun's clock, unless a step is asked for
 SHOWN: Final = 500  # accounts named of the live book
 WAITING_MAX: Final = 16  # trials; one takes minutes to hours
+KEPT_MAX: Final = 200  # trials in memory; the folder keeps all
 WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "done", "failed", "cancelled"
 
 
@@ -145,6 +149,7 @@ class ShadowRuns:
                 live=live,
             )
             self._refuse_too_many()
+            self._forget()
             trial = None
             if window and answer.status != DONE:
                 trial = Trial(
@@ -196,6 +201,12 @@ class ShadowRuns:
             self._thread.join()
             self._thread = None
 
+    def _forget(self) -> None:
+        """Make room in memory: what ended longest ago goes."""
+        ended = [n for n, j in self._jobs.items() if j.answer.status not in {WAITING, RUNNING}]
+        for name in ended[: max(0, len(self._jobs) + 1 - KEPT_MAX)]:
+            del self._jobs[name]
+
     def _refuse_too_many(self) -> None:
         many = sum(job.answer.status == WAITING for job in self._jobs.values())
         if many >= WAITING_MAX:
@@ -245,7 +256,7 @@ class ShadowRuns:
             write_sealed(self._folder / f"{a.trial}.trial", msgspec.json.encode(job.answer))
 
     def _read(self, name: str) -> ShadowAnswer | None:
-        if self._folder is None or not name.isalnum():
+        if self._folder is None or not _NAME.fullmatch(name):
             return None
         file = self._folder / f"{name}.trial"
         content = unsealed(file.read_bytes()) if file.exists() else None

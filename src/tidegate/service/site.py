@@ -170,7 +170,9 @@ class Site:
             else None
         )
         tickets = self.service.add(Tickets(self.ring))
-        self.hub = read_routes.equip(self.service, _past(journal, places.journal))
+        self.hub = read_routes.equip(
+            self.service, _past(journal, places.journal), settings=tuning.streams
+        )
         self._govern()
         self._check()
         self._feed()
