@@ -5,16 +5,16 @@ from collections import Counter
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
 
 from service_world import KEYS, engine_of, house, served, service_of
-from strategies import histories, unfold
+from strategies import ALL, drawn, unfold
 from tidegate.adapters.memory import MemoryJournal
 from tidegate.api import asks
 from tidegate.domain.book import EXTERNAL, FIRST_USER
 from tidegate.domain.effects import Rejected
-from tidegate.domain.errors import CapacityExceeded
+from tidegate.domain.errors import AskInvalid, CapacityExceeded
 from tidegate.domain.events import (
+    AccountOpened,
     AuctionTaken,
     BidCommitted,
     BidPlaced,
@@ -68,44 +68,48 @@ def sized(stack):
     return Stack.bind(stack.declaration, msgspec.structs.replace(venue, instruments=right))
 
 
-@settings(max_examples=15)
-@given(histories(moves_max=40))
-def test_what_is_said_of_an_event_becomes_the_same_event(history):
-    """Every event that the engine has nothing against, in histories of everything that happens."""
+def there_and_back_again(history, kinds):
+    """Count the kinds of events that came back the same; fail for one that did not."""
     stack = sized(history.stack)
     door, names = Door(stack), None
     for world, event in unfold(history):
         names = names or Names(world.state)
-        undoor = Undoor(stack, names)
+        if len(set(names.all)) < len(names.all):
+            return  # the toy imports a book twice; the service opens no name twice
         try:
-            said = undoor.ask(event)
-        except (Unsayable, IndexError):  # the second: malformed on purpose
-            said = None
-        built = None
-        if said is not None and not _malformed(said):
-            built = there_and_back(said, door, names, event.ts)
+            built = there_and_back(Undoor(stack, names).ask(event), door, names, event.ts)
+        except (Unsayable, IndexError, ValueError, AskInvalid, msgspec.ValidationError) as error:
+            built = error  # most events that fail are malformed on purpose
         try:
             effects = world.take(event)
         except CapacityExceeded:
             continue
-        if built is not None and not any(isinstance(e, Rejected) for e in effects):
-            assert built == _without_entries(event, stack)
+        if any(isinstance(e, Rejected) for e in effects):
+            continue
+        if isinstance(built, Unsayable | msgspec.ValidationError):
+            continue  # the schema refuses what the engine only clamps
+        assert built == _as_it_counts(event, stack)
+        kinds[type(event).__name__] += 1
 
 
-def _without_entries(event, stack):
-    """Return a book whose balances have no entry price: the engine ignores it."""
+def test_what_is_said_of_an_event_becomes_the_same_event():
+    """Every event that the engine has nothing against, in histories of everything that happens."""
+    kinds = Counter()
+    for seed in range(24):
+        there_and_back_again(drawn(seed, 60, ALL[seed % len(ALL)]), kinds)
+    often = {"PriceObserved", "DepthObserved", "Deposited", "Traded", "FundingPaid", "OrdersFilled"}
+    rare = {"BookImported", "AccountOpened", "OrdersExpired", "InterestAccrued", "SignalObserved"}
+    assert {"Withdrawn", "Transferred", "LiquidationReported", *often, *rare} <= set(kinds), kinds
+
+
+def _as_it_counts(event, stack):
+    """Return an event without what the engine ignores: entry prices of balances, odd no-owners."""
+    if isinstance(event, AccountOpened):
+        return msgspec.structs.replace(event, owner=max(-1, event.owner))
     if not isinstance(event, BookImported):
         return event
     spot = [isinstance(stack.venue.instruments[i], Spot) for i in unpack(event.instrument)]
     return msgspec.structs.replace(event, entry=pack(np.where(spot, 0, unpack(event.entry))))
-
-
-def _malformed(ask):
-    try:
-        msgspec.convert(msgspec.to_builtins(ask), asks.AnyAsk)
-    except msgspec.ValidationError:
-        return True
-    return False
 
 
 class Two:
