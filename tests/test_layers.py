@@ -320,7 +320,7 @@ def test_a_socket_opens_with_a_token_or_a_ticket(house):
 
 
 def test_a_guest_gets_a_ticket_that_is_good_once(house):
-    """In a demonstration there are keys, and somebody without one: nobody's key stops being good."""
+    """In a demonstration there are keys, and somebody who has none that could stop being good."""
     guest = auth.Identity("guest", "guest", ("viewer",))
     tickets = Tickets(house.ring, anonymous=guest)
     ticket = tickets.issue(guest)
