@@ -1,5 +1,8 @@
 """The demonstration: a recording told over the API gives what a replay of it gives."""
 
+import asyncio
+import socket
+import time
 from collections import Counter
 
 import msgspec
@@ -11,7 +14,7 @@ from strategies import ALL, drawn, unfold
 from tidegate.adapters.memory import MemoryJournal
 from tidegate.api import asks
 from tidegate.domain.book import EXTERNAL, FIRST_USER
-from tidegate.domain.effects import Rejected
+from tidegate.domain.effects import AuctionsReduced, Rejected
 from tidegate.domain.errors import AskInvalid, CapacityExceeded
 from tidegate.domain.events import (
     AccountOpened,
@@ -44,8 +47,10 @@ from tidegate.safeguards.stack import Stack
 from tidegate.service import demo, read_routes
 from tidegate.service.demo_clock import LATE_S, DemoClock
 from tidegate.service.door import Door
+from tidegate.service.outcomes import outcome_of
 from tidegate.service.player import Player
 from tidegate.service.reading import Names
+from tidegate.service.serving import bound
 from tidegate.service.undoor import Undoor, Unsayable
 
 
@@ -298,3 +303,52 @@ def test_played_over_the_api_the_crash_is_the_one_of_a_replay(crash, stack, tmp_
     assert plain.loss / 2 < mine.loss < plain.loss * 2
     assert plain.loss > 0
     assert mine.forced_volume == pytest.approx(plain.forced_volume, rel=0.2)
+
+
+def test_keepers_bid_over_the_api_and_hear_what_they_got(crash, tmp_path):
+    """What is taken in the journal is what bidders were told, and they lose races only."""
+    stack = Stack.bind(load_stack("auction"), crash.venue)
+    played, records, _ = performed(crash, stack, tmp_path, float("inf"))
+    takes = [r for r in records if isinstance(r.event, AuctionTaken)]
+    assert len(takes) == played.told["Take"] > 0
+    told = [outcome_of(r, stack) for r in takes]
+    got = [one for one in told if one.got is not None]
+    assert len(got) + sum(bool(one.refused) for one in told) == len(takes)
+    assert all(one.price is not None for one in got)
+    bought = sum(
+        -int(unpack(e.lots)[0]) * (e.reason == "taken")
+        for r in takes
+        for e in r.effects
+        if isinstance(e, AuctionsReduced) and unpack(e.closed)[0] == 0
+    )
+    assert bought != 0
+    assert set(played.refused) <= {
+        "auction_unknown",
+        "auction_price_beyond_limit",
+        "auction_leaves_dust",
+        "auction_needs_reset",
+    }
+    assert len(got) > len(takes) / 2
+    mine, plain = judged(records, stack), plainly(crash, stack)
+    assert plain.loss / 3 < mine.loss < plain.loss * 3
+
+
+def test_it_ends_at_once_although_nobody_answers(crash, stack):
+    """A service that has gone is asked again for a minute; who cancels does not wait for it."""
+
+    async def ended():
+        playing = demo.play("http://127.0.0.1:9", "a", "b", crash, stack, DemoClock(0))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(playing, 0.5)
+
+    began = time.monotonic()
+    asyncio.run(ended())
+    assert time.monotonic() - began < 5
+
+
+def test_answers_leave_at_once():
+    """What a socket accepts does not hold an answer's body back until its headers are heard of."""
+    with bound("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
