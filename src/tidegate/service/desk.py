@@ -350,21 +350,21 @@ def _at(event: Attested, now: Nanos) -> Attested:
 
 
 def _kept(event: Attested) -> Prepared:
-    return _made(lambda now: _at(event, now))
+    return _made(lambda now: _at(event, now), alone=True)
 
 
 def _said(act: Govern | Refuse | Lapse) -> Prepared:
-    return _made(lambda now: attested(act, SERVICE, ts=now))
+    return _made(lambda now: attested(act, SERVICE, ts=now), alone=True)
 
 
 def _changed(name: str, value: int) -> Prepared:
     return _made(lambda now: ParameterChanged(ts=now, name=name, value=value))
 
 
-def _made(make: Callable[[Nanos], Input]) -> Prepared:
+def _made(make: Callable[[Nanos], Input], *, alone: bool = False) -> Prepared:
     """Return an ask that becomes an event at the moment of stepping."""
 
     def build(_: Rows, now: Nanos) -> Input:
         return make(now)
 
-    return Prepared(None, build)
+    return Prepared(None, build, alone=alone)
