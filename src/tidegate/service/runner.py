@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 import msgspec
+import structlog
 
 from tidegate.api.answers import Taken
 from tidegate.domain.errors import AskInvalid, TidegateError
@@ -39,6 +40,7 @@ QUEUE_MAX: Final = 20_000  # events that may wait
 BATCH_MAX: Final = 1_000  # events made durable together
 SNAPSHOT_EVERY: Final = 200_000
 AHEAD_MAX: Final = 5 * SECOND  # a time further ahead of our clock is refused
+_LOG: Final = structlog.get_logger("tidegate.crank")
 IDLE: Final = 0.05  # seconds after which the venue is asked again although nothing has come
 
 
@@ -63,6 +65,7 @@ class _Request:
     arrived: Nanos
     begun: float
     kept: object  # by the observer
+    alone: bool = False
     answer: "Future[Taken]" = field(default_factory=Future[Taken])
     taken: Taken | None = None
 
@@ -165,15 +168,19 @@ class Engine:
         self._events = 0  # in `_waiting`
         self._bell = threading.Condition()
         self._stopping = False
-        self._listeners: list[Listener] = []
+        self._listeners: list[tuple[Listener, bool]] = []
         self._names = Names(self._crank.state)
         self._thread = threading.Thread(target=self._turn, name="crank", daemon=True)
 
     # ------------------------------------------------------------ beginning and end
 
-    def listen(self, listener: Listener) -> None:
-        """Call ``listener`` on the crank's thread after each durable batch, and at start-up."""
-        self._listeners.append(listener)
+    def listen(self, listener: Listener, *, vital: bool = False) -> None:
+        """Call ``listener`` on the crank's thread after each durable batch, and at start-up.
+
+        One that raises is a bug: it is logged, and only a ``vital`` one stops the crank. What only
+        shows must not end what protects, all the less as a new start hears the same records again.
+        """
+        self._listeners.append((listener, vital))
 
     def start(self, *, check: bool = False, heard: Sequence[Record] = ()) -> Recovered:
         """Recover from the journal, let listeners hear what was replayed, and begin to turn.
@@ -231,7 +238,8 @@ class Engine:
                     hint="set one of the two clocks right",
                 )
         kept = self.observer.offered() if self.observer is not None else None
-        request = _Request(asks, source, key, digest, now, time.perf_counter(), kept)
+        alone = any(isinstance(ask, Prepared) and ask.alone for ask in asks)
+        request = _Request(asks, source, key, digest, now, time.perf_counter(), kept, alone)
         with self._bell:
             self._must_turn()
             if self._events + len(asks) > self._queue_max and self._events:
@@ -314,7 +322,11 @@ class Engine:
         batch: list[_Request] = []
         events = 0
         while self._waiting and (
-            not batch or events + len(self._waiting[0].asks) <= self._batch_max
+            not batch
+            or (
+                events + len(self._waiting[0].asks) <= self._batch_max
+                and not (self._waiting[0].alone or batch[-1].alone)
+            )
         ):
             request = self._waiting.popleft()
             events += len(request.asks)
@@ -324,6 +336,15 @@ class Engine:
         return batch, reads
 
     def _take(self, requests: list[_Request]) -> None:
+        try:
+            self._taken(requests)
+        except BaseException as error:
+            # Whatever it was, the journal's own included: nobody who waits is forgotten.
+            for request in requests:
+                _fail(request.answer, Stopped(str(error)))
+            raise
+
+    def _taken(self, requests: list[_Request]) -> None:
         again: list[tuple[_Request, _Request]] = []  # the same key twice in one batch
         fresh: list[_Request] = []
         known: dict[tuple[str, str], _Request] = {}
@@ -336,12 +357,7 @@ class Engine:
                 known[request.source, request.key] = request
         batch = _Batch(fresh, self._crank.head + 1, self._names, self._crank.state)
         began = time.perf_counter()
-        try:
-            records = self._crank.take(batch) if fresh else []
-        except BaseException as error:
-            for request in requests:
-                _fail(request.answer, Stopped(str(error)))
-            raise
+        records = self._crank.take(batch) if fresh else []
         done = time.perf_counter()
         for request, begin, end in batch.spans(len(records)):
             self.delays.append(done - request.begun)
@@ -415,8 +431,13 @@ class Engine:
 
     def _tell(self, records: Sequence[Record]) -> None:
         reading = self._reading()
-        for listener in self._listeners:
-            listener(records, reading)
+        for listener, vital in self._listeners:
+            try:
+                listener(records, reading)
+            except Exception:
+                if vital:
+                    raise
+                _LOG.exception("a listener failed", first=records[0].seq if records else -1)
 
     def _hear_old(self, record: Record, state: State) -> None:
         if not self._names.of(state):  # a snapshot was restored: another state than at first
@@ -454,10 +475,10 @@ def _used(key: str) -> Conflict:
 
 
 def _done(answer: "Future[Taken]", taken: Taken) -> None:
-    if answer.set_running_or_notify_cancel():
+    if not answer.done() and answer.set_running_or_notify_cancel():
         answer.set_result(taken)
 
 
 def _fail(answer: "Future[T]", error: Exception) -> None:
-    if answer.set_running_or_notify_cancel():
+    if not answer.done() and answer.set_running_or_notify_cancel():
         answer.set_exception(error)

@@ -184,7 +184,8 @@ class Site:
 
     def _govern(self) -> None:
         folds, engine = self.folds, self.engine
-        engine.listen(listener(folds.governance, folds.overrides, folds.switch.turn))
+        orders = listener(folds.governance, folds.overrides, folds.switch.turn)
+        engine.listen(orders, vital=True)
         engine.listen(_Keeper(folds, self._tuning.snapshot_every).listen)
         now = engine.clock.now
         desk = Desk(engine, folds.governance, folds.overrides, now, folds.switch.stop)
