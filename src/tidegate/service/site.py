@@ -89,7 +89,7 @@ class Folds:
     def __init__(
         self, stack: Stack, journal: LiveJournal, folder: Path, venue: Venue, mode: str
     ) -> None:
-        self._file = folder / FOLDED
+        self._file, self._journal = folder / FOLDED, journal
         self.governance = Governance.of(stack)
         self.overrides = Overrides.of(stack, mode=mode)
         kept.recall(self._file, journal, self.governance, self.overrides)
@@ -98,7 +98,7 @@ class Folds:
 
     def keep(self) -> None:
         """Write down what was folded, so that the next start need not read all of it again."""
-        kept.keep(self._file, self.governance, self.overrides)
+        kept.keep(self._file, self._journal, self.governance, self.overrides)
 
 
 class Site:
