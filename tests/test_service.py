@@ -138,6 +138,20 @@ def test_a_name_is_opened_once():
         assert engine.look(lambda r: r.head).result(PATIENCE) == 0
 
 
+def test_a_name_that_was_refused_in_the_same_batch_can_still_be_opened():
+    """Whether the one before succeeds is known after its step: nobody is refused for a guess."""
+    with engine_of() as engine:
+        gate, held = held_up(engine)
+        orphan = asks.Account(name="alice", owner="nobody")
+        tries = [engine.offer(prepared(one), source="t") for one in (orphan, account(), account())]
+        gate.set()
+        held.result(PATIENCE)
+        assert tries[0].result(PATIENCE).outcomes[0].refused == ["account_unknown"]
+        assert not tries[1].result(PATIENCE).outcomes[0].refused
+        with pytest.raises(Conflict, match="must be new"):
+            tries[2].result(PATIENCE)
+
+
 def test_a_key_counts_once_and_its_answer_is_repeated():
     with engine_of() as engine:
         first = taken(engine, account(), deposit(), key="k", digest="d")

@@ -65,7 +65,8 @@ class _Request:
     arrived: Nanos
     begun: float
     kept: object  # by the observer
-    alone: bool = False
+    alone: bool  # see `Prepared`, as ``opens``
+    opens: Sequence[str]
     answer: "Future[Taken]" = field(default_factory=Future[Taken])
     taken: Taken | None = None
 
@@ -238,8 +239,18 @@ class Engine:
                     hint="set one of the two clocks right",
                 )
         kept = self.observer.offered() if self.observer is not None else None
-        alone = any(isinstance(ask, Prepared) and ask.alone for ask in asks)
-        request = _Request(asks, source, key, digest, now, time.perf_counter(), kept, alone)
+        made = [ask for ask in asks if isinstance(ask, Prepared)]
+        request = _Request(
+            asks,
+            source,
+            key,
+            digest,
+            arrived=now,
+            begun=time.perf_counter(),
+            kept=kept,
+            alone=any(ask.alone for ask in made),
+            opens=[name for ask in made for name in ask.opens],
+        )
         with self._bell:
             self._must_turn()
             if self._events + len(asks) > self._queue_max and self._events:
@@ -320,20 +331,31 @@ class Engine:
     def _due(self) -> tuple[list[_Request], list[_Read]]:
         """Return the requests of the next batch and all reads; at least one request whole."""
         batch: list[_Request] = []
-        events = 0
-        while self._waiting and (
-            not batch
-            or (
-                events + len(self._waiting[0].asks) <= self._batch_max
-                and not (self._waiting[0].alone or batch[-1].alone)
-            )
-        ):
-            request = self._waiting.popleft()
+        events, opened = 0, set[str]()
+        while self._waiting:
+            request = self._waiting[0]
+            if batch and (
+                events + len(request.asks) > self._batch_max
+                or request.alone
+                or batch[-1].alone
+                or (request.opens and not self._free(request.opens, opened))
+            ):
+                break
             events += len(request.asks)
-            batch.append(request)
+            opened.update(request.opens)
+            batch.append(self._waiting.popleft())
         self._events -= events
         reads, self._reads = list(self._reads), deque()
         return batch, reads
+
+    def _free(self, names: Sequence[str], opened: set[str]) -> bool:
+        """Return whether accounts can be opened even if all of ``opened`` are.
+
+        Where they cannot, they wait for the next batch: by then it is known which of them are.
+        """
+        book = self._crank.state.book
+        fit = book.accounts + len(opened) + len(names) <= book.cash.size
+        return fit and opened.isdisjoint(names)
 
     def _take(self, requests: list[_Request]) -> None:
         try:
@@ -348,11 +370,10 @@ class Engine:
         again: list[tuple[_Request, _Request]] = []  # the same key twice in one batch
         fresh: list[_Request] = []
         known: dict[tuple[str, str], _Request] = {}
-        opened: set[str] = set()
         for request in requests:
             if request.key and (first := known.get((request.source, request.key))):
                 again.append((request, first))
-            elif not self._answered(request) and not self._refused(request, opened):
+            elif not self._answered(request) and not self._refused(request):
                 fresh.append(request)
                 known[request.source, request.key] = request
         batch = _Batch(fresh, self._crank.head + 1, self._names, self._crank.state)
@@ -384,30 +405,25 @@ class Engine:
             _done(request.answer, Taken(first=kept.first, last=kept.last, again=True))
         return True
 
-    def _refused(self, request: _Request, opened: set[str]) -> bool:
+    def _refused(self, request: _Request) -> bool:
         """Refuse a request that opens accounts that are there, or too many; return whether."""
-        mine: set[str] = set()
-        for ask in request.asks:
-            for name in ask.opens if isinstance(ask, Prepared) else ():
-                if name in mine or name in opened or self._names.row(name) >= 0:
-                    error = Conflict(
-                        where="name", what="must be new", found=f"{name!r}, which is open"
-                    )
-                    _fail(request.answer, error)
-                    return True
-                mine.add(name)
-        book = self._crank.state.book
-        if mine and book.accounts + len(opened) + len(mine) > book.cash.size:
+        book, opens, mine = self._crank.state.book, request.opens, set[str]()
+        for name in opens:
+            if name in mine or self._names.row(name) >= 0:
+                error = Conflict(where="name", what="must be new", found=f"{name!r}, which is open")
+                break
+            mine.add(name)
+        else:
+            if not opens or book.accounts + len(opens) <= book.cash.size:
+                return False
             error = Conflict(
                 where="name",
                 what=f"must fit into limits.accounts_max = {book.cash.size:,}",
-                found=f"{len(mine):,} more than the {book.accounts + len(opened):,} that are open",
+                found=f"{len(opens):,} more than the {book.accounts:,} that are open",
                 hint="raise the limit in the venue's file and start again",
             )
-            _fail(request.answer, error)
-            return True
-        opened |= mine
-        return False
+        _fail(request.answer, error)
+        return True
 
     def _repeat(self, request: _Request, first: _Request) -> None:
         if request.digest != first.digest:
