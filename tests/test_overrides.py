@@ -382,6 +382,7 @@ def test_what_was_kept_is_trusted_beside_its_own_journal_only(tmp_path):
         with closing(SqliteJournal(tmp_path / name, readonly=True)) as journal:
             assert recall(path, journal, governance, overrides) == read
             assert (governance.head, overrides.head) == (8, 8)
+            assert recall(path, journal, governance, overrides) == 0, "as for a standby"
 
 
 def test_pauses_of_operators_are_dated_changes():

@@ -54,7 +54,12 @@ def keep(path: Path, journal: LiveJournal, governance: Governance, overrides: Ov
 
 
 def recall(path: Path, journal: LiveJournal, governance: Governance, overrides: Overrides) -> int:
-    """Bring both up to the journal's head; return how many of its records had to be read."""
+    """Bring both up to the journal's head; return how many of its records had to be read.
+
+    What both have heard of this journal already is not read again.
+    """
+    if governance.head == overrides.head == journal.head:
+        return 0
     try:
         kept = _DECODER.decode(path.read_bytes())
     except (OSError, msgspec.MsgspecError):
