@@ -86,21 +86,35 @@ _LOG: Final = structlog.get_logger("tidegate.service")
 
 
 class Folds:
-    """What the journal says of governors and operators, and the venue that obeys it."""
+    """What the journal says of governors and operators, and the venue that obeys it.
+
+    ``heard`` are the folds of a standby that has followed the journal: it need not be read again.
+    """
 
     def __init__(
-        self, stack: Stack, journal: LiveJournal, folder: Path, venue: Venue, mode: str
+        self,
+        stack: Stack,
+        journal: LiveJournal,
+        folder: Path,
+        venue: Venue,
+        mode: str,
+        *,
+        heard: tuple[Governance, Overrides] | None = None,
     ) -> None:
-        self._file = folder / FOLDED
-        self.governance = Governance.of(stack)
-        self.overrides = Overrides.of(stack, mode=mode)
+        self._file, self._journal = folder / FOLDED, journal
+        self.governance, self.overrides = heard or fresh(stack, mode)
         kept.recall(self._file, journal, self.governance, self.overrides)
         turns = self.overrides.turns
         self.switch = Switch(venue, mode=mode, turns=turns, hold_ns=HOLD_NS)
 
     def keep(self) -> None:
         """Write down what was folded, so that the next start need not read all of it again."""
-        kept.keep(self._file, self.governance, self.overrides)
+        kept.keep(self._file, self._journal, self.governance, self.overrides)
+
+
+def fresh(stack: Stack, mode: str) -> tuple[Governance, Overrides]:
+    """Return folds that have heard nothing yet."""
+    return Governance.of(stack), Overrides.of(stack, mode=mode)
 
 
 class Site:
@@ -189,7 +203,8 @@ class Site:
 
     def _govern(self) -> None:
         folds, engine = self.folds, self.engine
-        engine.listen(listener(folds.governance, folds.overrides, folds.switch.turn))
+        orders = listener(folds.governance, folds.overrides, folds.switch.turn)
+        engine.listen(orders, vital=True)
         engine.listen(_Keeper(folds, self._tuning.snapshot_every).listen)
         now = engine.clock.now
         desk = Desk(engine, folds.governance, folds.overrides, now, folds.switch.stop)
