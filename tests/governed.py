@@ -26,6 +26,7 @@ from tidegate.service.governance import Governance
 from tidegate.service.overrides import Overrides
 from tidegate.service.proposals import Proposal
 from tidegate.service.rules import Change, Person, Rules
+from tidegate.service.runner import Busy
 from tidegate.service.signing import canonical, digest_of, public_hex
 
 
@@ -145,6 +146,7 @@ class Engine:
         self.crank = Crank(self.journal, stack, venue or Advising())
         self.now = 1_000 * SECOND
         self.crash = ""
+        self.busy = 0  # how often the queue will be found full
         self.drift = 0  # nanoseconds between two events of one batch
         self.stops = 0
         self.governance, self.overrides = Governance.of(stack), Overrides.of(stack)
@@ -174,6 +176,10 @@ class Engine:
         held = self.journal.receipt(source, key)
         if held is not None:
             return held
+        if self.busy:
+            self.busy -= 1
+            msg = "full"
+            raise Busy(msg)
         if self.crash == "before":
             raise Crashed
 

@@ -47,7 +47,7 @@ class Operated:
 
 
 @contextmanager
-def operated(journal=None, tracing=None, probes=None, bounds=None, parts=(), **options):
+def operated(journal=None, tracing=None, probes=None, bounds=None, parts=(), heard=(), **options):
     """Yield a running service; what time it is, its clock is told."""
     stack, clock = stack_of(), SetClock(BEGIN)
     metrics = Metrics(stack)
@@ -60,7 +60,7 @@ def operated(journal=None, tracing=None, probes=None, bounds=None, parts=(), **o
     watch = watched(service, bounds=bounds, tracing=tracing)
     for name, probe in (probes or {}).items():
         setattr(metrics.probes, name, probe)
-    engine.start()
+    engine.start(heard=heard)
     try:
         yield Operated(engine, service, watch, clock)
     finally:

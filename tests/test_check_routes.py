@@ -14,10 +14,11 @@ from tidegate.api.checks import ParameterChange, ShadowAsk
 from tidegate.lab.marginal import copy_for_base
 from tidegate.lab.tail_model import TailModel
 from tidegate.service.check_routes import proposal_routes, routes
-from tidegate.service.checks import Checks
+from tidegate.service.checks import JUDGING_MAX, Checks
 from tidegate.service.desk import Desk as Governing
 from tidegate.service.pretrade import Desk, PreTradeSettings
 from tidegate.service.rules import Change
+from tidegate.service.runner import Stopped
 from tidegate.service.shadowrun import ShadowRuns
 
 
@@ -74,7 +75,7 @@ def world(tmp_path, **limits):
             body = SimpleNamespace(changes=[Change(name="penalty.BTC-PERP", before=0, value=7)])
             held = SimpleNamespace(proposals={"p1": SimpleNamespace(body=body)})
             service.parts[Governing] = SimpleNamespace(governance=held, shadow=shadow)
-            with site_of(service, tmp_path, [*routes(), *proposal_routes()]) as client:
+            with site_of(service, tmp_path, routes=[*routes(), *proposal_routes()]) as client:
                 yield client, checks, attached
     finally:
         runs.close()
@@ -156,3 +157,47 @@ def test_changes_are_tried_over_http(tmp_path):
         proposal, digest, words = attached[0]
         assert (proposal, digest) == ("p1", again["digest"])
         assert "0 accounts liquidated only by it" in words
+
+
+def test_a_name_that_is_no_trial_s_is_not_found(tmp_path):
+    with world(tmp_path) as (client, _, _):
+        for name in ("a" * 300, "0" * 32, "%00", "..%2Fkeys"):
+            assert client.get(f"/v1/shadowruns/{name}", headers=VIEWER).status_code == 404
+
+
+def test_what_waits_to_be_judged_is_bounded(tmp_path):
+    with world(tmp_path) as (client, checks, _):
+        checks._judging = JUDGING_MAX
+        full = client.post("/v1/pretrade", json={"order": ORDER}, headers=VIEWER)
+        assert (full.status_code, full.json()["code"]) == (503, "busy")
+        assert full.headers["Retry-After"]
+        checks._judging = 0
+        assert client.post("/v1/pretrade", json={"order": ORDER}, headers=VIEWER).is_success
+        assert checks._judging == 0
+
+
+def test_a_base_that_cannot_be_made_ends_nothing(tmp_path, monkeypatch):
+    with world(tmp_path) as (_, checks, _):
+        tried = []
+
+        async def refresh():
+            tried.append(1)
+            if len(tried) > 2:
+                raise Stopped
+            raise ValueError
+
+        monkeypatch.setattr(checks, "refresh", refresh)
+        monkeypatch.setattr("tidegate.service.checks.LOOK_EVERY_S", 0.0)
+        with pytest.raises(Stopped):
+            asyncio.run(checks.keep())
+        assert len(tried) == 3
+
+
+def test_trials_in_memory_are_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr("tidegate.service.shadowrun.KEPT_MAX", 2)
+    with world(tmp_path) as (client, checks, _):
+        for value in (7, 8, 9):
+            asked = {"changes": [{"name": "penalty.BTC-PERP", "value": value}], "days": 0}
+            begun = client.post("/v1/shadowruns", json=asked, headers=GOVERNOR)
+            assert begun.status_code == 202, begun.text
+        assert len(checks.runs.all()) == 2

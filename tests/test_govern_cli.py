@@ -49,7 +49,7 @@ def venue_of(folder, rules):
     desk = service.add(Desk(engine, governance, overrides, clock.now, switch.stop))
     service.add(Reconciler(STACK))
     try:
-        with site_of(service, folder, routes()) as client:
+        with site_of(service, folder, routes=routes()) as client:
             yield SimpleNamespace(
                 client=client, desk=desk, clock=clock, journal=journal, engine=engine, rules=rules
             )

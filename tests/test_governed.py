@@ -414,6 +414,25 @@ def test_a_crash_at_the_activation_neither_loses_nor_doubles_it(when):
     assert not audit(again.journal.read(), STACK).findings
 
 
+def test_a_full_queue_only_puts_off_what_is_due():
+    """What nobody waits for must not end the process that would have to do it."""
+    engine = Engine()
+
+    async def day():
+        engine.busy = 2
+        await governed(engine)
+        assert engine.busy == 0
+        await approved(engine, W.propose("p", (DUST, 0, 7)))
+        engine.wait(LOCK)
+        engine.busy = 1
+        assert await engine.desk.tick() == []
+        assert parameters(engine) == []
+        assert await engine.desk.tick() == ["activate:p"]
+
+    run(day())
+    assert parameters(engine) == [(DUST, 7)]
+
+
 def test_a_fold_that_lags_behind_cannot_activate_twice():
     """The journal's own receipt stands between an old projection and a second activation."""
     engine = Engine()

@@ -13,10 +13,12 @@ from crash_world import stack_of
 from operated import PATIENCE, crash, operated
 from service_world import KEYS, served
 from tidegate.adapters.memory import MemoryJournal
+from tidegate.adapters.outbox import Outbox
 from tidegate.domain.book import FUND
 from tidegate.domain.effects import Deleveraged, OrdersPlaced, Rejected
 from tidegate.domain.errors import JournalGone
 from tidegate.domain.events import AccountOpened, Deposited
+from tidegate.drivers.live import Crank
 from tidegate.service.metrics import Metrics
 from tidegate.service.observing import Offered, Settled
 from tidegate.service.ops_routes import loopback, waiting_app
@@ -106,6 +108,20 @@ def test_what_is_replayed_at_the_start_is_not_counted_again():
             assert again.metrics.health == health
         again.take([Deposited(ts=again.clock.time, account=11, amount=1)])
         assert again.metrics.records["Deposited"] == 1
+
+
+def test_after_a_takeover_everything_is_counted_again():
+    journal = MemoryJournal()
+    with operated(journal) as made:
+        made.take(crash(200))
+    crank = Crank(journal, stack_of(), Outbox(), batch_max=1_000, snapshot_every=10_000)
+    crank.start()
+    heard = list(journal.read())[-50:]
+    with operated(journal, crank=crank, heard=heard) as led:
+        assert sum(n for _, n in led.metrics.records.items()) == 0, "that was the leader before"
+        for _ in range(2):
+            led.take([Deposited(ts=max(led.clock.time, heard[-1].event.ts), account=11, amount=1)])
+        assert led.metrics.records["Deposited"] == 2
 
 
 def test_from_another_machine_metrics_need_a_key_and_health_does_not(tmp_path):

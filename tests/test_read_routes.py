@@ -44,7 +44,7 @@ def served(tmp_path_factory):
         for begin in range(0, len(events), 50):
             engine.offer(events[begin : begin + 50], source="test").result(60)
         more = socket_routes(service)
-        with site_of(service, folder, routes(), more, WIDE) as client:
+        with site_of(service, folder, routes=routes(), more=more, bounds=WIDE) as client:
             client.headers["Authorization"] = f"Bearer {KEYS['viewer']}"
             yield client, engine, journal
     finally:

@@ -1,6 +1,7 @@
 """The crank's thread and the door: what is taken, what is refused, and what nobody ever loses."""
 
 import threading
+import time
 from concurrent.futures import wait
 
 import msgspec
@@ -378,6 +379,27 @@ def test_listeners_hear_every_record_once():
             engine.offer([event], source="t").result(PATIENCE)
     assert [seq for seq, _ in heard] == list(range(30))
     assert all(seq <= head for seq, head in heard)
+
+
+def test_many_slow_reads_do_not_keep_events_waiting():
+    seen, taken = [], []
+    with engine_of() as engine:
+        early, late = feed(2, seed=1)
+        engine.offer([early], source="t").result(PATIENCE)
+        gate = threading.Event()
+
+        def slow(reading):
+            if not seen:
+                taken.append(engine.offer([late], source="t"))
+            seen.append(reading.head)
+            time.sleep(0.02)
+
+        first = engine.look(lambda _: gate.wait(PATIENCE))
+        reads = [engine.look(slow) for _ in range(20)]
+        gate.set()
+        for one in (first, *reads, *taken):
+            one.result(PATIENCE)
+    assert seen == [0] + [1] * 19, "the event had its turn, and no read was forgotten"
 
 
 # ---------------------------------------------------------------- over HTTP

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
+
+import structlog
 
 from tidegate.api.checks import PreTradeAnswer, ShadowAnswer, ShadowAsk
 from tidegate.engine.state import State
@@ -10,12 +12,16 @@ from tidegate.lab.marginal import copy_for_base
 from tidegate.service.pretrade import Desk, Look, Order, look
 from tidegate.service.pretrade_say import answered
 from tidegate.service.reading import Reading
+from tidegate.service.runner import Busy, Stopped
 from tidegate.service.shadowrun import RUNNING, WAITING, ShadowRuns
 
 
 T = TypeVar("T")
 LOOK_EVERY_S = 1.0  # how often the base is asked for its age, and a trial for its end
+JUDGING_MAX: Final = 64
 UNDER_WAY = {WAITING, RUNNING}
+
+_LOG: Final = structlog.get_logger("tidegate.checks")
 
 
 class Asked(Protocol):
@@ -32,9 +38,16 @@ class Checks:
     def __init__(self, engine: Asked, desk: Desk, runs: ShadowRuns) -> None:
         self.desk, self.runs = desk, runs
         self._engine = engine
+        self._judging = 0  # orders
+        self._one = (
+            asyncio.Lock()
+        )  # a trial at a time is begun: each begins with a copy of the book
 
     async def pretrade(self, order_of: Callable[[Reading], Order]) -> PreTradeAnswer:
-        """Judge one order. ``order_of`` turns names into rows, on the crank thread."""
+        """Judge one order. ``order_of`` turns names into rows, on the crank thread.
+
+        Raise Busy where `JUDGING_MAX` others are judged: what waits is bounded, as for events.
+        """
 
         def read(seen: Reading) -> tuple[Look, list[str]]:
             state = seen.state
@@ -42,8 +55,15 @@ class Checks:
             # Names are only ever added: the list may be read by row while it grows.
             return found, state.names
 
-        found, names = await self._engine.ask(read)
-        return await asyncio.to_thread(answered, self.desk, found, names)
+        if self._judging >= JUDGING_MAX:
+            msg = f"{self._judging} orders are being judged; ask again later"
+            raise Busy(msg)
+        self._judging += 1
+        try:
+            found, names = await self._engine.ask(read)
+            return await asyncio.to_thread(answered, self.desk, found, names)
+        finally:
+            self._judging -= 1
 
     async def shadow(self, asked: ShadowAsk) -> ShadowAnswer:
         """Put changes on trial: the live book at once, the last days as far as they are."""
@@ -51,8 +71,9 @@ class Checks:
         def read(seen: Reading) -> State:
             return copy_for_base(seen.state)
 
-        book = await self._engine.ask(read)
-        return await asyncio.to_thread(self.runs.ask, asked, book)
+        async with self._one:
+            book = await self._engine.ask(read)
+            return await asyncio.to_thread(self.runs.ask, asked, book)
 
     async def finished(self, trial: str) -> ShadowAnswer | None:
         """Wait until a trial is done, failed or cancelled; None for one that is not known."""
@@ -74,7 +95,16 @@ class Checks:
         return True
 
     async def keep(self) -> None:
-        """Keep the base fresh until cancelled."""
+        """Keep the base fresh until cancelled, or until the engine stops.
+
+        A base that cannot be made must not end the engine beside it: it is logged, the one before
+        grows too old, and limits that rest on it are taken as the settings say.
+        """
         while True:
-            await self.refresh()
+            try:
+                await self.refresh()
+            except Stopped:
+                raise
+            except Exception:  # noqa: BLE001 (what only advises must not end what it advises)
+                _LOG.exception("no base for pre-trade checks")
             await asyncio.sleep(LOOK_EVERY_S)

@@ -38,12 +38,13 @@ from tidegate.service.overrides import Order, Overrides
 from tidegate.service.proposals import Proposal
 from tidegate.service.reading import Listener, Reading
 from tidegate.service.rules import SERVICE, Change, Rules
-from tidegate.service.runner import Conflict
+from tidegate.service.runner import Busy, Conflict
 from tidegate.service.signing import digest_of
 
 
 T = TypeVar("T")
 SOURCE = "governance"
+RETRY_S = 0.05
 
 
 class Refusal(Conflict):
@@ -138,7 +139,9 @@ class Desk:
         async with self._one:
             if self.governance.rules != rules:
                 said = Govern(venue=self.governance.venue, stack=self.governance.stack, rules=rules)
-                await self._offer(Batch([_said(said)], f"govern:{self.governance.head}", ""))
+                batch = Batch([_said(said)], f"govern:{self.governance.head}", "")
+                while not await self._offered(batch):
+                    await asyncio.sleep(RETRY_S)
 
     async def shadow(self, proposal: str, found: str, words: str) -> Any:  # noqa: ANN401 - ditto
         """Attach what a shadow run of ``proposal`` has found, by its digest."""
@@ -157,14 +160,26 @@ class Desk:
         return await self._send(attested(act, SERVICE))
 
     async def tick(self) -> list[str]:
-        """Activate what is due, and let lapse what nobody confirmed; return the keys offered."""
+        """Activate what is due, and let lapse what nobody confirmed; return the keys offered.
+
+        What finds the queue full is due again at the next look.
+        """
         done: list[str] = []
         async with self._one:
             # One at a time: each changes what the next one starts from.
             while (batch := await self.engine.ask(self._due)) and batch.key not in done:
-                await self._offer(batch)
+                if not await self._offered(batch):
+                    break
                 done.append(batch.key)
         return done
+
+    async def _offered(self, batch: Batch) -> bool:
+        """Offer what nobody waits for; return whether there was room."""
+        try:
+            await self._offer(batch)
+        except Busy:
+            return False
+        return True
 
     async def _offer(self, batch: Batch) -> Any:  # noqa: ANN401 - the engine's own answer
         return await self.engine.take(batch.asks, source=SOURCE, key=batch.key, digest=batch.digest)

@@ -11,7 +11,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
@@ -40,8 +40,10 @@ QUEUE_MAX: Final = 20_000  # events that may wait
 BATCH_MAX: Final = 1_000  # events made durable together
 SNAPSHOT_EVERY: Final = 200_000
 AHEAD_MAX: Final = 5 * SECOND  # a time further ahead of our clock is refused
-_LOG: Final = structlog.get_logger("tidegate.crank")
+READ_S: Final = 0.01  # seconds of reads between two batches while events wait; one read at least
 IDLE: Final = 0.05  # seconds after which the venue is asked again although nothing has come
+
+_LOG: Final = structlog.get_logger("tidegate.crank")
 
 
 class Busy(TidegateError):
@@ -193,7 +195,9 @@ class Engine:
         else:
             found = self._crank.start(check=check, hear=self._hear_old)
         self._names = Names(self._crank.state)
-        self._tell(heard)
+        if heard:
+            self._tell(heard)
+        self._tell(())  # that was all of the past
         self._thread.start()
         return found
 
@@ -307,7 +311,7 @@ class Engine:
     # ------------------------------------------------------------ the thread
 
     def _turn(self) -> None:
-        reads: list[_Read] = []
+        reads = deque[_Read]()
         try:
             while True:
                 with self._bell:
@@ -323,12 +327,22 @@ class Engine:
                 heard = self._crank.answers(self.clock.now())
                 if heard:
                     self._tell(heard)
-                for wanted in reads:
-                    self._read(wanted)
+                self._look_until(time.perf_counter() + READ_S, reads)
         except BaseException as error:  # noqa: BLE001 (told to everybody who waits)
             self._fail(error, reads)
 
-    def _due(self) -> tuple[list[_Request], list[_Read]]:
+    def _look_until(self, due: float, reads: "deque[_Read]") -> None:
+        """Answer reads in their order; past ``due`` the rest waits, where events wait already."""
+        while reads:
+            self._read(reads.popleft())
+            if self._waiting and time.perf_counter() > due:
+                break
+        if reads:
+            with self._bell:
+                self._reads.extendleft(reversed(reads))
+            reads.clear()
+
+    def _due(self) -> "tuple[list[_Request], deque[_Read]]":
         """Return the requests of the next batch and all reads; at least one request whole."""
         batch: list[_Request] = []
         events, opened = 0, set[str]()
@@ -345,7 +359,7 @@ class Engine:
             opened.update(request.opens)
             batch.append(self._waiting.popleft())
         self._events -= events
-        reads, self._reads = list(self._reads), deque()
+        reads, self._reads = self._reads, deque[_Read]()
         return batch, reads
 
     def _free(self, names: Sequence[str], opened: set[str]) -> bool:
@@ -470,7 +484,7 @@ class Engine:
         else:
             wanted.answer.set_result(found)
 
-    def _fail(self, error: BaseException, asked: Sequence[_Read]) -> None:
+    def _fail(self, error: BaseException, asked: Iterable[_Read]) -> None:
         with self._bell:
             self.failed = error
             left, reads = list(self._waiting), [*asked, *self._reads]

@@ -26,7 +26,7 @@ from tidegate.engine.state import State
 from tidegate.ports import Clock, Record, Venue
 from tidegate.safeguards.stack import Stack
 from tidegate.service import kept
-from tidegate.service.auth import Identity
+from tidegate.service.auth import Identity, read_keys
 from tidegate.service.calls import Route
 from tidegate.service.doorman import Doorman
 from tidegate.service.governance import Governance
@@ -35,6 +35,7 @@ from tidegate.service.metrics import Metrics
 from tidegate.service.observing import timed
 from tidegate.service.ops_routes import waiting_app
 from tidegate.service.overrides import Overrides
+from tidegate.service.rules import Rules
 from tidegate.service.runner import Stopped
 from tidegate.service.service import Service
 from tidegate.service.settings import Places, Tuning
@@ -197,6 +198,7 @@ def _ended(site: Site, error: Exception) -> int:
 def _site(wanted: Wanted, doorman: Doorman, ending: threading.Event) -> Site | None:
     """Open the journal, or wait for it; return the site that leads, None when told to end."""
     make = partial(_made, wanted)
+    _ready(wanted.places)
     if (file := file_of(wanted.places.journal)) is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
     if not wanted.standby:
@@ -244,6 +246,15 @@ def _site(wanted: Wanted, doorman: Doorman, ending: threading.Event) -> Site | N
     said = f"this process has taken over, at record {led.recovered.head}"
     site.alerts.raised("leader_changed", said)
     return site
+
+
+def _ready(places: Places) -> None:
+    """Read what a leader needs already now: a standby must not find at its turn that it cannot."""
+    places.state.mkdir(parents=True, exist_ok=True)
+    if places.keys is not None:
+        read_keys(places.keys)
+    if places.governors is not None:
+        Rules.load(places.governors)
 
 
 def _opened(address: str, *, readonly: bool) -> LiveJournal:

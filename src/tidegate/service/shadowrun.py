@@ -1,18 +1,15 @@
 """Trials of parameters: on the live book at once, over the last days in a process of its own."""
 
 import hashlib
-import multiprocessing
 import queue
-import signal
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Final
 
 import msgspec
-import numba
 
 from tidegate.api.checks import (
     AccountOnTrial,
@@ -22,7 +19,6 @@ from tidegate.api.checks import (
     ShadowAnswer,
     ShadowAsk,
 )
-from tidegate.domain.errors import TidegateError
 from tidegate.domain.units import SECOND
 from tidegate.drivers.live import identity
 from tidegate.drivers.shadow import Affected, shadow
@@ -30,16 +26,19 @@ from tidegate.engine.state import State
 from tidegate.lab.farm_code import code_digest
 from tidegate.lab.sealed import unsealed, write_sealed
 from tidegate.safeguards.stack import Stack
+from tidegate.service.apart import apart
 from tidegate.service.pretrade_say import money
-from tidegate.service.rerun import Readable, Trial, humble, read_journal, rerun
+from tidegate.service.rerun import Readable, Trial, read_journal, rerun
 from tidegate.service.runner import Busy
 
+
+_NAME: Final = re.compile(r"[0-9a-f]{32}")
 
 DAY: Final = 86_400 * SECOND
 TICKS_MAX: Final = 50_000  # of the rerun's clock, unless a step is asked for
 SHOWN: Final = 500  # accounts named of the live book
-POLL_S: Final = 0.2
 WAITING_MAX: Final = 16  # trials; one takes minutes to hours
+KEPT_MAX: Final = 200  # trials in memory; the folder keeps all
 WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "done", "failed", "cancelled"
 
 
@@ -150,6 +149,7 @@ class ShadowRuns:
                 live=live,
             )
             self._refuse_too_many()
+            self._forget()
             trial = None
             if window and answer.status != DONE:
                 trial = Trial(
@@ -201,6 +201,12 @@ class ShadowRuns:
             self._thread.join()
             self._thread = None
 
+    def _forget(self) -> None:
+        """Make room in memory: what ended longest ago goes."""
+        ended = [n for n, j in self._jobs.items() if j.answer.status not in {WAITING, RUNNING}]
+        for name in ended[: max(0, len(self._jobs) + 1 - KEPT_MAX)]:
+            del self._jobs[name]
+
     def _refuse_too_many(self) -> None:
         many = sum(job.answer.status == WAITING for job in self._jobs.values())
         if many >= WAITING_MAX:
@@ -233,32 +239,13 @@ class ShadowRuns:
 
     def _run(self, job: _Job, trial: Trial) -> tuple[str, PastTrial | None]:
         """Run one trial to its end, or until it is cancelled; return (error, result)."""
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, trial), daemon=True)
-        process.start()
-        theirs.close()
-        error, found = "the process of this trial died", None
-        try:
-            while not job.stop.is_set():
-                if not ours.poll(POLL_S):
-                    continue
-                word, value = ours.recv()
-                if word == "progress":
-                    with self._lock:
-                        self._say(job, progress=value)
-                    continue
-                error = value if word == "error" else ""
-                found = msgspec.json.decode(value, type=PastTrial) if word == "found" else None
-                break
-        except EOFError:
-            pass
-        finally:
-            process.terminate()
-            process.join()
-            process.close()
-            ours.close()
-        return error, found
+
+        def hear(progress: float) -> None:
+            with self._lock:
+                self._say(job, progress=progress)
+
+        error, found = apart(_rerun, trial, job.stop, hear)
+        return error, None if found is None else msgspec.json.decode(found, type=PastTrial)
 
     def _finish(self, job: _Job, past: PastTrial | None) -> None:
         self._say(job, status=DONE, progress=1.0, past=past)
@@ -269,7 +256,7 @@ class ShadowRuns:
             write_sealed(self._folder / f"{a.trial}.trial", msgspec.json.encode(job.answer))
 
     def _read(self, name: str) -> ShadowAnswer | None:
-        if self._folder is None or not name.isalnum():
+        if self._folder is None or not _NAME.fullmatch(name):
             return None
         file = self._folder / f"{name}.trial"
         content = unsealed(file.read_bytes()) if file.exists() else None
@@ -280,23 +267,13 @@ class ShadowRuns:
         job.answer = msgspec.structs.replace(job.answer, **changes)
 
 
-def _serve(pipe: Connection, trial: Trial) -> None:
-    """Rerun one trial; the life of its process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is our parent's to answer
-    humble()
-    numba.set_num_threads(1)
+def _rerun(trial: Trial, say: Callable[[float], None]) -> bytes:
+    """Rerun one trial, in a process of its own."""
     said = [0.0]
 
     def tell(progress: float) -> None:
         if progress - said[0] >= 0.002:
             said[0] = progress
-            pipe.send(("progress", progress))
+            say(progress)
 
-    try:
-        pipe.send(("found", msgspec.json.encode(rerun(trial, tell))))
-    except TidegateError as error:
-        pipe.send(("error", str(error)))
-    except BrokenPipeError:
-        pass  # nobody is interested any more
-    except Exception as error:  # noqa: BLE001 - whatever it is, the trial has failed and says so
-        pipe.send(("error", f"{type(error).__name__}: {error}"))
+    return msgspec.json.encode(rerun(trial, tell))

@@ -38,6 +38,7 @@ from tidegate.service import (
     ops_routes,
     pages,
     read_routes,
+    replay_routes,
 )
 from tidegate.service.alerts import Alerts
 from tidegate.service.app import build
@@ -60,6 +61,7 @@ from tidegate.service.pretrade import Desk as PreTradeDesk
 from tidegate.service.projections import Projections
 from tidegate.service.reading import Reading
 from tidegate.service.reconcile import Reconciler
+from tidegate.service.replays import Replays
 from tidegate.service.rules import Rules
 from tidegate.service.runner import Engine
 from tidegate.service.service import Service
@@ -181,8 +183,10 @@ class Site:
             if places.keys is not None
             else None
         )
-        tickets = self.service.add(Tickets(self.ring))
-        self.hub = read_routes.equip(self.service, _past(journal, places.journal))
+        tickets = self.service.add(Tickets(self.ring, anonymous=anonymous))
+        self.hub = read_routes.equip(
+            self.service, _past(journal, places.journal), settings=tuning.streams
+        )
         self._govern()
         self._check()
         self._feed()
@@ -192,6 +196,7 @@ class Site:
             bounds=tuning.alerts,
             tracing=tracing,
         )
+        self.room = self._replay(anybody=anonymous is not None)
         self.app = self._app(tickets, anonymous, tracing, rows)
 
     # ------------------------------------------------------------ parts
@@ -228,6 +233,14 @@ class Site:
         silence = Silence(expected(venue), venue, self.alerts, after_s=self._tuning.silent_s)
         self.engine.listen(self.service.add(silence).listen)
 
+    def _replay(self, *, anybody: bool) -> Replays | None:
+        places = self._places
+        if places.recordings is None:
+            return None
+        kept, wall = places.state / "replays", WallClock()
+        room = Replays(places.recordings, kept, now=wall.now, anybody=anybody)
+        return self.service.add(room)
+
     def _app(
         self,
         tickets: Tickets,
@@ -244,6 +257,7 @@ class Site:
             *check_routes.routes(),
             *check_routes.proposal_routes(),
             *governance_routes.routes(),
+            *(replay_routes.routes() if self.room is not None else ()),
             *rows(service),
         ]
         dashboard = pages.routes()
@@ -308,6 +322,8 @@ class Site:
         """End in order: nobody new is heard, what waits is taken, the journal is released."""
         self.engine.stop()
         self.runs.close()
+        if self.room is not None:
+            self.room.close()
         with contextlib.suppress(OSError):
             self.folds.keep()
         self.audit.close()
