@@ -294,7 +294,6 @@ def test_a_request_that_fails_in_its_middle_leaves_nothing_behind():
     assert journal.head == 2
     assert journal.receipt("t", "2").last == 2
     assert journal.receipt("t", "3") is None
-    assert journal.head == 2
 
 
 def test_accounts_beyond_the_limit_are_refused_and_stop_nobody():

@@ -41,8 +41,9 @@ BATCH_MAX: Final = 1_000  # events made durable together
 SNAPSHOT_EVERY: Final = 200_000
 AHEAD_MAX: Final = 5 * SECOND  # a time further ahead of our clock is refused
 READ_S: Final = 0.01  # seconds of reads between two batches while events wait; one read at least
-_LOG: Final = structlog.get_logger("tidegate.crank")
 IDLE: Final = 0.05  # seconds after which the venue is asked again although nothing has come
+
+_LOG: Final = structlog.get_logger("tidegate.crank")
 
 
 class Busy(TidegateError):

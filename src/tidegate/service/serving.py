@@ -276,6 +276,7 @@ def _recalled(wanted: Wanted) -> tuple[Governance, Overrides]:
 def _folds(
     wanted: Wanted, journal: LiveJournal, heard: tuple[Governance, Overrides] | None = None
 ) -> Folds:
+    wanted.places.state.mkdir(parents=True, exist_ok=True)
     venue = wanted.venue or Outbox()
     return Folds(wanted.stack, journal, wanted.places.state, venue, wanted.mode, heard=heard)
 
