@@ -47,7 +47,7 @@ async def warmed(checks, service):
 def world(tmp_path, **limits):
     """Yield a client of a service with one rich account, and its checks."""
     stack = stack_of()
-    runs = ShadowRuns(stack, str(tmp_path / "journal.db"))
+    runs = ShadowRuns(stack, str(tmp_path / "journal.db"), tmp_path / "trials")
     try:
         with engine_of(stack=stack) as engine:
             service = service_of(engine)
