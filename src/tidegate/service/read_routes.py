@@ -409,15 +409,15 @@ async def get_explained(call: Call) -> Explained:
 
 
 async def get_export(call: Call) -> Response:
-    """Answer a file, streamed while it is made; its place is held from before the book is copied."""
+    """Answer a file, streamed while it is made; its place is held before the book is copied."""
     query = call.query
     async with AsyncExitStack() as held:
         await held.enter_async_context(call.service.part(Reads).patient())
         make = partial(written, query.what, query.format, await _rows_of(call))
-        held = held.pop_all()
+        place = held.pop_all()
     name = f"{query.what}.{'ndjson' if query.format == 'json' else query.format}"
     return _Holding(
-        held,
+        place,
         in_one_thread(make, "export"),
         media_type=MEDIA[query.format],
         headers={"Content-Disposition": f'attachment; filename="{name}"'},

@@ -102,7 +102,7 @@ async def _serve(wanted: Wanted, listening: socket.socket) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, partial(_end, server, doorman, ending))
-    loop.add_signal_handler(signal.SIGHUP, lambda: doorman.reload())
+    loop.add_signal_handler(signal.SIGHUP, lambda: doorman.reload())  # noqa: PLW0108 - it changes later
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     leading = asyncio.create_task(_lead(wanted, doorman, ending))
     done, _ = await asyncio.wait({serving, leading}, return_when=asyncio.FIRST_COMPLETED)
