@@ -8,35 +8,40 @@ import asyncio
 from decimal import Decimal
 from pathlib import Path
 
-from tidegate.client import Refused
-from tidegate.client.keeper import Keeper
+from tidegate.client import Refused, Unreachable
+from tidegate.client.keeper import Desk, Keeper
+
+
+def act(keeper: Keeper, desk: Desk, margin: Decimal, budget: Decimal, decided: set) -> None:
+    """Reveal what is due, and bid in every auction that has become cheap enough."""
+    for sealed in keeper.due(desk):
+        print("revealed", sealed.bid, keeper.reveal(sealed) or "in time", flush=True)
+    way = {"batch": keeper.bid, "sealed": keeper.seal}.get(desk.kind, keeper.take)
+    for offer in list(desk.offers.values()):
+        price, worst = desk.price(offer), desk.away(offer, margin)
+        this = (offer.auction, offer.began, price)  # one decision a price, or a window of bids
+        if this in decided or not desk.takes(offer):
+            continue  # decided already, or nothing is taken at this moment
+        if not offer.good(offer.limit if price is None else price, worst):
+            continue  # too dear, and a Dutch price may still come down to ours
+        if lots := desk.affordable(offer, worst, budget - keeper.tied()):
+            try:
+                told = way(desk, offer, lots, worst)
+                print(told.status, told.auction, told.got, told.price, told.code, flush=True)
+            except Refused as no:
+                print("refused", offer.auction, no, flush=True)
+        decided.add(this)
 
 
 async def keep(address: str, token: str, margin: Decimal, budget: Decimal, memory: Path) -> None:
-    """Bid in every auction that becomes cheap enough, until somebody stops us."""
+    """Watch and bid until somebody stops us."""
     decided: set[tuple[int, int, int | None]] = set()
     with Keeper(address, token, memory) as keeper:
         async for desk in keeper.watch():  # after every news, and ten times a second
-            for sealed in keeper.due(desk):
-                print("revealed", sealed.bid, keeper.reveal(sealed) or "in time", flush=True)
-            for offer in list(desk.offers.values()):
-                price, worst = desk.price(offer), desk.away(offer, margin)
-                this = (offer.auction, offer.began, price)  # one decision a price, or a window
-                if this in decided or not desk.takes(offer):
-                    continue  # decided already, or nothing is taken at this moment
-                if not offer.good(offer.limit if price is None else price, worst):
-                    continue  # too dear, and a Dutch price may still come down to ours
-                decided.add(this)
-                lots = desk.affordable(offer, worst, budget - keeper.tied())
-                if not lots:
-                    continue
-                act = {"batch": keeper.bid, "sealed": keeper.seal}.get(desk.sale.kind, keeper.take)
-                try:
-                    told = act(desk, offer, lots, worst)
-                except Refused as no:
-                    print("refused", offer.auction, no, flush=True)
-                else:
-                    print(told.status, told.auction, told.got, told.price, told.code, flush=True)
+            try:
+                act(keeper, desk, margin, budget, decided)
+            except (Refused, Unreachable) as away:  # asked again, it is the same bid
+                print("later", away, flush=True)
 
 
 def main() -> None:

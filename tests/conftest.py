@@ -7,7 +7,7 @@ Profiles: `fast` while writing code, `ci` in `make test` (derandomised: a red ru
 import difflib
 import os
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -104,6 +104,16 @@ class Golden:
 def golden(request: pytest.FixtureRequest) -> Callable[[str, str | Iterable[str]], None]:
     """Return a function ``golden(name, text_or_lines)``; integers make its diffs exact."""
     return Golden(bless=request.config.getoption("--bless"))
+
+
+@pytest.fixture(scope="session")
+def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """Yield what begins real processes of the service: a `processes.World`."""
+    from processes import World  # noqa: PLC0415 - it brings the whole service
+
+    one = World(tmp_path_factory.mktemp("nursery"))
+    yield one
+    one.close()
 
 
 @pytest.fixture(scope="session")

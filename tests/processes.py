@@ -88,6 +88,8 @@ class World:
         (folder / "venue.toml").write_text(VENUE.format(positions=512))
         (folder / "tight.toml").write_text(VENUE.format(positions=4))
         (folder / "stack.toml").write_text(STACK.format(oracle=""))
+        (folder / "short.toml").write_text("silent_s = 1.0\nqueue_max = 50\n")
+        (folder / "hasty.toml").write_text("[streams]\nsend_s = 0.5\n")
         (folder / "guarded.toml").write_text(STACK.format(oracle=GUARDED))
         write_keys(folder / "keys.json", Keys(keys=tuple(key for key, _ in _MADE.values())))
         words = [folder / "stack.toml", folder / "venue.toml"]

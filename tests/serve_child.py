@@ -4,7 +4,8 @@
 
 It reads one JSON object a line and answers with one. ``{"words": [...], "log": PATH}`` begins a
 process that runs the command line with these words, and answers its number; ``limit`` is the
-largest file, in bytes, that it may write. ``{"ended": NUMBER}`` answers its exit code, or null while it lives.
+largest file, in bytes, that it may write. ``{"ended": NUMBER}`` answers its exit code, or null
+while it lives.
 """
 
 import json

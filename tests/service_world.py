@@ -88,8 +88,9 @@ def house(service, folder, routes=(), rows=None, bounds=None, open_paths=(), **o
 
 
 @contextmanager
-def site_of(service, folder, **options):
+def site_of(service, folder, routes=(), more=(), bounds=None, **options):
     """Yield a client of the service behind all its layers, which a real server serves."""
+    options |= {"routes": routes, "more": more, "bounds": bounds}
     with house(service, folder, **options) as app, served(app) as client:
         yield client
 

@@ -274,6 +274,8 @@ def run(kind: str, folder: Path) -> Outcome:
             carol.memory.keep(msgspec.structs.replace(held, bid=None))  # its answer was lost
             carol.look()
             assert carol.memory.all() == [held], "sent again, it is the same bid"
+            assert carol.seal(desk, offer, 10, 9_380).bid == held.bid, "one bid a window"
+            assert carol.memory.all() == [held]
             carol.client.close()
         market.until(sold)
         return Outcome(market, "carol" if kind == "sealed" else "")

@@ -1,4 +1,4 @@
-"""`tidegate serve` as it runs: real processes and ports, a leader that dies, a standby that leads."""
+"""`tidegate serve` as it runs: real processes and ports, a leader that dies, a standby."""
 
 import asyncio
 import contextlib
@@ -10,12 +10,16 @@ import sys
 import threading
 import time
 from collections import Counter
+from functools import partial
+from pathlib import Path
 
 import httpx
 import psycopg
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
-from processes import PATIENCE, Load, World, imported, kept, price, records, until
+from processes import PATIENCE, Load, imported, kept, price, records, until
 from servers import free_port
 from service_world import KEYS
 from tidegate.api import asks
@@ -23,13 +27,6 @@ from tidegate.client import Client, Refused, Unreachable, follow
 from tidegate.domain.effects import OrdersPlaced, Rejected
 from tidegate.domain.events import OrdersFilled
 from tidegate.domain.units import unpack
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    one = World(tmp_path_factory.mktemp("serve"))
-    yield one
-    one.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -48,12 +45,12 @@ def address(request, tmp_path):
 # ---------------------------------------------------------------- one process
 
 
-def test_the_command_ends_when_told_and_goes_on_where_it_was(world, tmp_path):
+def test_the_command_ends_when_told_and_goes_on_where_it_was(nursery, tmp_path):
     """Begun as people do, with options in the environment, and ended in the middle of its work."""
     journal, port = tmp_path / "new" / "journal.db", free_port()
     said = {
-        "TIDEGATE_STACK": world.folder / "stack.toml",
-        "TIDEGATE_KEYS": world.folder / "keys.json",
+        "TIDEGATE_STACK": nursery.folder / "stack.toml",
+        "TIDEGATE_KEYS": nursery.folder / "keys.json",
         "TIDEGATE_JOURNAL": journal,
         "TIDEGATE_STATE": tmp_path / "state",
         "TIDEGATE_LISTEN": f"127.0.0.1:{port}",
@@ -61,7 +58,7 @@ def test_the_command_ends_when_told_and_goes_on_where_it_was(world, tmp_path):
     environment = {**os.environ, **{name: str(value) for name, value in said.items()}}
     environment["PYTHONPATH"] = os.pathsep.join(sys.path)
     child = subprocess.Popen(
-        [sys.executable, "-m", "tidegate.cli", "serve", world.folder / "venue.toml"],
+        [sys.executable, "-m", "tidegate.cli", "serve", nursery.folder / "venue.toml"],
         env=environment,
         stderr=subprocess.PIPE,
     )
@@ -81,7 +78,7 @@ def test_the_command_ends_when_told_and_goes_on_where_it_was(world, tmp_path):
             assert time.monotonic() - begun < 20, "it ends within seconds"
             assert child.returncode == 0, said
             # What is told meanwhile waits for the next one.
-            again = world.begin(journal, "--listen", f"127.0.0.1:{port}")
+            again = nursery.begin(journal, "--listen", f"127.0.0.1:{port}")
             load.reaches(len(load.acked) + 5)
         found = records(journal)
         kept(load, found)
@@ -97,10 +94,10 @@ def test_the_command_ends_when_told_and_goes_on_where_it_was(world, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def running(world):
+def running(nursery):
     """Return a process that leads, and the journal that it writes."""
-    journal = world.folder / "running.db"
-    return world.begin(journal, name="running").leads(), journal
+    journal = nursery.folder / "running.db"
+    return nursery.begin(journal, name="running").leads(), journal
 
 
 @pytest.mark.parametrize(
@@ -118,19 +115,19 @@ def running(world):
         ([], "only one process may write a journal"),
     ],
 )
-def test_what_cannot_start_says_why_and_ends_with_2(world, running, more, words):
+def test_what_cannot_start_says_why_and_ends_with_2(nursery, running, more, words):
     leader, journal = running
-    (world.folder / "open.json").write_text("{}")
-    (world.folder / "open.json").chmod(0o644)
-    places = {"RUNNING": leader.url.removeprefix("http://"), "KEYS": str(world.folder / "none")}
+    (nursery.folder / "open.json").write_text("{}")
+    (nursery.folder / "open.json").chmod(0o644)
+    places = {"RUNNING": leader.url.removeprefix("http://"), "KEYS": str(nursery.folder / "none")}
     if "guarded.toml" in more:
-        journal = world.folder / "other.db"
-        assert world.begin(journal, name="other").leads().stop() == 0
+        journal = nursery.folder / "other.db"
+        assert nursery.begin(journal, name="other").leads().stop() == 0
     elif more:
-        journal = world.folder / "new.db"
-    here = {p.name: str(p) for p in world.folder.glob("*.*")}
+        journal = nursery.folder / "new.db"
+    here = {p.name: str(p) for p in nursery.folder.glob("*.*")}
     more = [places.get(word, here.get(word, word)) for word in more]
-    refused = world.begin(journal, *more, name="refused")
+    refused = nursery.begin(journal, *more, name="refused")
     assert refused.wait() == 2
     said = refused.said()
     assert any(one in said for one in words.split("|")), said
@@ -138,22 +135,22 @@ def test_what_cannot_start_says_why_and_ends_with_2(world, running, more, words)
     assert leader.ended() is None
 
 
-def test_without_keys_or_with_an_unreadable_venue_nothing_starts(world, tmp_path):
+def test_without_keys_or_with_an_unreadable_venue_nothing_starts(nursery, tmp_path):
     (tmp_path / "venue.toml").write_text("name = ")
-    wanted = world.begin(tmp_path / "j", venue=tmp_path / "venue.toml")
+    wanted = nursery.begin(tmp_path / "j", venue=tmp_path / "venue.toml")
     assert wanted.wait() == 2
     assert "must be valid TOML" in wanted.said()
     log = tmp_path / "log"
-    words = ["serve", str(world.folder / "venue.toml"), "--listen", "127.0.0.1:1"]
-    pid = world.asked({"words": words, "log": str(log)})
-    assert until(lambda: world.asked({"ended": pid})) == 2
+    words = ["serve", str(nursery.folder / "venue.toml"), "--listen", "127.0.0.1:1"]
+    pid = nursery.asked({"words": words, "log": str(log)})
+    assert until(lambda: nursery.asked({"ended": pid})) == 2
     assert "tidegate keys add" in log.read_text()
 
 
-def test_a_port_is_open_before_anybody_leads(world, running):
+def test_a_port_is_open_before_anybody_leads(nursery, running):
     """A doorman answers for a standby: alive, not ready, and come back later."""
     leader, journal = running
-    standby = world.begin(journal, "--standby", name="waiting").waits()
+    standby = nursery.begin(journal, "--standby", name="waiting").waits()
     until(lambda: standby.get("/healthz"))
     assert standby.get("/healthz").status_code == 200
     assert standby.get("/readyz").status_code == 503
@@ -161,6 +158,32 @@ def test_a_port_is_open_before_anybody_leads(world, running):
         c.venue()
     assert standby.stop() == 0
     assert leader.ended() is None
+
+
+def test_a_standby_finds_out_at_once_that_it_could_not_lead(nursery, running):
+    """And not on the night on which it is needed."""
+    (nursery.folder / "open.json").write_text("{}")
+    (nursery.folder / "open.json").chmod(0o644)
+    words = ["--standby", "--keys", nursery.folder / "open.json"]
+    assert nursery.begin(running[1], *words, name="unfit").wait() == 2
+
+
+def test_who_follows_a_stream_is_told_where_to_go_on(nursery, tmp_path):
+    process = nursery.begin(tmp_path / "journal.db", name="following").leads()
+    with process.client() as client:
+        client.tell(price(100_000))
+    stream = connect(
+        process.url.replace("http", "ws") + "/v1/stream?topics=events&after=-1",
+        additional_headers={"Authorization": f"Bearer {KEYS['viewer']}"},
+    )
+    with stream as followed:
+        followed.recv()
+        process.send(signal.SIGTERM)
+        with pytest.raises(ConnectionClosed) as closed:
+            list(iter(partial(followed.recv, timeout=PATIENCE), None))
+    assert closed.value.rcvd.code == 1012
+    assert closed.value.rcvd.reason.startswith("the service stops; after=")
+    assert process.wait() == 0
 
 
 # ---------------------------------------------------------------- two processes
@@ -229,14 +252,14 @@ def depose(address: str) -> None:
                 " AND l.pid <> pg_backend_pid()"
             )
     else:
-        os.unlink(f"{address}-writer")
+        Path(f"{address}-writer").unlink()
 
 
-def test_a_leader_that_dies_or_freezes_loses_and_doubles_nothing(world, address, tmp_path):
+def test_a_leader_that_dies_or_freezes_loses_and_doubles_nothing(nursery, address, tmp_path):
     """Three leaders under load: the first is killed, the second wakes up beside the third."""
     armed = ["--armed", "--standby"]
-    one = world.begin(address, *armed, name=f"{tmp_path.name}-1").leads()
-    two = world.begin(address, *armed, name=f"{tmp_path.name}-2").waits()
+    one = nursery.begin(address, *armed, name=f"{tmp_path.name}-1").leads()
+    two = nursery.begin(address, *armed, name=f"{tmp_path.name}-2").waits()
     both = f"{one.url},{two.url}"
     with Client(one.url, KEYS["feed"]) as client:
         client.tell(imported(), price(100_000), price(100_000, "ETH-PERP"), key="book")
@@ -251,12 +274,13 @@ def test_a_leader_that_dies_or_freezes_loses_and_doubles_nothing(world, address,
         in_doubt = load.tried
         load.reaches(in_doubt + 40)
         took = min(at for at in load.acked.values() if at > killed) - killed
-        print(f"\n{took:.3f} s from SIGKILL to the first event acknowledged by the new leader")
+        said = f"{took:.3f} s from SIGKILL to the first event acknowledged by the new leader"
+        sys.stdout.write(f"\n{said}\n")
     executor.end()
     assert executor.failed is None
     two.leads()
 
-    three = world.begin(address, *armed, name=f"{tmp_path.name}-3").waits()
+    three = nursery.begin(address, *armed, name=f"{tmp_path.name}-3").waits()
     frozen(two, three, address)
     with Load(three.url, first=load.tried + 1) as after:
         after.reaches(10)
@@ -306,10 +330,10 @@ def once(found, filled) -> None:
     assert answered.keys() <= placed.keys()
 
 
-def test_an_address_that_is_taken_stays_with_whoever_has_it(world, tmp_path):
+def test_an_address_that_is_taken_stays_with_whoever_has_it(nursery, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         journal = tmp_path / "journal.db"
-        refused = world.begin(journal, "--listen", f"127.0.0.1:{port}")
+        refused = nursery.begin(journal, "--listen", f"127.0.0.1:{port}")
         assert refused.wait() == 2
     assert not journal.exists(), "nothing was opened"

@@ -58,6 +58,11 @@ class Desk:
         self.marks = {g.symbol: self._mark(g) for g in now.instruments}
         self.offers = {a.auction: self._offer(a) for a in now.auctions}
 
+    @property
+    def kind(self) -> str:
+        """How auctions go: dutch, fixed_spread, batch or sealed; empty where there are none."""
+        return self.sale.kind if self.sale is not None else ""
+
     def now(self) -> int:
         """Return the service's time as far as we know it, in nanoseconds."""
         return time.time_ns() + self._ahead

@@ -10,7 +10,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Final, Self, TypeAlias
@@ -19,7 +19,7 @@ import msgspec
 
 from tidegate.api.answers import BidNow, Frame, KeeperNow, Settlement
 from tidegate.api.asks import Bid, Reveal, SealedBid, Take
-from tidegate.client.calls import Client, Refused
+from tidegate.client.calls import AGAIN, Client, Refused, Unreachable
 from tidegate.client.desk import Desk, Offer
 from tidegate.client.stream import follow
 from tidegate.domain.commitments import bid_payload, commitment
@@ -166,7 +166,9 @@ class Keeper:
         try:
             while True:
                 if loop.time() - looked >= again:
-                    desk, looked = await asyncio.to_thread(self.look), loop.time()
+                    looked = loop.time()
+                    with suppress(Unreachable):  # then what the stream has told so far stands
+                        desk = await asyncio.to_thread(self.look)
                 try:
                     desk.hear(await asyncio.wait_for(frames.get(), every))
                 except TimeoutError:
@@ -220,8 +222,14 @@ class Keeper:
         return self._told(self.client.bid(asked, key=key).first)
 
     def seal(self, desk: Desk, offer: Offer, lots: int, worst: int) -> BidNow:
-        """Hand in a sealed bid, remembered before it is sent; `due` says when to reveal it."""
-        sale = desk.sale
+        """Hand in a sealed bid, remembered before it is sent; `due` says when to reveal it.
+
+        One that is remembered of this window, and whose answer may have been lost, is sent again.
+        """
+        this, sale = (offer.auction, offer.began), desk.sale
+        for held in self.memory.all():
+            if (held.auction, held.began) == this:
+                return self._send(held)
         assert sale is not None, "there are offers"
         closes = offer.began + sale.window_ns
         quantity, limit = _said(desk, offer, lots, worst)
@@ -269,8 +277,9 @@ class Keeper:
         asked = SealedBid(auction=sealed.auction, bidder=sealed.bidder, seal=sealed.seal)
         try:
             told = self._told(self.client.bid(asked, key=sealed.key).first)
-        except Refused:
-            self.memory.drop(sealed)
+        except Refused as no:
+            if no.problem.status not in AGAIN and no.problem.status < 500:
+                self.memory.drop(sealed)  # it was not taken, and never will be
             raise
         if told.code or told.bid is None:
             self.memory.drop(sealed)

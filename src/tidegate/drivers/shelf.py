@@ -31,5 +31,10 @@ def load_stack(wanted: str) -> SafeguardStack:
             found=repr(wanted),
             hint=f"did you mean {close[0]}?" if close else None,
         )
+    return load_shipped(name)
+
+
+def load_shipped(name: str) -> SafeguardStack:
+    """Read a stack that comes with the package, one of `shipped`."""
     with as_file(files("tidegate.stacks") / f"{name}.toml") as file:
         return SafeguardStack.load(file)

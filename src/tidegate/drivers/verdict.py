@@ -211,6 +211,21 @@ class Meter:
         """What was sampled so far."""
         return self._sampler.series()
 
+    @property
+    def bad_debt(self) -> int:
+        """Money of bad debt so far."""
+        return self._money["bad_debt"]
+
+    @property
+    def forced(self) -> int:
+        """Money of forced volume so far, at opening prices."""
+        return sum(round(v) for v in self._volume.values())
+
+    @property
+    def deleveraged(self) -> int:
+        """Money of what was closed against winners so far, at opening prices."""
+        return round(self._volume["adl"])
+
     def resume(self, state: State) -> None:
         """Go on from a state that had a past of its own, instead of from nothing."""
         self._mark[:] = self._opening[:] = state.mark

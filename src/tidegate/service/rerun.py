@@ -1,7 +1,6 @@
 """A rerun of the last days under changed parameters, beside the same rerun without the change."""
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -252,8 +251,3 @@ def _fates(before: _Pass, after: _Pass) -> list[Fate]:
             )
         )
     return fates
-
-
-def humble() -> None:
-    """Let everything else on this machine go first: a trial is never urgent."""
-    os.nice(10)

@@ -25,13 +25,14 @@ from tidegate.drivers.standby import Standby
 from tidegate.engine.state import State
 from tidegate.ports import Clock, Record, Venue
 from tidegate.safeguards.stack import Stack
-from tidegate.service.auth import Identity
+from tidegate.service.auth import Identity, read_keys
 from tidegate.service.calls import Route
 from tidegate.service.doorman import Doorman
 from tidegate.service.layers import UVICORN
 from tidegate.service.metrics import Metrics
 from tidegate.service.observing import timed
 from tidegate.service.ops_routes import waiting_app
+from tidegate.service.rules import Rules
 from tidegate.service.runner import Stopped
 from tidegate.service.service import Service
 from tidegate.service.settings import Places, Tuning
@@ -197,6 +198,7 @@ def _ended(site: Site, error: Exception) -> int:
 def _site(wanted: Wanted, doorman: Doorman, ending: threading.Event) -> Site | None:
     """Open the journal, or wait for it; return the site that leads, None when told to end."""
     make = partial(_made, wanted)
+    _ready(wanted.places)
     if (file := file_of(wanted.places.journal)) is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
     if not wanted.standby:
@@ -241,12 +243,20 @@ def _site(wanted: Wanted, doorman: Doorman, ending: threading.Event) -> Site | N
     return site
 
 
+def _ready(places: Places) -> None:
+    """Read what a leader needs already now: a standby must not find at its turn that it cannot."""
+    places.state.mkdir(parents=True, exist_ok=True)
+    if places.keys is not None:
+        read_keys(places.keys)
+    if places.governors is not None:
+        Rules.load(places.governors)
+
+
 def _opened(address: str, *, readonly: bool) -> LiveJournal:
     return open_journal(address, readonly=readonly)
 
 
 def _folds(wanted: Wanted, journal: LiveJournal) -> Folds:
-    wanted.places.state.mkdir(parents=True, exist_ok=True)
     venue = wanted.venue or Outbox()
     return Folds(wanted.stack, journal, wanted.places.state, venue, wanted.mode)
 

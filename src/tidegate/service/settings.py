@@ -8,6 +8,7 @@ from tidegate.safeguards.stack import decode_toml
 from tidegate.service.alert_rules import Bounds
 from tidegate.service.layers import Limits
 from tidegate.service.pretrade import PreTradeSettings
+from tidegate.service.streams import Settings as Streams
 
 
 class Tuning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -20,6 +21,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     silent_s: float = 30.0  # a source that says nothing for so long is silent
     limits: Limits = Limits()
     alerts: Bounds = Bounds()
+    streams: Streams = Streams()
     pretrade: PreTradeSettings = PreTradeSettings()
 
     @classmethod

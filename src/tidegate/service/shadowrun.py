@@ -1,19 +1,15 @@
 """Trials of parameters: on the live book at once, over the last days in a process of its own."""
 
 import hashlib
-import multiprocessing
 import queue
 import re
-import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Final
 
 import msgspec
-import numba
 
 from tidegate.api.checks import (
     AccountOnTrial,
@@ -23,7 +19,6 @@ from tidegate.api.checks import (
     ShadowAnswer,
     ShadowAsk,
 )
-from tidegate.domain.errors import TidegateError
 from tidegate.domain.units import SECOND
 from tidegate.drivers.live import identity
 from tidegate.drivers.shadow import Affected, shadow
@@ -31,8 +26,9 @@ from tidegate.engine.state import State
 from tidegate.lab.farm_code import code_digest
 from tidegate.lab.sealed import unsealed, write_sealed
 from tidegate.safeguards.stack import Stack
+from tidegate.service.apart import apart
 from tidegate.service.pretrade_say import money
-from tidegate.service.rerun import Readable, Trial, humble, read_journal, rerun
+from tidegate.service.rerun import Readable, Trial, read_journal, rerun
 from tidegate.service.runner import Busy
 
 
@@ -41,7 +37,6 @@ _NAME: Final = re.compile(r"[0-9a-f]{32}")
 DAY: Final = 86_400 * SECOND
 TICKS_MAX: Final = 50_000  # of the rerun's clock, unless a step is asked for
 SHOWN: Final = 500  # accounts named of the live book
-POLL_S: Final = 0.2
 WAITING_MAX: Final = 16  # trials; one takes minutes to hours
 KEPT_MAX: Final = 200  # trials in memory; the folder keeps all
 WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "done", "failed", "cancelled"
@@ -244,32 +239,13 @@ class ShadowRuns:
 
     def _run(self, job: _Job, trial: Trial) -> tuple[str, PastTrial | None]:
         """Run one trial to its end, or until it is cancelled; return (error, result)."""
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, trial), daemon=True)
-        process.start()
-        theirs.close()
-        error, found = "the process of this trial died", None
-        try:
-            while not job.stop.is_set():
-                if not ours.poll(POLL_S):
-                    continue
-                word, value = ours.recv()
-                if word == "progress":
-                    with self._lock:
-                        self._say(job, progress=value)
-                    continue
-                error = value if word == "error" else ""
-                found = msgspec.json.decode(value, type=PastTrial) if word == "found" else None
-                break
-        except EOFError:
-            pass
-        finally:
-            process.terminate()
-            process.join()
-            process.close()
-            ours.close()
-        return error, found
+
+        def hear(progress: float) -> None:
+            with self._lock:
+                self._say(job, progress=progress)
+
+        error, found = apart(_rerun, trial, job.stop, hear)
+        return error, None if found is None else msgspec.json.decode(found, type=PastTrial)
 
     def _finish(self, job: _Job, past: PastTrial | None) -> None:
         self._say(job, status=DONE, progress=1.0, past=past)
@@ -291,23 +267,13 @@ class ShadowRuns:
         job.answer = msgspec.structs.replace(job.answer, **changes)
 
 
-def _serve(pipe: Connection, trial: Trial) -> None:
-    """Rerun one trial; the life of its process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is our parent's to answer
-    humble()
-    numba.set_num_threads(1)
+def _rerun(trial: Trial, say: Callable[[float], None]) -> bytes:
+    """Rerun one trial, in a process of its own."""
     said = [0.0]
 
     def tell(progress: float) -> None:
         if progress - said[0] >= 0.002:
             said[0] = progress
-            pipe.send(("progress", progress))
+            say(progress)
 
-    try:
-        pipe.send(("found", msgspec.json.encode(rerun(trial, tell))))
-    except TidegateError as error:
-        pipe.send(("error", str(error)))
-    except BrokenPipeError:
-        pass  # nobody is interested any more
-    except Exception as error:  # noqa: BLE001 - whatever it is, the trial has failed and says so
-        pipe.send(("error", f"{type(error).__name__}: {error}"))
+    return msgspec.json.encode(rerun(trial, tell))

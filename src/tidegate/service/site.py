@@ -38,6 +38,7 @@ from tidegate.service import (
     ops_routes,
     pages,
     read_routes,
+    replay_routes,
 )
 from tidegate.service.alerts import Alerts
 from tidegate.service.app import build
@@ -60,6 +61,7 @@ from tidegate.service.pretrade import Desk as PreTradeDesk
 from tidegate.service.projections import Projections
 from tidegate.service.reading import Reading
 from tidegate.service.reconcile import Reconciler
+from tidegate.service.replays import Replays
 from tidegate.service.rules import Rules
 from tidegate.service.runner import Engine
 from tidegate.service.service import Service
@@ -168,7 +170,9 @@ class Site:
             else None
         )
         tickets = self.service.add(Tickets(self.ring))
-        self.hub = read_routes.equip(self.service, _past(journal, places.journal))
+        self.hub = read_routes.equip(
+            self.service, _past(journal, places.journal), settings=tuning.streams
+        )
         self._govern()
         self._check()
         self._feed()
@@ -229,6 +233,7 @@ class Site:
             *check_routes.routes(),
             *check_routes.proposal_routes(),
             *governance_routes.routes(),
+            *(replay_routes.routes() if self.room is not None else ()),
             *rows(service),
         ]
         dashboard = pages.routes()
@@ -293,6 +298,8 @@ class Site:
         """End in order: nobody new is heard, what waits is taken, the journal is released."""
         self.engine.stop()
         self.runs.close()
+        if self.room is not None:
+            self.room.close()
         with contextlib.suppress(OSError):
             self.folds.keep()
         self.audit.close()

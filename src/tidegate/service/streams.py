@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import msgspec
+
 from tidegate.api.answers import Frame
 from tidegate.ports import Record
 from tidegate.service.reading import Reading
@@ -33,8 +35,7 @@ CLIENTS_MAX: Final = 1_000
 Past = Callable[[int], Iterator[Record]]  # records after one, from the journal, in a thread
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How much is kept, and how patient the hub is."""
 
     ring: int = RING
