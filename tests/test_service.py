@@ -97,6 +97,19 @@ def test_a_stranger_becomes_an_event_that_the_engine_rejects():
         assert engine.look(lambda r: r.names.all).result(PATIENCE) == []
 
 
+def test_of_a_name_that_stands_twice_the_first_account_is_meant():
+    """A recorded book may hold one twice; the crank must not look for the second for ever."""
+    state = State.genesis(STACK)
+    state.names += ["ann", "bob", "ann", "carl"]
+    names = Names(state)
+    assert [names.row(n) for n in ("ann", "bob", "carl", "dora")] == [
+        FIRST_USER,
+        FIRST_USER + 1,
+        FIRST_USER + 3,
+        -1,
+    ]
+
+
 # ---------------------------------------------------------------- taking
 
 

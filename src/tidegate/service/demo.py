@@ -172,9 +172,11 @@ async def play(
         finally:
             stopped.set()
             watching.cancel()
-            # The thread ends after the request that it is in.
-            with suppress(BaseException):
-                await running
+            # The thread is in a request, or asks a service that has gone once more: not any longer.
+            told.close()
+            bid.close()
+            await asyncio.wait({running})
+            running.exception()  # it was cut off: what it says of that is of no interest
     _LOG.info(
         "demonstration_over",
         complete=played.complete,

@@ -169,7 +169,7 @@ class Site:
             if places.keys is not None
             else None
         )
-        tickets = self.service.add(Tickets(self.ring))
+        tickets = self.service.add(Tickets(self.ring, anonymous=anonymous))
         self.hub = read_routes.equip(
             self.service, _past(journal, places.journal), settings=tuning.streams
         )
@@ -182,6 +182,7 @@ class Site:
             bounds=tuning.alerts,
             tracing=tracing,
         )
+        self.room = self._replay(anybody=anonymous is not None)
         self.app = self._app(tickets, anonymous, tracing, rows)
 
     # ------------------------------------------------------------ parts
@@ -216,6 +217,14 @@ class Site:
         self.service.add(Feeds(feeds))
         silence = Silence(expected(venue), venue, self.alerts, after_s=self._tuning.silent_s)
         self.engine.listen(self.service.add(silence).listen)
+
+    def _replay(self, *, anybody: bool) -> Replays | None:
+        places = self._places
+        if places.recordings is None:
+            return None
+        kept, wall = places.state / "replays", WallClock()
+        room = Replays(places.recordings, kept, now=wall.now, anybody=anybody)
+        return self.service.add(room)
 
     def _app(
         self,
