@@ -212,14 +212,23 @@ def test_thresholds_have_hysteresis(stack, code, opens, between, calm):
 
 def test_losses_are_told_once_each(stack):
     world = World(stack)
-    world.metrics.losses.append(Loss(1.0, "rung", "halt: deviations at 9"))
-    world.metrics.losses.append(Loss(2.0, "deficit_found", "alice is short by 5.00"))
+    world.metrics.losses["rung"] = Loss(1.0, "rung", "halt: deviations at 9")
+    world.metrics.losses["deficit_found"] = Loss(2.0, "deficit_found", "alice is short by 5.00")
     assert world.look(rung=4) == {
         "rung_high": "halt: deviations at 9",
         "deficit_found": "alice is short by 5.00",
     }
     assert set(world.look(rung=4)) == {"rung_high"}
     assert world.alerts.is_open("deficit_found"), "it stays open until somebody had time to look"
+
+
+def test_a_flood_of_deficits_does_not_wash_a_deleveraging_away(stack):
+    world = World(stack)
+    world.metrics._lost("deleveraged", "3 winners in BTC-PERP were closed")
+    for n in range(1_000):
+        world.metrics._lost("deficit_found", f"account {n} is short by 5.00")
+    assert {"deleveraged", "deficit_found"} <= set(world.look())
+    assert len(world.metrics.losses) == 2
 
 
 def test_parts_and_probes_are_asked(stack):

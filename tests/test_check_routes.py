@@ -18,7 +18,7 @@ from tidegate.service.checks import JUDGING_MAX, Checks
 from tidegate.service.desk import Desk as Governing
 from tidegate.service.pretrade import Desk, PreTradeSettings
 from tidegate.service.rules import Change
-from tidegate.service.runner import Stopped
+from tidegate.service.runner import Busy, Stopped
 from tidegate.service.shadowrun import ShadowRuns
 
 
@@ -47,7 +47,7 @@ async def warmed(checks, service):
 def world(tmp_path, **limits):
     """Yield a client of a service with one rich account, and its checks."""
     stack = stack_of()
-    runs = ShadowRuns(stack, str(tmp_path / "journal.db"))
+    runs = ShadowRuns(stack, str(tmp_path / "journal.db"), tmp_path / "trials")
     try:
         with engine_of(stack=stack) as engine:
             service = service_of(engine)
@@ -67,9 +67,12 @@ def world(tmp_path, **limits):
                 source="test",
             ).result(120)  # kernels may have to be compiled
             asyncio.run(warmed(Checks(engine, Desk(stack, desk.settings), runs), service))
-            attached = []
+            attached, full = [], [1]
 
             async def shadow(proposal, found, words):
+                if full:
+                    full.pop()
+                    raise Busy
                 attached.append((proposal, found, words))
 
             body = SimpleNamespace(changes=[Change(name="penalty.BTC-PERP", before=0, value=7)])

@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 import json
+import time
 from decimal import Decimal
 
 import pyarrow.parquet as pq
@@ -20,9 +21,10 @@ from tidegate.domain.book import FIRST_USER
 from tidegate.domain.effects import OrdersPlaced
 from tidegate.domain.errors import AskInvalid
 from tidegate.domain.units import SECOND, unpack
+from tidegate.service import read_routes
 from tidegate.service.explaining import explained
 from tidegate.service.layers import Limits
-from tidegate.service.read_routes import equip, routes, socket_routes
+from tidegate.service.read_routes import LONG_MAX, Reads, equip, routes, socket_routes
 from tidegate.service.reading import Reading
 from tidegate.service.runner import Engine
 from tidegate.service.views import venue_now
@@ -46,6 +48,7 @@ def served(tmp_path_factory):
         more = socket_routes(service)
         with site_of(service, folder, routes=routes(), more=more, bounds=WIDE) as client:
             client.headers["Authorization"] = f"Bearer {KEYS['viewer']}"
+            client.reads = service.part(Reads)
             yield client, engine, journal
     finally:
         engine.stop()
@@ -161,6 +164,34 @@ def test_exports_say_the_same_in_every_form(served):
         held[symbol] = held.get(symbol, 0) + Decimal(line["quantity"])
     assert set(held.values()) == {0}
     assert look(engine, lambda now: now.head) == 899
+
+
+def test_a_full_house_copies_no_book_and_who_leaves_frees_a_place(served, monkeypatch):
+    client, *_ = served
+    copied = []
+    honest = read_routes.accounts_of
+    monkeypatch.setattr(
+        read_routes, "accounts_of", lambda now: (copied.append(now.head), honest(now))[1]
+    )
+    reads = client.reads
+    reads.long = LONG_MAX
+    try:
+        full = client.get("/v1/export?what=accounts")
+        assert (full.status_code, full.json()["code"]) == (503, "unavailable")
+        assert not copied
+    finally:
+        reads.long = 0
+    for _ in range(LONG_MAX + 1):
+        with client.stream("GET", "/v1/export?what=records&format=json") as leaving:
+            assert leaving.status_code == 200
+        assert client.get("/v1/export?what=accounts&format=pdf").status_code == 422
+    for _ in range(200):
+        if not reads.long:
+            break
+        time.sleep(0.01)
+    assert reads.long == 0
+    assert client.get("/v1/export?what=accounts").status_code == 200
+    assert len(copied) == 1
 
 
 def _lines(client, what: str) -> list[dict]:

@@ -106,6 +106,26 @@ def test_the_alarm_is_for_what_is_found_twice_unchanged(desk):
     assert [code for code, _ in told.said] == ["book_drifts"]
 
 
+def test_a_book_in_parts_raises_the_alarm_as_a_whole_one_does(desk):
+    """The second part neither hides what the first has found nor makes it forgotten."""
+    alerts = Told()
+    reconciler = Reconciler(desk.stack, alerts)
+    names = desk.state.names
+    first = {"accounts": names[:1], "cash": ["11"], "holder": [0], "market": [0]}
+    first |= {"quantity": ["10"], "complete": False}
+    second = {"accounts": names[1:], "cash": ["1000", "0.000005"], "holder": [0, 0]}
+    second |= {"market": [0, 1], "quantity": ["-10", "2.5"], "complete": False}
+    for alarm in (False, True):
+        for part in (first, second):
+            found = reconciler.compare(theirs(desk, **part), ours(desk))
+            assert reconciler.drift == pytest.approx(1.0)
+        assert (found.differences, found.alarm, reconciler.raised) == (0, alarm, alarm)
+    assert alerts.said
+    mended = first | {"cash": ["10"]}
+    reconciler.compare(theirs(desk, **mended), ours(desk))
+    assert (reconciler.drift, reconciler.raised) == (0, False)
+
+
 def test_corrections_are_proposed_and_not_made(desk):
     before = desk.state.digest()
     ask = theirs(desk, cash=["9.5", "1001", "0.000005"], quantity=["9.9", "-10", "2.49"])

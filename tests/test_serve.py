@@ -69,6 +69,7 @@ def test_the_command_ends_when_told_and_goes_on_where_it_was(nursery, tmp_path):
             first = client.tell(*opening, key="book")
             assert httpx.get(url + "/readyz").json() == {"ok": True, "reasons": []}
             assert httpx.get(url + "/healthz").status_code == 200
+        child.send_signal(signal.SIGHUP)  # the key file is read again, and nothing ends
         with Load(url) as load:
             load.reaches(20)
             child.send_signal(signal.SIGTERM)

@@ -464,6 +464,12 @@ def test_what_is_wrong_with_a_call_is_a_problem(client, body, headers, status, s
     assert "Traceback" not in answer.text
 
 
+def test_another_method_is_told_which_there_are(client):
+    answer = client.delete("/v1/events", headers={"Authorization": f"Bearer {KEYS['feed']}"})
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
+    assert answer.json()["status"] == 405
+
+
 def test_a_key_used_twice_is_a_conflict(client):
     bodies = [{"events": [PRICE]}, {"events": [PRICE]}, {"events": [PRICE, PRICE]}]
     answers = [post(client, body, **{"Idempotency-Key": "one"}) for body in bodies]

@@ -34,6 +34,7 @@ from tidegate.service.streams_frames import (
     newest_only,
     topics_of,
 )
+from tidegate.service.streams_past import Catching
 from tidegate.service.streams_socket import GOING, SLOW, Refusal, wanted
 
 
@@ -325,6 +326,34 @@ def test_a_client_that_lags_gets_the_newest_marks_and_every_order(tmp_path, cras
     marks = [f for f in got if f["topic"] == "marks"]
     assert len(marks) < 10
     assert marks[-1] == [f for f in full if f["topic"] == "marks"][-1]
+
+
+def test_the_journal_is_read_for_a_few_at_a_time(tmp_path, crash, book, monkeypatch):
+    """Each reader is a thread that competes with the crank's: the others take turns."""
+    records, state, stack = crash
+    honest, now, most = Catching._read, [], []
+
+    def counted(self):
+        now.append(1)
+        most.append(len(now))
+        time.sleep(0.002)
+        try:
+            return honest(self)
+        finally:
+            now.pop()
+
+    monkeypatch.setattr(Catching, "_read", counted)
+    with Service(tmp_path, state, stack, ring=64) as service:
+        service.append(records)
+        clients = [Follower(service, "events", -1) for _ in range(6)]
+
+        async def everybody():
+            await asyncio.gather(*(c.follow(records[-1].seq) for c in clients))
+
+        asyncio.run(asyncio.wait_for(everybody(), 60))
+    assert max(most) == Settings().reading_max
+    full = expected(records, "events", book)
+    assert all(without_more(c.frames) == full for c in clients)
 
 
 def test_from_now_on_heartbeats_and_an_orderly_end(tmp_path, crash):

@@ -58,7 +58,7 @@ class Rules:
         self._metrics, self._alerts, self._parts = metrics, alerts, parts
         self.bounds = bounds or Bounds()
         self._epoch: int | None = None
-        self._heard = 0.0  # up to when losses were told
+        self._heard = dict[str, float]()  # code to the time of the loss that was told last
         self._rung = ""  # why the ladder stands where it stands
 
     def judge(self, sight: Sight | None, failure: str = "") -> dict[str, str]:
@@ -138,10 +138,10 @@ class Rules:
             yield "book_near_full", f"{', '.join(full)} are used"
 
     def _of_losses(self) -> Iterator[Finding]:
-        for loss in list(self._metrics.losses):
-            if loss.at <= self._heard:
+        for loss in list(self._metrics.losses.values()):
+            if loss.at <= self._heard.get(loss.code, 0.0):
                 continue
-            self._heard = loss.at
+            self._heard[loss.code] = loss.at
             if loss.code == "rung":
                 self._rung = loss.detail
             else:

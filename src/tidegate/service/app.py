@@ -209,7 +209,9 @@ def _asked(status: int, title: str, error: AskInvalid | ConfigInvalid) -> Refusa
 async def _plain(request: Request, error: Exception) -> Response:
     del request
     assert isinstance(error, HTTPException)
-    return problem_response(Refusal(error.status_code, error.detail))
+    refusal = Refusal(error.status_code, error.detail)
+    refusal.headers.update(error.headers or {})  # such as Allow, beside 405
+    return problem_response(refusal)
 
 
 async def _unforeseen(request: Request, error: Exception) -> Response:

@@ -85,7 +85,7 @@ def address(scope: Scope) -> str:
     """Return where a request comes from.
 
     Behind a reverse proxy this is the caller only if the server was told to trust the proxy
-    (`uvicorn --forwarded-allow-ips`); a header that anybody can write is never read here.
+    (`FORWARDED_ALLOW_IPS`); a header that anybody can write is never read here.
     """
     client: tuple[str, int] | None = scope.get("client")
     return client[0] if client else ""

@@ -1,9 +1,10 @@
 """The checks over HTTP: pre-trade answers, and trials of parameters with or without a proposal."""
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
+import structlog
 from msgspec import Meta
 
 from tidegate.api.checks import (
@@ -14,14 +15,19 @@ from tidegate.api.checks import (
     ShadowAsk,
     Window,
 )
+from tidegate.domain.errors import TidegateError
 from tidegate.domain.events import Traded, Withdrawn
 from tidegate.domain.units import Nanos
 from tidegate.service.calls import Call, NotFound, Route
-from tidegate.service.checks import Checks
+from tidegate.service.checks import LOOK_EVERY_S, Checks
 from tidegate.service.desk import Desk as Governing
 from tidegate.service.pretrade import Order
 from tidegate.service.reading import Reading
+from tidegate.service.runner import Busy
 from tidegate.service.shadowrun import DONE, in_words
+
+
+_LOG: Final = structlog.get_logger("tidegate.checks")
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -89,8 +95,19 @@ def proposal_routes() -> list[Route]:
 
     async def attached(call: Call, proposal: str, trial: str) -> None:
         found = await call.service.part(Checks).finished(trial)
-        if found is not None and found.status == DONE:
-            await call.service.part(Governing).shadow(proposal, found.digest, in_words(found))
+        if found is None or found.status != DONE:
+            return
+        desk, words = call.service.part(Governing), in_words(found)
+        while True:
+            try:
+                await desk.shadow(proposal, found.digest, words)
+            except Busy:  # a trial takes hours: it is not given up for a queue that is full now
+                await asyncio.sleep(LOOK_EVERY_S)
+            except TidegateError as error:
+                _LOG.warning("trial not attached", proposal=proposal, trial=trial, error=str(error))
+                return
+            else:
+                return
 
     async def tried(call: Call) -> ShadowAnswer:
         proposal = call.path["id"]

@@ -140,8 +140,8 @@ class Desk:
             if self.governance.rules != rules:
                 said = Govern(venue=self.governance.venue, stack=self.governance.stack, rules=rules)
                 batch = Batch([_said(said)], f"govern:{self.governance.head}", "")
-                # Nobody sets an event when a queue has room again.
-                while not await self._offered(batch):  # noqa: ASYNC110 - ditto
+                # Room is made on another thread: nobody here could set an event.
+                while not await self._offered(batch):  # noqa: ASYNC110 - see above
                     await asyncio.sleep(RETRY_S)
 
     async def shadow(self, proposal: str, found: str, words: str) -> Any:  # noqa: ANN401 - ditto

@@ -23,6 +23,7 @@ class Doorman:
         self.beside: ASGIApp | None = None  # what a standby shows of itself, `ops_routes`
         self.why = why
         self.leave: Callable[[], None] = _nobody  # lets go of whoever stays connected for long
+        self.reload: Callable[[], object] = _nobody  # reads the key file again
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""

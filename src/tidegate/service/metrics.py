@@ -43,7 +43,6 @@ SIZES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000)
 MODES: Final = ("armed", "advising", "halted")
 ROUTES_MAX: Final = 256
 COMMITS: Final = 256  # newest commits, of which alerts look at the slowest
-LOSSES: Final = 64
 
 Family: TypeAlias = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 
@@ -83,7 +82,7 @@ class Metrics(Collector):
     queue_max: int = 0
     sight: Sight | None = None  # the newest look; see `watching`
     health: HealthMoved | None = None
-    losses: deque[Loss] = field(default_factory=lambda: deque[Loss](maxlen=LOSSES))
+    losses: dict[str, Loss] = field(default_factory=dict[str, Loss])  # the newest of each code
     commits: deque[tuple[float, float]] = field(  # when it ended, how long it took
         default_factory=lambda: deque[tuple[float, float]](maxlen=COMMITS)
     )
@@ -160,7 +159,7 @@ class Metrics(Collector):
                 raise AssertionError(effect)
 
     def _lost(self, code: str, detail: str) -> None:
-        self.losses.append(Loss(time.monotonic(), code, detail))
+        self.losses[code] = Loss(time.monotonic(), code, detail)
 
     def offered(self) -> None:
         """Keep nothing; see `observing.Observer`."""

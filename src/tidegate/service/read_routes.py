@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any, Final, Literal, TypeVar
@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import WebSocketRoute
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from tidegate.api.answers import (
@@ -408,38 +409,44 @@ async def get_explained(call: Call) -> Explained:
 
 
 async def get_export(call: Call) -> Response:
-    """Answer a file, streamed while it is made."""
-    query, service = call.query, call.service
-    stack = service.engine.stack
-    if query.what == "records":
-        past = _past(call)
-
-        def rows() -> Iterator[list[tuple[Any, ...]]]:
-            return record_rows(past(query.after), query.limit)
-
-    elif query.what == "accounts":
-        copy, names = await service.engine.ask(lambda now: (accounts_of(now), now.names))
-        rows = partial(account_rows, copy, names, stack)
-    else:
-        held, names = await service.engine.ask(lambda now: (positions_of(now), now.names))
-        rows = partial(position_rows, held, names, stack)
-    reads = service.part(Reads)
-
-    async def body() -> AsyncIterator[bytes]:
-        async with reads.patient():
-            make = partial(written, query.what, query.format, rows)
-            async for part in in_one_thread(make, "export"):
-                yield part
-
-    if reads.long >= LONG_MAX:
-        msg = "other exports are under way; try again later"
-        raise Unavailable(msg)
+    """Answer a file, streamed while it is made; its place is held before the book is copied."""
+    query = call.query
+    async with AsyncExitStack() as held:
+        await held.enter_async_context(call.service.part(Reads).patient())
+        make = partial(written, query.what, query.format, await _rows_of(call))
+        place = held.pop_all()
     name = f"{query.what}.{'ndjson' if query.format == 'json' else query.format}"
-    return StreamingResponse(
-        body(),
+    return _Holding(
+        place,
+        in_one_thread(make, "export"),
         media_type=MEDIA[query.format],
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
+
+
+async def _rows_of(call: Call) -> Callable[[], Iterator[list[tuple[Any, ...]]]]:
+    """Return what makes the rows of an export, of a copy of the book or from the journal."""
+    query, engine = call.query, call.service.engine
+    if query.what == "records":
+        past = _past(call)
+        return lambda: record_rows(past(query.after), query.limit)
+    if query.what == "accounts":
+        copy, names = await engine.ask(lambda now: (accounts_of(now), now.names))
+        return partial(account_rows, copy, names, engine.stack)
+    held, names = await engine.ask(lambda now: (positions_of(now), now.names))
+    return partial(position_rows, held, names, engine.stack)
+
+
+class _Holding(StreamingResponse):
+    """An answer that lets go of something once it was sent, or nobody wants it any more."""
+
+    def __init__(self, held: AsyncExitStack, *args: Any, **more: Any) -> None:  # noqa: ANN401 - of the library
+        super().__init__(*args, **more)
+        self._held = held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._held:
+            await super().__call__(scope, receive, send)
 
 
 def _instrument(call: Call) -> int:

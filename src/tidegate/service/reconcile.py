@@ -65,6 +65,14 @@ class Found(NamedTuple):
     worth: np.ndarray[tuple[int], np.dtype[np.float64]]  # numeraire
 
 
+class _Seen(NamedTuple):
+    """One difference as it was found last."""
+
+    gap: int
+    worth: float
+    again: bool  # it was the same the time before
+
+
 def copy_of(reading: Reading) -> Copied:
     """Copy what is compared, on the crank's thread."""
     state = reading.state
@@ -86,8 +94,8 @@ def copy_of(reading: Reading) -> Copied:
 class Reconciler:
     """Compares books and remembers what differed; for one thread at a time, not the crank's.
 
-    ``drift`` is the worth of all differences in the numeraire after the last comparison, and
-    ``raised`` whether the alarm stands.
+    ``drift`` is the worth of all differences in the numeraire after the last comparison, of a book
+    that comes in parts those of the other parts included; ``raised`` is whether the alarm stands.
     """
 
     def __init__(self, stack: Stack, alerts: Alerts | None = None) -> None:
@@ -96,7 +104,7 @@ class Reconciler:
         self._scales = scales_of(stack.venue, "venue")
         self.one = asyncio.Lock()  # for callers with an event loop
         self._rows: dict[str, int] = {}
-        self._before: dict[tuple[int, int], int] = {}
+        self._before: dict[tuple[int, int], _Seen] = {}
         self.last: tuple[Copied, Found] | None = None
         self.drift = 0.0
         self.raised = False
@@ -113,13 +121,22 @@ class Reconciler:
         keys = list(zip(found.user.tolist(), found.instrument.tolist(), strict=True))
         gaps = (found.theirs - found.ours).tolist()
         again = np.array(
-            [self._before.get(k) == g for k, g in zip(keys, gaps, strict=True)], np.bool_
+            [
+                k in self._before and self._before[k].gap == g
+                for k, g in zip(keys, gaps, strict=True)
+            ],
+            np.bool_,
         )
-        self._before = dict(zip(keys, gaps, strict=True))
-        self.last, self.drift = (ours, found), float(found.worth.sum())
-        self.raised = bool(again.any())
+        seen = map(_Seen, gaps, found.worth.tolist(), again.tolist())
+        # A part of a book says nothing of whom it does not name: what was found there stands.
+        named = set[int]() if ask.complete else set(theirs.user.tolist())
+        rest = {k: s for k, s in self._before.items() if not ask.complete and k[0] not in named}
+        self._before = rest | dict(zip(keys, seen, strict=True))
+        self.last, self.drift = (ours, found), sum(s.worth for s in self._before.values())
+        twice = sum(s.again for s in self._before.values())
+        self.raised = bool(twice)
         if self.raised and self._alerts is not None:
-            said = f"{int(again.sum()):,} differences were found twice, worth {self.drift:,.2f}"
+            said = f"{twice:,} differences were found twice, worth {self.drift:,.2f}"
             self._alerts.raised(ALARM, said)
         return self._told(ask, ours, found, again, strangers)
 
@@ -201,7 +218,7 @@ class Reconciler:
             accounts=len(ask.accounts) - len(strangers),
             differences=found.user.size,
             again=int(again.sum()),
-            worth=self.drift,
+            worth=float(found.worth.sum()),
             strangers=strangers[:STRANGERS],
             strangers_total=len(strangers),
             largest=[

@@ -110,6 +110,7 @@ async def _serve(wanted: Wanted, listening: socket.socket) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, partial(_end, server, doorman, ending))
+    loop.add_signal_handler(signal.SIGHUP, lambda: doorman.reload())  # noqa: PLW0108 - it changes later
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     leading = asyncio.create_task(_lead(wanted, doorman, ending))
     done, _ = await asyncio.wait({serving, leading}, return_when=asyncio.FIRST_COMPLETED)
@@ -152,6 +153,8 @@ async def _lead(wanted: Wanted, doorman: Doorman, ending: threading.Event) -> in
     try:
         await asyncio.to_thread(site.start)
         doorman.leave = site.hub.close
+        if site.ring is not None:
+            doorman.reload = site.ring.reload
         doorman.inner = site.app
         _LOG.info("leading", epoch=int(getattr(site.engine.journal, "epoch", 0)))
         await _keep(wanted, site)

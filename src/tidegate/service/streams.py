@@ -45,6 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     send_s: float = SEND_S
     clients_max: int = CLIENTS_MAX
     catch_up_max: int = 1_000_000  # records that are read from the journal for one client
+    reading_max: int = 2  # clients for whom the journal is read at the same moment
 
 
 @dataclass(slots=True)
@@ -87,6 +88,7 @@ class Hub:
         self.clients: set[Client] = set()
         self.cut_off = 0  # clients, for not reading
         self.closing = asyncio.Event()
+        self.reading = asyncio.Semaphore(self.settings.reading_max)  # held for one chunk at a time
         self.newest = -1  # the last record that arrived
         self._ring: deque[Entry] = deque(maxlen=self.settings.ring)
         self._shown: dict[str, deque[tuple[int, str]]] = {

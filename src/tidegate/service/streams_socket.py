@@ -226,7 +226,8 @@ class _Sender:
         async with Catching(hub.past, client.cursor, client.topics, hub.book) as past:
             begun = client.cursor
             while client.cursor + 1 < hub.first and not hub.closing.is_set():
-                chunk = await past.next()
+                async with hub.reading:  # whoever is far behind takes turns with the others
+                    chunk = await past.next()
                 for message, done in zip(chunk.messages, chunk.done, strict=True):
                     await self._send(message)
                     if done >= 0:
