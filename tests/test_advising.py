@@ -154,6 +154,20 @@ def test_after_a_restart_what_was_sent_is_asked_about_and_what_was_held_is_not_s
     assert reasons == ["advising", mode_now]
 
 
+def test_what_a_stop_holds_back_is_over_before_the_stop_is_journalled():
+    """Else a new process would take it for an order that was sent, and send it after the stop."""
+    inner = Filling()
+    switch = Switch(inner, mode=ARMED, hold_ns=10 * SECOND)
+    switch.stop()
+    switch.submit(Nanos(3 * SECOND), orders(seq(7)))  # venue time may be ahead of the clock
+    (expired,) = switch.poll(Nanos(2))
+    assert (expired.reason, unpack(expired.order)[0] >> SHIFT) == ("halted", 7)
+    switch.turn(8, HALTED)
+    switch.submit(Nanos(3 * SECOND), orders(seq(9)))
+    assert not switch.poll(Nanos(4 * SECOND)), "from then on it is held as long as always"
+    assert not inner.sold
+
+
 def test_an_order_of_the_record_that_turns_the_switch_belongs_to_the_time_before():
     inner = Filling()
     switch = Switch(inner, mode=ARMED, turns=[(6, HALTED)])

@@ -60,6 +60,15 @@ class Rig:
         headers = {"Authorization": f"Bearer {KEYS[role]}"}
         return self.client.request(method, path, headers=headers, **more)
 
+    def told(self, events, key):
+        headers = {
+            "Authorization": f"Bearer {KEYS['feed']}",
+            "Content-Type": "application/json",
+            "Idempotency-Key": key,
+        }
+        body = json.dumps({"events": events}, indent=1)  # spelt otherwise, too
+        return self.client.post("/v1/events", content=body, headers=headers)
+
     def published(self):
         events = [r.event for r in self.journal.read()]
         return [e.published - BEGIN for e in events if isinstance(e, PriceObserved)]
@@ -104,6 +113,19 @@ def test_a_message_that_is_sent_again_is_answered_again_and_not_taken_again(rig)
         assert again == {**first, "again": True}
         socket.send(message(2, key="k1"))
         assert json.loads(socket.recv(10))["problem"]["status"] == 409
+    assert rig.published() == [100]
+
+
+def test_a_message_that_is_sent_again_over_http_is_not_taken_again(rig):
+    """Whoever lost its socket and told it again another way must not be told that it conflicts."""
+    with rig.socket() as socket:
+        socket.send(message(1))
+        first = json.loads(socket.recv(10))
+    said = json.loads(message(1))
+    again = rig.told(said["events"], "k1")
+    assert (again.status_code, again.json()["again"]) == (200, True)
+    assert again.json()["first"] == first["first"]
+    assert rig.told(json.loads(message(2))["events"], "k1").status_code == 409
     assert rig.published() == [100]
 
 

@@ -13,7 +13,7 @@ from tidegate.adapters.chained import WriterElsewhere
 from tidegate.adapters.journal import SqliteJournal
 from tidegate.adapters.journals import open_journal
 from tidegate.adapters.memory import MemoryJournal
-from tidegate.adapters.postgres import PostgresJournal, addressed
+from tidegate.adapters.postgres import NOTICED, PostgresJournal, addressed
 from tidegate.domain.errors import (
     CapacityExceeded,
     ConfigInvalid,
@@ -220,6 +220,22 @@ def test_a_leader_whose_connection_was_ended_is_no_leader_any_more(url):
             journal.append(history(1, first=3))
         with closing(PostgresJournal(url)) as again:
             assert (again.epoch, list(again.read())) == (2, history(3))
+
+
+def test_the_server_notices_a_leader_whose_host_has_vanished(monkeypatch):
+    """It says no good-bye: by the server's own settings its lock would stand for two hours."""
+    port = servers.free_port()
+    monkeypatch.setenv("PGPORT", str(port))
+    server = servers.private_postgres()
+    try:
+        server.stop()
+        server.start("-c", "listen_addresses=127.0.0.1")
+        url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        with closing(PostgresJournal(url)) as journal:
+            found = [journal._run(f"SHOW {name}").fetchone()[0] for name in NOTICED]
+        assert found == ["5", "1", "5", "10000"]
+    finally:
+        server.close()
 
 
 def test_a_server_that_dies_and_comes_back():

@@ -1,14 +1,19 @@
 """The brakes: one person may stop for a while, two may stop for good, and nobody starts alone."""
 
 import asyncio
+import sqlite3
+from contextlib import closing
 
 import pytest
 
 from governed import DUST, FOUND, LOCK, STACK, VENUE, Engine, Writer, rules, signed
 from test_advising import Filling, orders, seq
 from tidegate.adapters.advising import ARMED, HALTED, Switch
-from tidegate.domain.events import ParameterChanged
+from tidegate.adapters.journal import SqliteJournal
+from tidegate.domain.events import ClockTicked, ParameterChanged
 from tidegate.domain.restraint import ACTIONS
+from tidegate.domain.units import Nanos
+from tidegate.ports import Record
 from tidegate.service.acts import attested
 from tidegate.service.desk import Refusal, listener
 from tidegate.service.governance import Governance
@@ -340,7 +345,7 @@ def test_what_is_kept_beside_the_journal_saves_reading_it(tmp_path):
     async def day():
         await begun(engine)
         await ask(engine, "panic", pauses=(OPEN,), mode="halted", alone=True)
-        keep(path, engine.governance, engine.overrides)
+        keep(path, engine.journal, engine.governance, engine.overrides)
         engine.wait(LOCK)
         await engine.desk.tick()
 
@@ -353,6 +358,31 @@ def test_what_is_kept_beside_the_journal_saves_reading_it(tmp_path):
         assert governance.rules == engine.governance.rules
         if there:
             path.write_bytes(b"damaged")
+
+
+def test_what_was_kept_is_trusted_beside_its_own_journal_only(tmp_path):
+    """Its start is not read again, however long it is; another journal is read from its start."""
+    path = tmp_path / "kept"
+    ticks = [Record(n, ClockTicked(ts=Nanos(n)), ()) for n in range(9)]
+    other = [Record(n, ClockTicked(ts=Nanos(100 + n)), ()) for n in range(9)]
+    for name, records in (("own", ticks), ("other", other)):
+        with closing(SqliteJournal(tmp_path / name)) as journal:
+            journal.append(records[:3])
+            journal.append(records[3:7])
+            if name == "own":
+                governance, overrides = Governance.of(STACK), Overrides.of(STACK)
+                assert recall(path, journal, governance, overrides) == 7
+                keep(path, journal, governance, overrides)
+            journal.append(records[7:])
+    with closing(sqlite3.connect(tmp_path / "own")) as db:
+        db.execute("UPDATE batches SET frame = x'00' WHERE first = 0")
+        db.commit()
+    for name, read in (("own", 2), ("other", 9)):
+        governance, overrides = Governance.of(STACK), Overrides.of(STACK)
+        with closing(SqliteJournal(tmp_path / name, readonly=True)) as journal:
+            assert recall(path, journal, governance, overrides) == read
+            assert (governance.head, overrides.head) == (8, 8)
+            assert recall(path, journal, governance, overrides) == 0, "as for a standby"
 
 
 def test_pauses_of_operators_are_dated_changes():

@@ -4,11 +4,12 @@ import json
 import shutil
 import time
 
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
 from service_world import KEYS, engine_of, service_of, site_of
-from tidegate.api.replaying import Frames, ReplayAsk, ReplayNow
+from tidegate.api.replaying import Frames, ReplayAsk
 from tidegate.cli.main import app
 from tidegate.domain.errors import AskInvalid, TidegateError
 from tidegate.domain.units import PPM, SECOND
@@ -28,6 +29,7 @@ from tidegate.service.shelf import DEPTH_MAX, Recordings
 
 NAME = "crashes/gap"
 STACKS = ["bare", "neutral"]
+SPAN = 80 * SECOND  # of the recording: the gap is behind it, and what it forces
 PATIENCE = 300  # the process may have to compile
 
 
@@ -35,7 +37,11 @@ PATIENCE = 300  # the process may have to compile
 def folder(tmp_path_factory):
     """A folder with one good recording, a spoilt one, and a link to one outside."""
     root = tmp_path_factory.mktemp("room")
-    make(root / "recordings" / NAME, accounts=100, seed=3, scenario="gap")
+    good = root / "recordings" / NAME
+    make(good, accounts=100, seed=3, scenario="gap")
+    prices = pq.read_table(good / "prices.parquet")
+    ts = prices["ts"].to_numpy()
+    pq.write_table(prices.filter(ts < ts[0] + SPAN), good / "prices.parquet")
     shutil.copytree(root / "recordings" / NAME, root / "recordings/spoilt")
     (root / "recordings/spoilt/prices.parquet").write_bytes(b"no parquet")
     shutil.copytree(root / "recordings" / NAME, root / "outside")
@@ -236,7 +242,9 @@ def test_a_recording_that_is_too_large_is_refused_unread(folder, monkeypatch):
         Recordings(folder / "recordings").get(NAME)
 
 
-@pytest.mark.parametrize("stacks", [["bare", "bare"], ["nobody"], ["../stacks/bare"], ["bare.toml"]])
+@pytest.mark.parametrize(
+    "stacks", [["bare", "bare"], ["nobody"], ["../stacks/bare"], ["bare.toml"]]
+)
 def test_only_shipped_stacks_and_each_once(stacks, folder, tmp_path):
     with pytest.raises(AskInvalid, match="stacks"):
         room_of(folder, tmp_path).ask(ReplayAsk(recording=NAME, stacks=stacks))

@@ -13,7 +13,7 @@ from tidegate.adapters.memory import MemoryJournal
 from tidegate.api import asks
 from tidegate.api.answers import Taken
 from tidegate.domain.book import FIRST_USER
-from tidegate.domain.errors import AskInvalid, CapacityExceeded
+from tidegate.domain.errors import AskInvalid, CapacityExceeded, JournalGone
 from tidegate.domain.events import ClockTicked
 from tidegate.domain.units import SECOND, Nanos, unpack
 from tidegate.engine.state import State
@@ -97,6 +97,19 @@ def test_a_stranger_becomes_an_event_that_the_engine_rejects():
         assert engine.look(lambda r: r.names.all).result(PATIENCE) == []
 
 
+def test_of_a_name_that_stands_twice_the_first_account_is_meant():
+    """A recorded book may hold one twice; the crank must not look for the second for ever."""
+    state = State.genesis(STACK)
+    state.names += ["ann", "bob", "ann", "carl"]
+    names = Names(state)
+    assert [names.row(n) for n in ("ann", "bob", "carl", "dora")] == [
+        FIRST_USER,
+        FIRST_USER + 1,
+        FIRST_USER + 3,
+        -1,
+    ]
+
+
 # ---------------------------------------------------------------- taking
 
 
@@ -137,6 +150,20 @@ def test_a_name_is_opened_once():
             with pytest.raises(Conflict, match="must be new"):
                 taken(engine, *again)
         assert engine.look(lambda r: r.head).result(PATIENCE) == 0
+
+
+def test_a_name_that_was_refused_in_the_same_batch_can_still_be_opened():
+    """Whether the one before succeeds is known after its step: nobody is refused for a guess."""
+    with engine_of() as engine:
+        gate, held = held_up(engine)
+        orphan = asks.Account(name="alice", owner="nobody")
+        tries = [engine.offer(prepared(one), source="t") for one in (orphan, account(), account())]
+        gate.set()
+        held.result(PATIENCE)
+        assert tries[0].result(PATIENCE).outcomes[0].refused == ["account_unknown"]
+        assert not tries[1].result(PATIENCE).outcomes[0].refused
+        with pytest.raises(Conflict, match="must be new"):
+            tries[2].result(PATIENCE)
 
 
 def test_a_key_counts_once_and_its_answer_is_repeated():
@@ -244,24 +271,118 @@ def test_what_is_not_durable_is_never_acknowledged():
         assert isinstance(engine.failed, CapacityExceeded)
 
 
-def test_a_request_that_opens_one_too_many_leaves_nothing_behind():
-    """The accounts before the one too many came in one request with it: none of them is kept."""
+def trade(name, instrument):
+    return asks.Trade(instrument=instrument, taker=name, quantity="0.001", price="100000.0")
+
+
+def test_a_request_that_fails_in_its_middle_leaves_nothing_behind():
+    """The trades before the one too many came in one request with it: none of them is kept."""
     journal = MemoryJournal()
-    stack = stack_of(accounts_max=FIRST_USER + 2)
+    stack = stack_of(positions_max=2)
     door = Door(stack)
     with engine_of(journal, stack) as engine:
-        engine.offer(door.prepare_all([account("a")]), source="t", key="1").result(PATIENCE)
+        engine.offer(door.prepare_all([account("a"), account("b")]), source="t").result(PATIENCE)
         gate, held = held_up(engine)
         whole = engine.offer(door.prepare_all([price()]), source="t", key="2")
-        torn = engine.offer(door.prepare_all([account("b"), account("c")]), source="t", key="3")
+        three = [trade("a", "BTC-PERP"), trade("a", "ETH-PERP"), trade("b", "BTC-PERP")]
+        torn = engine.offer(door.prepare_all(three), source="t", key="3")
         gate.set()
         held.result(PATIENCE)
-        with pytest.raises(Conflict, match="accounts_max"):
-            torn.result(PATIENCE)
-        assert whole.result(PATIENCE).last == 1, "the rest of the batch is taken"
-        engine.offer(door.prepare_all([account("b")]), source="t", key="4").result(PATIENCE)
+        for answer in (whole, torn):  # the batch is in doubt for whoever waits, and they ask again
+            with pytest.raises(Stopped, match="positions_max"):
+                answer.result(PATIENCE)
+    assert journal.head == 2
+    assert journal.receipt("t", "2").last == 2
     assert journal.receipt("t", "3") is None
     assert journal.head == 2
+
+
+def test_accounts_beyond_the_limit_are_refused_and_stop_nobody():
+    """Whoever opens accounts must not be able to end the process with one too many."""
+    stack = stack_of(accounts_max=FIRST_USER + 2)
+    door = Door(stack)
+    with engine_of(stack=stack) as engine:
+        gate, held = held_up(engine)
+        first = engine.offer(door.prepare_all([account("a")]), source="t")
+        torn = engine.offer(door.prepare_all([account("b"), account("c")]), source="t", key="3")
+        last = engine.offer(door.prepare_all([account("b")]), source="t", key="3")
+        gate.set()
+        held.result(PATIENCE)
+        assert first.result(PATIENCE).last == 0
+        with pytest.raises(Conflict, match="accounts_max"):
+            torn.result(PATIENCE)
+        assert last.result(PATIENCE).last == 1, "what was refused has used its key up for nothing"
+
+
+class GoneAt(FullAt):
+    """Its server goes away when it is told to, already for whoever asks for a receipt."""
+
+    def receipt(self, source, key):
+        if self.broken:
+            raise JournalGone("the server is away")  # noqa: TRY003, EM101 - as a journal says it
+        return super().receipt(source, key)
+
+
+@pytest.mark.parametrize(
+    ("journal", "error"), [(GoneAt(), JournalGone), (FullAt(), CapacityExceeded)]
+)
+def test_whoever_waits_is_told_whatever_breaks_and_whoever_was_answered_before(journal, error):
+    """One that is answered already shares the batch: the others must hear all the same."""
+    with engine_of(journal) as engine:
+        taken(engine, account(), key="k")
+        gate, held = held_up(engine)
+        again = engine.offer(prepared(account()), source="test", key="k")
+        others = [engine.offer(prepared(price()), source="test", key=k) for k in ("", "l", "l")]
+        journal.broken = True
+        gate.set()
+        held.result(PATIENCE)
+        for other in others:
+            with pytest.raises(Stopped):
+                other.result(PATIENCE)
+        assert again.done()
+        assert isinstance(engine.failed, error), "whoever ends the process must know the reason"
+
+
+def test_what_only_shows_does_not_end_what_protects():
+    heard = []
+
+    def broken(records, reading):
+        del records, reading
+        raise ZeroDivisionError
+
+    with engine_of() as engine:
+        engine.listen(broken)
+        engine.listen(lambda records, _: heard.extend(r.seq for r in records))
+        assert [taken(engine, price()).last for _ in range(2)] == [0, 1]
+        assert engine.look(lambda _: heard.copy()).result(PATIENCE) == [0, 1]
+        engine.listen(broken, vital=True)
+        assert taken(engine, price()).last == 2, "it was durable"
+        with pytest.raises(Stopped):
+            taken(engine, price())
+        assert isinstance(engine.failed, ZeroDivisionError)
+
+
+def test_what_is_alone_shares_no_batch():
+    """Orders that later events of its batch place would leave before its listeners have heard."""
+    batches = []
+    with engine_of() as engine:
+        engine.listen(lambda records, _: batches.append([r.seq for r in records]))
+        gate, held = held_up(engine)
+        one = prepared(price())
+        alone = [one[0]._replace(alone=True), *one]
+        many = [engine.offer(asked, source="t") for asked in (one, one, alone, one, one)]
+        gate.set()
+        held.result(PATIENCE)
+        wait(many, PATIENCE)
+    assert batches == [[0, 1], [2, 3], [4, 5]]
+
+
+def test_a_name_that_a_journal_holds_twice_is_found_once():
+    state = State.genesis(STACK)
+    state.names += ["a", "b", "a", "c"]
+    names = Names(state)
+    assert [names.row(n) - FIRST_USER for n in ("a", "b", "c")] == [0, 1, 3]
+    assert names.row("d") == -1
 
 
 def test_listeners_hear_every_record_once():

@@ -49,9 +49,9 @@ class Advising:
     def poll(self, now: Nanos) -> Sequence[Input]:
         """Return that the orders handed over long enough ago have expired."""
         news: list[Input] = []
-        while self._waiting and self._waiting[0][0] <= now:
+        while self._waiting and (not self._hold_ns or self._waiting[0][0] <= now):
             at, ids = self._waiting.popleft()
-            news.append(OrdersExpired(ts=Nanos(at), order=pack(ids), reason=self.reason))
+            news.append(OrdersExpired(ts=Nanos(min(at, now)), order=pack(ids), reason=self.reason))
         return news
 
 
@@ -86,6 +86,7 @@ class Switch:
         assert mode in MODES
         self._venue = venue
         self._held = {m: Advising(reason=m, hold_ns=hold_ns) for m in (ADVISING, HALTED)}
+        self._stopping = Advising(reason=HALTED)  # see `stop`
         self._turns: list[tuple[int, str]] = [(-1, mode)]
         self._stopped = threading.Event()  # by whoever cannot wait for the journal
         for seq, to in turns:
@@ -97,7 +98,11 @@ class Switch:
         return HALTED if self._stopped.is_set() else self._turns[-1][1]
 
     def stop(self) -> None:
-        """Hold every order back from now on, until the journal says otherwise: see `turn`."""
+        """Hold every order back from now on, until the journal says otherwise: see `turn`.
+
+        What is held back until then expires at once: were it still in flight when the record of the
+        stop comes, a new process would take it for one that was sent.
+        """
         self._stopped.set()
 
     def turn(self, seq: int, mode: str) -> None:
@@ -111,13 +116,14 @@ class Switch:
         """Pass a batch on, or hold it back."""
         placed = orders.first >> SHIFT
         mode = next(m for at, m in reversed(self._turns) if at < placed or at < 0)
-        if placed > self._turns[-1][0]:
-            mode = self.mode
-        (self._venue if mode == ARMED else self._held[mode]).submit(now, orders)
+        held = self._held.get(mode)
+        if placed > self._turns[-1][0] and self._stopped.is_set():
+            held = self._stopping
+        (held or self._venue).submit(now, orders)
 
     def poll(self, now: Nanos) -> Sequence[Input]:
         """Return what the venue has answered, and the ends of what was held back."""
         news = [*self._venue.poll(now)]
-        for held in self._held.values():
+        for held in (*self._held.values(), self._stopping):
             news += held.poll(now)
         return sorted(news, key=lambda event: event.ts)

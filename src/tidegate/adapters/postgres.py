@@ -31,6 +31,12 @@ SCHEMA: Final = "tidegate"  # where a journal lies when its address does not say
 CONNECT_S: Final = 10
 # A server that vanished without a word is noticed after about this long.
 SILENCE_S: Final = 10
+NOTICED: Final = {
+    "tcp_keepalives_idle": SILENCE_S // 2,
+    "tcp_keepalives_interval": 1,
+    "tcp_keepalives_count": SILENCE_S // 2,
+    "tcp_user_timeout": 1_000 * SILENCE_S,
+}
 
 _TABLES: Final = """
 CREATE TABLE batches (first bigint PRIMARY KEY, frame bytea NOT NULL, epoch bigint NOT NULL);
@@ -180,6 +186,10 @@ class PostgresJournal(ChainedJournal):
             )
         if commit not in {"on", "remote_apply"}:
             db.execute("SET synchronous_commit = on")
+        # A host that vanished says no good-bye: the server shall notice, too, or it would hold the
+        # lock for that host, and keep every standby waiting, for hours.
+        for name, value in NOTICED.items():
+            db.execute(sql.SQL("SET {} = {}").format(sql.Identifier(name), value))
 
     def _lead(self) -> None:
         """Become the only writer for as long as the connection lives."""

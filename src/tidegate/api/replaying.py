@@ -36,7 +36,7 @@ class Shelf(Answer, frozen=True, kw_only=True):
 
     recordings: list[RecordingNow]
     stacks: list[str]
-    refused: list[RecordingRefused] = []
+    refused: list[RecordingRefused] = msgspec.field(default_factory=list[RecordingRefused])
 
 
 class ReplayAsk(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -76,7 +76,8 @@ class ReplayNow(Answer, frozen=True, kw_only=True):
     end: int
     numeraire: str
     detail: str = ""  # why it failed
-    verdict: list[VerdictRow] = []  # empty until it is done
+    # Empty until it is done:
+    verdict: list[VerdictRow] = msgspec.field(default_factory=list[VerdictRow])
     asked_at: int = 0
 
 

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import httpx
 import msgspec
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_before_delay
 from tenacity.wait import wait_exponential, wait_random
 
 from tidegate.api.answers import (
@@ -198,7 +198,7 @@ class Client:
     def _called(self, method: str, path: str, **more: Any) -> httpx.Response:  # noqa: ANN401 (what httpx takes)
         tries = Retrying(
             retry=retry_if_exception(_passing),
-            stop=stop_after_delay(self._patience),
+            stop=stop_before_delay(self._patience),
             wait=_wait if len(self._addresses) == 1 else _soon,
             reraise=True,
         )

@@ -27,8 +27,9 @@ async def follow(
 ) -> AsyncGenerator[Frame]:
     """Yield frames of ``topics`` in order, from the one after record ``after`` on; forever.
 
-    None begins with what comes next. A frame is yielded once: connections that break, leaders that
-    change and clients that were too slow are resumed after the last record that was seen whole.
+    None begins with what comes next. A frame of a record is yielded once: connections that break,
+    leaders that change and clients that were too slow are resumed after the last record that was
+    seen whole. A frame that shows a state and no record is yielded as often as it comes.
     ``address`` may name several processes of one service, with commas between them.
     Raise InvalidStatus where the key is refused, which trying again would not change.
     """
@@ -49,7 +50,12 @@ async def follow(
                 async for message in socket:
                     frame = _DECODER.decode(message)
                     pause = PAUSE
-                    if frame.topic not in topics or frame.seq <= done.get(frame.topic, -1):
+                    if frame.topic not in topics:
+                        continue
+                    if frame.seq < 0:  # a state: there is no place to resume from
+                        yield frame
+                        continue
+                    if frame.seq <= done.get(frame.topic, -1):
                         continue
                     yield frame
                     done[frame.topic] = frame.seq

@@ -1,6 +1,5 @@
 """The application: rows become endpoints, failures become problems, nothing leaks."""
 
-import hashlib
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -145,7 +144,7 @@ async def _call(
     caller: Identity,
     decoder: "msgspec.json.Decoder[Any] | None",
 ) -> Call:
-    query, body, digest = None, None, ""
+    query, body = None, None
     if route.query is not None:
         query = msgspec.convert(dict(request.query_params), type=route.query, strict=False)
     key = request.headers.get("idempotency-key", "") if route.idempotent else ""
@@ -156,7 +155,6 @@ async def _call(
         if kind != "application/json":
             raise Refusal(415, "JSON is needed", "send Content-Type: application/json")
         raw = await request.body()
-        digest = hashlib.blake2b(raw, digest_size=16).hexdigest()
         try:
             body = decoder.decode(raw)
         except msgspec.ValidationError:
@@ -170,7 +168,6 @@ async def _call(
         query=query,
         body=body,
         idempotency=key,
-        digest=digest,
         client=request.client.host if request.client else "",
     )
 

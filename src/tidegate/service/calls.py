@@ -37,7 +37,6 @@ class Call:
     query: Any
     body: Any
     idempotency: str = ""
-    digest: str = ""  # of the body's bytes
     client: str = ""  # address of the caller
 
 

@@ -39,7 +39,9 @@ class Checks:
         self.desk, self.runs = desk, runs
         self._engine = engine
         self._judging = 0  # orders
-        self._one = asyncio.Lock()  # a trial at a time is begun: each begins with a copy of the book
+        self._one = (
+            asyncio.Lock()
+        )  # one trial at a time begins, each with a copy of the book
 
     async def pretrade(self, order_of: Callable[[Reading], Order]) -> PreTradeAnswer:
         """Judge one order. ``order_of`` turns names into rows, on the crank thread.

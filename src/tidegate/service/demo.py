@@ -13,12 +13,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import structlog
 
 from tidegate.client import Client
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.units import SECOND
+from tidegate.domain.venue import Venue
 from tidegate.drivers.recording import Recording, load
+from tidegate.drivers.replay import Replay
 from tidegate.drivers.shelf import load_stack
 from tidegate.drivers.synthetic import make
 from tidegate.safeguards.stack import Stack
@@ -36,6 +39,7 @@ ACCOUNTS: Final = 1_000
 SEED: Final = 7
 PATIENCE_S: Final = 60.0  # for which a service that is busy is asked again
 TOLD_EVERY_S: Final = 10.0
+WARM_NS: Final = 150 * SECOND  # of the crash: by then every kernel was needed
 TICK_MIN_NS: Final = 20_000_000
 READS: Final = "100000/10 second"  # the player asks for orders at every step
 ANYBODY: Final = Identity("demo", "anybody", ("viewer",))
@@ -70,7 +74,9 @@ def demonstrate(
     configure(level=log_level)
     recordings = folder / "recordings"
     recording = prepared(recordings, accounts)
-    bound = Stack.bind(load_stack(stack), recording.venue)
+    bound = Stack.bind(load_stack(stack), roomy(recording.venue))
+    _LOG.info("warming_up", seconds="about a minute the first time, while kernels are compiled")
+    Replay(recording=recording, stack=bound).run(stop_after=WARM_NS)
     clock = DemoClock(recording.begins, speed)
     state = Path(tempfile.mkdtemp(prefix="run-", dir=folder))
     try:
@@ -105,6 +111,18 @@ def demonstrate(
         )
     finally:
         shutil.rmtree(state, ignore_errors=True)
+
+
+def roomy(venue: Venue) -> Venue:
+    """Return the venue with room to spare: a recording declares what it needs, and no more."""
+    limits = venue.limits
+    more = msgspec.structs.replace(
+        limits,
+        accounts_max=2 * limits.accounts_max,
+        positions_max=2 * limits.positions_max,
+        orders_max=2 * limits.orders_max,
+    )
+    return msgspec.structs.replace(venue, limits=more)
 
 
 def _keys(file: Path) -> tuple[str, str]:
@@ -154,9 +172,11 @@ async def play(
         finally:
             stopped.set()
             watching.cancel()
-            # The thread ends after the request that it is in.
-            with suppress(BaseException):
-                await running
+            # The thread is in a request, or asks a service that has gone once more: not any longer.
+            told.close()
+            bid.close()
+            await asyncio.wait({running})
+            running.exception()  # it was cut off: what it says of that is of no interest
     _LOG.info(
         "demonstration_over",
         complete=played.complete,

@@ -140,7 +140,8 @@ class Desk:
             if self.governance.rules != rules:
                 said = Govern(venue=self.governance.venue, stack=self.governance.stack, rules=rules)
                 batch = Batch([_said(said)], f"govern:{self.governance.head}", "")
-                while not await self._offered(batch):
+                # Nobody sets an event when a queue has room again.
+                while not await self._offered(batch):  # noqa: ASYNC110 - ditto
                     await asyncio.sleep(RETRY_S)
 
     async def shadow(self, proposal: str, found: str, words: str) -> Any:  # noqa: ANN401 - ditto
@@ -365,21 +366,21 @@ def _at(event: Attested, now: Nanos) -> Attested:
 
 
 def _kept(event: Attested) -> Prepared:
-    return _made(lambda now: _at(event, now))
+    return _made(lambda now: _at(event, now), alone=True)
 
 
 def _said(act: Govern | Refuse | Lapse) -> Prepared:
-    return _made(lambda now: attested(act, SERVICE, ts=now))
+    return _made(lambda now: attested(act, SERVICE, ts=now), alone=True)
 
 
 def _changed(name: str, value: int) -> Prepared:
     return _made(lambda now: ParameterChanged(ts=now, name=name, value=value))
 
 
-def _made(make: Callable[[Nanos], Input]) -> Prepared:
+def _made(make: Callable[[Nanos], Input], *, alone: bool = False) -> Prepared:
     """Return an ask that becomes an event at the moment of stepping."""
 
     def build(_: Rows, now: Nanos) -> Input:
         return make(now)
 
-    return Prepared(None, build)
+    return Prepared(None, build, alone=alone)

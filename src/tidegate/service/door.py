@@ -77,12 +77,14 @@ Build: TypeAlias = Callable[[Rows, Nanos], Input]
 class Prepared(NamedTuple):
     """An ask that passed the door: its own time, if it gave one, and how it becomes an event.
 
-    ``opens`` are the names of accounts that it opens: they must be new when it is taken.
+    ``opens`` are the names of accounts that it opens: they must be new when it is taken. What is
+    ``alone`` is a batch of its own: orders of the same batch would not yet obey it.
     """
 
     ts: int | None
     build: Build
     opens: tuple[str, ...] = ()
+    alone: bool = False
 
 
 class Door:

@@ -8,7 +8,6 @@ refused is answered with its problem, and the socket stays open for the next one
 
 import asyncio
 import contextlib
-import hashlib
 from concurrent.futures import Future
 from typing import Annotated, Any, Final
 
@@ -24,6 +23,7 @@ from tidegate.domain.errors import TidegateError
 from tidegate.service.app import Refusal, refusal_of
 from tidegate.service.asgi import IDENTITY, POLICY
 from tidegate.service.auth import Identity
+from tidegate.service.intake_routes import digest_of
 from tidegate.service.runner import Busy, Stopped
 from tidegate.service.service import Service
 
@@ -105,7 +105,7 @@ class _Feeding:
             return _key_of(raw), refusal_of(error)
         try:
             prepared = self._service.door.prepare_all(told.events)
-            digest = hashlib.blake2b(raw, digest_size=16).hexdigest()
+            digest = digest_of(told.events)
             while True:
                 try:
                     return told.key, self._service.engine.offer(

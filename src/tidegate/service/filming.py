@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 import numpy as np
@@ -25,6 +25,10 @@ from tidegate.service.views_words import price_float
 
 ROWS_MAX: Final = 20_000  # of one stack; a longer recording gets rows that stand further apart
 TOLD_EVERY_S: Final = 0.4
+COLUMNS: Final = tuple(name for name in Frames.__struct_fields__ if name != "marks")
+
+
+Say: TypeAlias = "Callable[[Seen], None]"
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,8 @@ class Seen(msgspec.Struct, frozen=True):
 
 def no_frames(symbols: Sequence[str]) -> Frames:
     """Return no rows at all."""
-    columns: dict[str, Any] = {name: [] for name in Frames.__struct_fields__}
-    return Frames(**columns | {"marks": {symbol: [] for symbol in symbols}})
+    columns: dict[str, Any] = {name: [] for name in COLUMNS}
+    return Frames(marks={symbol: [] for symbol in symbols}, **columns)
 
 
 def extend(frames: Frames, more: Frames) -> None:
@@ -63,9 +67,6 @@ def part(frames: Frames, after: int, limit: int) -> Frames:
     rows = slice(after, after + limit)
     columns: dict[str, Any] = {name: getattr(frames, name)[rows] for name in COLUMNS}
     return Frames(marks={s: column[rows] for s, column in frames.marks.items()}, **columns)
-
-
-COLUMNS: Final = tuple(name for name in Frames.__struct_fields__ if name != "marks")
 
 
 class Camera:
@@ -134,30 +135,35 @@ def step_of(recording: Recording) -> int:
     return max(int(recording.venue.step_ns), -(-span // ROWS_MAX))
 
 
-def film(asked: Film, say: Callable[[Seen], None]) -> dict[str, dict[str, Any]]:
+def film(asked: Film, say: Say) -> dict[str, dict[str, Any]]:
     """Replay under each stack; say what is seen, return the verdicts as they are published."""
     recording = load(asked.path)
     if recording.digest != asked.digest:
         msg = f"the recording has changed since it was asked for: its digest is {recording.digest}"
         raise TidegateError(msg)
-    verdicts: dict[str, dict[str, Any]] = {}
-    for n, declared in enumerate(asked.stacks):
-        stack = Stack.bind(declared, recording.venue)
-        meter = Meter(stack)
-        camera = Camera(stack, meter, step_of(recording))
-        told = [0.0]
+    share = 1 / len(asked.stacks)
+    return {
+        declared.name: _one(recording, declared, n * share, share, say)
+        for n, declared in enumerate(asked.stacks)
+    }
 
-        def progress(done: int, n: int = n, camera: Camera = camera, name: str = stack.name) -> None:
-            if time.monotonic() - told[0] < TOLD_EVERY_S:
-                return
+
+def _one(
+    recording: Recording, declared: SafeguardStack, begun: float, share: float, say: Say
+) -> dict[str, Any]:
+    stack = Stack.bind(declared, recording.venue)
+    meter = Meter(stack)
+    camera = Camera(stack, meter, step_of(recording))
+    many, told = max(1, recording.n_events), [0.0]
+
+    def progress(done: int) -> None:
+        if time.monotonic() - told[0] >= TOLD_EVERY_S:
             told[0] = time.monotonic()
-            share = (n + done / max(1, recording.n_events)) / len(asked.stacks)
-            say(Seen(name, share, camera.taken()))
+            say(Seen(stack.name, begun + share * done / many, camera.taken()))
 
-        observers = [meter.observe, camera.observe]
-        run = Replay(recording=recording, stack=stack, observers=observers)
-        run.run(progress)
-        camera.last(run.state)
-        say(Seen(stack.name, (n + 1) / len(asked.stacks), camera.taken()))
-        verdicts[stack.name] = meter.verdict(run.state).to_json()
-    return verdicts
+    observers = [meter.observe, camera.observe]
+    run = Replay(recording=recording, stack=stack, observers=observers)
+    run.run(progress)
+    camera.last(run.state)
+    say(Seen(stack.name, begun + share, camera.taken()))
+    return meter.verdict(run.state).to_json()

@@ -1,7 +1,12 @@
 """What is told to the service: events of feeds and bids of keepers, over HTTP."""
 
+import hashlib
+from collections.abc import Sequence
+
+import msgspec
+
 from tidegate.api.answers import Taken
-from tidegate.api.asks import Bid, Bids, Events, SealedBid, Take
+from tidegate.api.asks import AnyAsk, Bid, Bids, Events, SealedBid, Take
 from tidegate.service.calls import Call, Forbidden, Route
 
 
@@ -37,7 +42,10 @@ async def take_events(call: Call) -> Taken:
     service = call.service
     prepared = service.door.prepare_all(call.body.events)
     return await service.engine.take(
-        prepared, source=f"http:{call.caller.name}", key=call.idempotency, digest=call.digest
+        prepared,
+        source=f"http:{call.caller.name}",
+        key=call.idempotency,
+        digest=digest_of(call.body.events),
     )
 
 
@@ -51,5 +59,13 @@ async def take_bids(call: Call) -> Taken:
     service = call.service
     prepared = service.door.prepare_all(call.body.bids, "bids")
     return await service.engine.take(
-        prepared, source=f"http:{call.caller.name}", key=call.idempotency, digest=call.digest
+        prepared,
+        source=f"http:{call.caller.name}",
+        key=call.idempotency,
+        digest=digest_of(call.body.bids),
     )
+
+
+def digest_of(many: Sequence[AnyAsk]) -> str:
+    """Return by what the same asks are known again, however they were spelt and sent."""
+    return hashlib.blake2b(msgspec.json.encode(many), digest_size=16).hexdigest()

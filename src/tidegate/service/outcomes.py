@@ -6,10 +6,9 @@ from tidegate.api.answers import Outcome, Taken
 from tidegate.domain.book import EXTERNAL
 from tidegate.domain.effects import BidKept, Decision, PositionsMoved, Rejected
 from tidegate.domain.events import AuctionTaken
-from tidegate.domain.units import unpack
 from tidegate.ports import Record
 from tidegate.safeguards.stack import Stack
-from tidegate.service.views_words import price_text, quantity_text
+from tidegate.service.views_words import price_text, quantity_text, rows_of
 
 
 def taken_of(records: Sequence[Record], stack: Stack) -> Taken:
@@ -38,11 +37,9 @@ def _got(effects: Sequence[Decision], stack: Stack) -> tuple[str | None, str | N
     """Return what a bidder has got: the other side of what the account in the auction did."""
     for effect in effects:
         if isinstance(effect, PositionsMoved) and effect.reason == "auctioned":
-            account, instrument, lots, price = (
-                unpack(c).tolist()
-                for c in (effect.account, effect.instrument, effect.lots, effect.price)
-            )
-            n = next(n for n, row in enumerate(account) if row != EXTERNAL)
-            of = stack.venue.instruments[instrument[n]]
-            return quantity_text(of, -lots[n]), price_text(of, price[n])
+            rows = rows_of(effect.account, effect.instrument, effect.lots, effect.price)
+            for account, instrument, lots, price in rows:
+                if account != EXTERNAL:
+                    of = stack.venue.instruments[instrument]
+                    return quantity_text(of, -lots), price_text(of, price)
     return None, None

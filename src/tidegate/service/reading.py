@@ -17,6 +17,7 @@ class Names:
     def __init__(self, state: State) -> None:
         self._state = state
         self._rows: dict[str, int] = {}
+        self._known = 0  # names that are in `_rows`
 
     def of(self, state: State) -> bool:
         """Return whether these are the names of ``state``."""
@@ -30,8 +31,10 @@ class Names:
     def row(self, name: str) -> int:
         """Return the row of an account; -1 for none."""
         names, rows = self._state.names, self._rows
-        while len(rows) < len(names):
-            rows[names[len(rows)]] = len(rows) + FIRST_USER
+        while self._known < len(names):
+            # The door opens a name once; a journal of another hand may hold it twice.
+            rows.setdefault(names[self._known], self._known + FIRST_USER)
+            self._known += 1
         return rows.get(name, -1)
 
     def name(self, row: int) -> str:

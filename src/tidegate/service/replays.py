@@ -72,7 +72,7 @@ class Replays:
     # ------------------------------------------------------------ asking
 
     def shelf(self) -> Shelf:
-        """Return what may be replayed; reads recordings that are new, so call it beside the loop."""
+        """Return what may be replayed; reads what is new, so call it beside the loop."""
         held, refused = self.recordings.look()
         return Shelf(recordings=held, stacks=shipped(), refused=refused)
 
@@ -198,9 +198,7 @@ class Replays:
             self._finish(job, rows)
 
     def _finish(self, job: _Job, verdict: Sequence[VerdictRow]) -> None:
-        now = msgspec.structs.replace(
-            job.now, state="done", progress=1.0, verdict=list(verdict)
-        )
+        now = msgspec.structs.replace(job.now, state="done", progress=1.0, verdict=list(verdict))
         # The rows first: what is listed has rows.
         write_sealed(self._file(now.id, "frames"), msgspec.msgpack.encode(job.frames))
         write_sealed(self._file(now.id, "replay"), msgspec.json.encode(now))
@@ -234,7 +232,9 @@ class Replays:
         content = unsealed(self._file(name, "frames").read_bytes())
         if content is None:
             self._drop(name)
-            msg = "the rows of this replay are damaged; it was thrown away, and can be asked for anew"
+            msg = (
+                "the rows of this replay are damaged; it was thrown away, and can be asked for anew"
+            )
             raise NotFound(msg)
         return msgspec.msgpack.decode(content, type=dict[str, Frames])
 

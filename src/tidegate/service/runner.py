@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 import msgspec
+import structlog
 
 from tidegate.api.answers import Taken
 from tidegate.domain.errors import AskInvalid, TidegateError
@@ -40,6 +41,7 @@ BATCH_MAX: Final = 1_000  # events made durable together
 SNAPSHOT_EVERY: Final = 200_000
 AHEAD_MAX: Final = 5 * SECOND  # a time further ahead of our clock is refused
 READ_S: Final = 0.01  # seconds of reads between two batches while events wait; one read at least
+_LOG: Final = structlog.get_logger("tidegate.crank")
 IDLE: Final = 0.05  # seconds after which the venue is asked again although nothing has come
 
 
@@ -64,6 +66,8 @@ class _Request:
     arrived: Nanos
     begun: float
     kept: object  # by the observer
+    alone: bool  # see `Prepared`, as ``opens``
+    opens: Sequence[str]
     answer: "Future[Taken]" = field(default_factory=Future[Taken])
     taken: Taken | None = None
 
@@ -166,15 +170,19 @@ class Engine:
         self._events = 0  # in `_waiting`
         self._bell = threading.Condition()
         self._stopping = False
-        self._listeners: list[Listener] = []
+        self._listeners: list[tuple[Listener, bool]] = []
         self._names = Names(self._crank.state)
         self._thread = threading.Thread(target=self._turn, name="crank", daemon=True)
 
     # ------------------------------------------------------------ beginning and end
 
-    def listen(self, listener: Listener) -> None:
-        """Call ``listener`` on the crank's thread after each durable batch, and at start-up."""
-        self._listeners.append(listener)
+    def listen(self, listener: Listener, *, vital: bool = False) -> None:
+        """Call ``listener`` on the crank's thread after each durable batch, and at start-up.
+
+        One that raises is a bug: it is logged, and only a ``vital`` one stops the crank. What only
+        shows must not end what protects, all the less as a new start hears the same records again.
+        """
+        self._listeners.append((listener, vital))
 
     def start(self, *, check: bool = False, heard: Sequence[Record] = ()) -> Recovered:
         """Recover from the journal, let listeners hear what was replayed, and begin to turn.
@@ -234,7 +242,18 @@ class Engine:
                     hint="set one of the two clocks right",
                 )
         kept = self.observer.offered() if self.observer is not None else None
-        request = _Request(asks, source, key, digest, now, time.perf_counter(), kept)
+        made = [ask for ask in asks if isinstance(ask, Prepared)]
+        request = _Request(
+            asks,
+            source,
+            key,
+            digest,
+            arrived=now,
+            begun=time.perf_counter(),
+            kept=kept,
+            alone=any(ask.alone for ask in made),
+            opens=[name for ask in made for name in ask.opens],
+        )
         with self._bell:
             self._must_turn()
             if self._events + len(asks) > self._queue_max and self._events:
@@ -325,36 +344,54 @@ class Engine:
     def _due(self) -> "tuple[list[_Request], deque[_Read]]":
         """Return the requests of the next batch and all reads; at least one request whole."""
         batch: list[_Request] = []
-        events = 0
-        while self._waiting and (
-            not batch or events + len(self._waiting[0].asks) <= self._batch_max
-        ):
-            request = self._waiting.popleft()
+        events, opened = 0, set[str]()
+        while self._waiting:
+            request = self._waiting[0]
+            if batch and (
+                events + len(request.asks) > self._batch_max
+                or request.alone
+                or batch[-1].alone
+                or (request.opens and not self._free(request.opens, opened))
+            ):
+                break
             events += len(request.asks)
-            batch.append(request)
+            opened.update(request.opens)
+            batch.append(self._waiting.popleft())
         self._events -= events
         reads, self._reads = self._reads, deque[_Read]()
         return batch, reads
 
+    def _free(self, names: Sequence[str], opened: set[str]) -> bool:
+        """Return whether accounts can be opened even if all of ``opened`` are.
+
+        Where they cannot, they wait for the next batch: by then it is known which of them are.
+        """
+        book = self._crank.state.book
+        fit = book.accounts + len(opened) + len(names) <= book.cash.size
+        return fit and opened.isdisjoint(names)
+
     def _take(self, requests: list[_Request]) -> None:
+        try:
+            self._taken(requests)
+        except BaseException as error:
+            # Whatever it was, the journal's own included: nobody who waits is forgotten.
+            for request in requests:
+                _fail(request.answer, Stopped(str(error)))
+            raise
+
+    def _taken(self, requests: list[_Request]) -> None:
         again: list[tuple[_Request, _Request]] = []  # the same key twice in one batch
         fresh: list[_Request] = []
         known: dict[tuple[str, str], _Request] = {}
-        opened: set[str] = set()
         for request in requests:
             if request.key and (first := known.get((request.source, request.key))):
                 again.append((request, first))
-            elif not self._answered(request) and not self._refused(request, opened):
+            elif not self._answered(request) and not self._refused(request):
                 fresh.append(request)
                 known[request.source, request.key] = request
         batch = _Batch(fresh, self._crank.head + 1, self._names, self._crank.state)
         began = time.perf_counter()
-        try:
-            records = self._crank.take(batch) if fresh else []
-        except BaseException as error:
-            for request in requests:
-                _fail(request.answer, Stopped(str(error)))
-            raise
+        records = self._crank.take(batch) if fresh else []
         done = time.perf_counter()
         for request, begin, end in batch.spans(len(records)):
             self.delays.append(done - request.begun)
@@ -381,30 +418,25 @@ class Engine:
             _done(request.answer, Taken(first=kept.first, last=kept.last, again=True))
         return True
 
-    def _refused(self, request: _Request, opened: set[str]) -> bool:
+    def _refused(self, request: _Request) -> bool:
         """Refuse a request that opens accounts that are there, or too many; return whether."""
-        mine: set[str] = set()
-        for ask in request.asks:
-            for name in ask.opens if isinstance(ask, Prepared) else ():
-                if name in mine or name in opened or self._names.row(name) >= 0:
-                    error = Conflict(
-                        where="name", what="must be new", found=f"{name!r}, which is open"
-                    )
-                    _fail(request.answer, error)
-                    return True
-                mine.add(name)
-        book = self._crank.state.book
-        if mine and book.accounts + len(opened) + len(mine) > book.cash.size:
+        book, opens, mine = self._crank.state.book, request.opens, set[str]()
+        for name in opens:
+            if name in mine or self._names.row(name) >= 0:
+                error = Conflict(where="name", what="must be new", found=f"{name!r}, which is open")
+                break
+            mine.add(name)
+        else:
+            if not opens or book.accounts + len(opens) <= book.cash.size:
+                return False
             error = Conflict(
                 where="name",
                 what=f"must fit into limits.accounts_max = {book.cash.size:,}",
-                found=f"{len(mine):,} more than the {book.accounts + len(opened):,} that are open",
+                found=f"{len(opens):,} more than the {book.accounts:,} that are open",
                 hint="raise the limit in the venue's file and start again",
             )
-            _fail(request.answer, error)
-            return True
-        opened |= mine
-        return False
+        _fail(request.answer, error)
+        return True
 
     def _repeat(self, request: _Request, first: _Request) -> None:
         if request.digest != first.digest:
@@ -428,8 +460,13 @@ class Engine:
 
     def _tell(self, records: Sequence[Record]) -> None:
         reading = self._reading()
-        for listener in self._listeners:
-            listener(records, reading)
+        for listener, vital in self._listeners:
+            try:
+                listener(records, reading)
+            except Exception:
+                if vital:
+                    raise
+                _LOG.exception("a listener failed", first=records[0].seq if records else -1)
 
     def _hear_old(self, record: Record, state: State) -> None:
         if not self._names.of(state):  # a snapshot was restored: another state than at first
@@ -467,10 +504,10 @@ def _used(key: str) -> Conflict:
 
 
 def _done(answer: "Future[Taken]", taken: Taken) -> None:
-    if answer.set_running_or_notify_cancel():
+    if not answer.done() and answer.set_running_or_notify_cancel():
         answer.set_result(taken)
 
 
 def _fail(answer: "Future[T]", error: Exception) -> None:
-    if answer.set_running_or_notify_cancel():
+    if not answer.done() and answer.set_running_or_notify_cancel():
         answer.set_exception(error)

@@ -25,18 +25,21 @@ from tidegate.drivers.standby import Standby
 from tidegate.engine.state import State
 from tidegate.ports import Clock, Record, Venue
 from tidegate.safeguards.stack import Stack
+from tidegate.service import kept
 from tidegate.service.auth import Identity, read_keys
 from tidegate.service.calls import Route
 from tidegate.service.doorman import Doorman
+from tidegate.service.governance import Governance
 from tidegate.service.layers import UVICORN
 from tidegate.service.metrics import Metrics
 from tidegate.service.observing import timed
 from tidegate.service.ops_routes import waiting_app
+from tidegate.service.overrides import Overrides
 from tidegate.service.rules import Rules
 from tidegate.service.runner import Stopped
 from tidegate.service.service import Service
 from tidegate.service.settings import Places, Tuning
-from tidegate.service.site import Folds, Site, file_of, kept_records, lens_of
+from tidegate.service.site import FOLDED, Folds, Site, file_of, fresh, kept_records, lens_of
 from tidegate.service.tracing import Tracing
 
 
@@ -79,7 +82,7 @@ def bound(host: str, port: int) -> socket.socket:
     """Return a socket that listens; raise ConfigInvalid where the address is not to be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=2_048)
+        listening = socket.create_server((host, port), family=family, backlog=2_048)
     except OSError as error:
         raise ConfigInvalid(
             where="--listen",
@@ -87,6 +90,10 @@ def bound(host: str, port: int) -> socket.socket:
             found=f"{host}:{port} ({error.strerror or error})",
             hint="end what listens there, or name another port",
         ) from error
+    # Sockets that are accepted inherit it. Without it the body of an answer waits 40 ms for the
+    # other side to acknowledge the headers; asyncio sets it only on sockets that it makes itself.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 async def _serve(wanted: Wanted, listening: socket.socket) -> int:
@@ -201,16 +208,21 @@ def _site(wanted: Wanted, doorman: Doorman, ending: threading.Event) -> Site | N
     if not wanted.standby:
         return make(open_journal(wanted.places.journal))
     heard = kept_records()
+    followed: list[tuple[Governance, Overrides]] = []
 
     def hear(record: Record, state: State) -> None:
         del state
         heard.append(record)
+        if not followed:
+            followed.append(_recalled(wanted))
+        for fold in followed[0]:
+            fold.hear([record])
 
     folds: list[Folds] = []
     metrics = Metrics(wanted.stack)
 
     def crank(journal: LiveJournal) -> Crank:
-        folds.append(_folds(wanted, journal))
+        folds.append(_folds(wanted, journal, followed[0] if followed else None))
         tuning = wanted.tuning
         return Crank(
             timed(journal, metrics.committed),
@@ -253,9 +265,19 @@ def _opened(address: str, *, readonly: bool) -> LiveJournal:
     return open_journal(address, readonly=readonly)
 
 
-def _folds(wanted: Wanted, journal: LiveJournal) -> Folds:
+def _recalled(wanted: Wanted) -> tuple[Governance, Overrides]:
+    """Return folds of all that the journal says, read while there is time for it."""
+    both = fresh(wanted.stack, wanted.mode)
+    with contextlib.closing(open_journal(wanted.places.journal, readonly=True)) as journal:
+        kept.recall(wanted.places.state / FOLDED, journal, *both)
+    return both
+
+
+def _folds(
+    wanted: Wanted, journal: LiveJournal, heard: tuple[Governance, Overrides] | None = None
+) -> Folds:
     venue = wanted.venue or Outbox()
-    return Folds(wanted.stack, journal, wanted.places.state, venue, wanted.mode)
+    return Folds(wanted.stack, journal, wanted.places.state, venue, wanted.mode, heard=heard)
 
 
 def _made(

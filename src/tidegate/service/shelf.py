@@ -1,4 +1,4 @@
-"""The folder of recordings: what lies below it and may be replayed, proved once for each content."""
+"""The folder of recordings: what lies below it and may be replayed, each proved once."""
 
 from pathlib import Path
 from threading import Lock

@@ -38,6 +38,7 @@ from tidegate.service import (
     ops_routes,
     pages,
     read_routes,
+    replay_routes,
 )
 from tidegate.service.alerts import Alerts
 from tidegate.service.app import build
@@ -60,6 +61,7 @@ from tidegate.service.pretrade import Desk as PreTradeDesk
 from tidegate.service.projections import Projections
 from tidegate.service.reading import Reading
 from tidegate.service.reconcile import Reconciler
+from tidegate.service.replays import Replays
 from tidegate.service.rules import Rules
 from tidegate.service.runner import Engine
 from tidegate.service.service import Service
@@ -84,21 +86,35 @@ _LOG: Final = structlog.get_logger("tidegate.service")
 
 
 class Folds:
-    """What the journal says of governors and operators, and the venue that obeys it."""
+    """What the journal says of governors and operators, and the venue that obeys it.
+
+    ``heard`` are the folds of a standby that has followed the journal: it need not be read again.
+    """
 
     def __init__(
-        self, stack: Stack, journal: LiveJournal, folder: Path, venue: Venue, mode: str
+        self,
+        stack: Stack,
+        journal: LiveJournal,
+        folder: Path,
+        venue: Venue,
+        mode: str,
+        *,
+        heard: tuple[Governance, Overrides] | None = None,
     ) -> None:
-        self._file = folder / FOLDED
-        self.governance = Governance.of(stack)
-        self.overrides = Overrides.of(stack, mode=mode)
+        self._file, self._journal = folder / FOLDED, journal
+        self.governance, self.overrides = heard or fresh(stack, mode)
         kept.recall(self._file, journal, self.governance, self.overrides)
         turns = self.overrides.turns
         self.switch = Switch(venue, mode=mode, turns=turns, hold_ns=HOLD_NS)
 
     def keep(self) -> None:
         """Write down what was folded, so that the next start need not read all of it again."""
-        kept.keep(self._file, self.governance, self.overrides)
+        kept.keep(self._file, self._journal, self.governance, self.overrides)
+
+
+def fresh(stack: Stack, mode: str) -> tuple[Governance, Overrides]:
+    """Return folds that have heard nothing yet."""
+    return Governance.of(stack), Overrides.of(stack, mode=mode)
 
 
 class Site:
@@ -167,7 +183,7 @@ class Site:
             if places.keys is not None
             else None
         )
-        tickets = self.service.add(Tickets(self.ring))
+        tickets = self.service.add(Tickets(self.ring, anonymous=anonymous))
         self.hub = read_routes.equip(
             self.service, _past(journal, places.journal), settings=tuning.streams
         )
@@ -180,13 +196,15 @@ class Site:
             bounds=tuning.alerts,
             tracing=tracing,
         )
+        self.room = self._replay(anybody=anonymous is not None)
         self.app = self._app(tickets, anonymous, tracing, rows)
 
     # ------------------------------------------------------------ parts
 
     def _govern(self) -> None:
         folds, engine = self.folds, self.engine
-        engine.listen(listener(folds.governance, folds.overrides, folds.switch.turn))
+        orders = listener(folds.governance, folds.overrides, folds.switch.turn)
+        engine.listen(orders, vital=True)
         engine.listen(_Keeper(folds, self._tuning.snapshot_every).listen)
         now = engine.clock.now
         desk = Desk(engine, folds.governance, folds.overrides, now, folds.switch.stop)
@@ -215,6 +233,14 @@ class Site:
         silence = Silence(expected(venue), venue, self.alerts, after_s=self._tuning.silent_s)
         self.engine.listen(self.service.add(silence).listen)
 
+    def _replay(self, *, anybody: bool) -> Replays | None:
+        places = self._places
+        if places.recordings is None:
+            return None
+        kept, wall = places.state / "replays", WallClock()
+        room = Replays(places.recordings, kept, now=wall.now, anybody=anybody)
+        return self.service.add(room)
+
     def _app(
         self,
         tickets: Tickets,
@@ -231,6 +257,7 @@ class Site:
             *check_routes.routes(),
             *check_routes.proposal_routes(),
             *governance_routes.routes(),
+            *(replay_routes.routes() if self.room is not None else ()),
             *rows(service),
         ]
         dashboard = pages.routes()
@@ -295,6 +322,8 @@ class Site:
         """End in order: nobody new is heard, what waits is taken, the journal is released."""
         self.engine.stop()
         self.runs.close()
+        if self.room is not None:
+            self.room.close()
         with contextlib.suppress(OSError):
             self.folds.keep()
         self.audit.close()

@@ -131,7 +131,8 @@ class Undoor:
 
     @ask.register
     def _(self, e: BookImported) -> asks.AnyAsk:
-        owners, cash = unpack(e.owner).tolist(), unpack(e.cash).tolist()
+        owners: list[int] = unpack(e.owner).tolist()
+        cash: list[int] = unpack(e.cash).tolist()
         rows = zip(e.names, owners, cash, strict=True)
         held = [
             asks.Holding(
