@@ -191,7 +191,7 @@ def main() -> None:
         f"{kind}, {asked.accounts:,} accounts, {len(took)} kills: nothing acknowledged for "
         f"min {low:.3f} s, median {middle:.3f} s, max {high:.3f} s"
     )
-    print(load)
+    print(load.words)
 
 
 if __name__ == "__main__":
