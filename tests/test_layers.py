@@ -319,6 +319,17 @@ def test_a_socket_opens_with_a_token_or_a_ticket(house):
         assert house.talk("x", query=odd).status == 401
 
 
+def test_a_guest_gets_a_ticket_that_is_good_once(house):
+    """In a demonstration there are keys, and somebody who has none that could stop being good."""
+    guest = auth.Identity("guest", "guest", ("viewer",))
+    tickets = Tickets(house.ring, anonymous=guest)
+    ticket = tickets.issue(guest)
+    assert tickets.redeem(ticket) is guest
+    assert tickets.redeem(ticket) is None
+    impostor = auth.Identity("guest", "guest", ("viewer", "operator"))
+    assert tickets.redeem(tickets.issue(impostor)) is None
+
+
 def test_a_socket_is_denied_also_where_the_server_cannot_answer_with_a_body(house):
     async def ask():
         sent = []

@@ -169,7 +169,7 @@ class Site:
             if places.keys is not None
             else None
         )
-        tickets = self.service.add(Tickets(self.ring))
+        tickets = self.service.add(Tickets(self.ring, anonymous=anonymous))
         self.hub = read_routes.equip(
             self.service, _past(journal, places.journal), settings=tuning.streams
         )

@@ -24,10 +24,12 @@ class Tickets:
         self,
         ring: KeyRing | None,
         *,
+        anonymous: Identity | None = None,
         ttl_s: float = TTL_S,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ring, self._ttl, self._steady = ring, ttl_s, steady
+        self._anonymous = anonymous  # has no key that could stop being good
         self._open: dict[bytes, tuple[Identity, float]] = {}  # oldest first
 
     def __repr__(self) -> str:
@@ -50,7 +52,7 @@ class Tickets:
         """
         self._forget()
         identity, _ = self._open.pop(_sealed(ticket), (None, 0.0))
-        if identity is None or self._ring is None:
+        if identity is None or self._ring is None or identity is self._anonymous:
             return identity
         return self._ring.live(identity.id)
 
