@@ -11,27 +11,26 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-import msgspec
 import structlog
 
 from tidegate.api.answers import Taken
 from tidegate.domain.errors import AskInvalid, TidegateError
 from tidegate.domain.events import Input
-from tidegate.domain.units import SECOND, Nanos
+from tidegate.domain.units import SECOND
 from tidegate.drivers.live import Crank, LiveJournal, Recovered
 from tidegate.engine.lens import Lens
 from tidegate.engine.state import State
-from tidegate.ports import Clock, Receipt, Record, Venue
+from tidegate.ports import Clock, Record, Venue
 from tidegate.safeguards.stack import Stack
 from tidegate.service.door import Prepared
 from tidegate.service.observing import Observer, Offered, Settled
 from tidegate.service.outcomes import taken_of
 from tidegate.service.reading import Listener, Names, Reading
+from tidegate.service.requests import Batch, Read, Request
 
 
 T = TypeVar("T")
@@ -56,72 +55,6 @@ class Stopped(TidegateError):
 
 class Conflict(AskInvalid):
     """The request contradicts what was taken before; it will not be taken later either."""
-
-
-@dataclass(slots=True)
-class _Request:
-    asks: Sequence[Prepared | Input]
-    source: str
-    key: str
-    digest: str
-    arrived: Nanos
-    begun: float
-    kept: object  # by the observer
-    alone: bool  # see `Prepared`, as ``opens``
-    opens: Sequence[str]
-    answer: "Future[Taken]" = field(default_factory=Future[Taken])
-    taken: Taken | None = None
-
-
-@dataclass(slots=True)
-class _Read:
-    read: Callable[[Reading], object]
-    answer: "Future[object]" = field(default_factory=Future[object])
-
-
-@dataclass(slots=True)
-class _Batch:
-    """Some requests on their way through the crank; see `drivers.live.Intake`."""
-
-    requests: list[_Request]
-    first: int
-    names: Names
-    state: State
-    ends: list[int] = field(default_factory=list[int])  # records after each request, in all
-
-    def events(self) -> Iterator[Input]:
-        n = 0
-        for request in self.requests:
-            for ask in request.asks:
-                yield self._event(ask, request.arrived)
-                n += 1
-            self.ends.append(n)
-
-    def _event(self, ask: Prepared | Input, arrived: Nanos) -> Input:
-        # What happened earlier and is heard only now is dated to now: the crank's time never
-        # runs backwards. A price keeps the time at which it was published.
-        now = self.state.now
-        if isinstance(ask, Prepared):
-            return ask.build(self.names, Nanos(max(arrived if ask.ts is None else ask.ts, now)))
-        return ask if ask.ts >= now else msgspec.structs.replace(ask, ts=Nanos(now))
-
-    def whole(self, records: int) -> int:
-        return max((end for end in self.ends if end <= records), default=0)
-
-    def receipts(self, records: Sequence[Record]) -> Sequence[Receipt]:
-        return [
-            Receipt(r.source, r.key, self.first + begin, self.first + end - 1, r.digest)
-            for r, begin, end in self.spans(len(records))
-            if r.key
-        ]
-
-    def spans(self, records: int) -> Iterator[tuple[_Request, int, int]]:
-        """Yield each complete request with its first record and the one after its last."""
-        begin = 0
-        for request, end in zip(self.requests, self.ends, strict=False):
-            if end <= records:
-                yield request, begin, end
-            begin = end
 
 
 class Engine:
@@ -166,8 +99,8 @@ class Engine:
         )
         self._warm = crank is not None
         self._queue_max, self._batch_max = queue_max, batch_max
-        self._waiting: deque[_Request] = deque()
-        self._reads: deque[_Read] = deque()
+        self._waiting: deque[Request] = deque()
+        self._reads: deque[Read] = deque()
         self._events = 0  # in `_waiting`
         self._bell = threading.Condition()
         self._stopping = False
@@ -244,7 +177,7 @@ class Engine:
                 )
         kept = self.observer.offered() if self.observer is not None else None
         made = [ask for ask in asks if isinstance(ask, Prepared)]
-        request = _Request(
+        request = Request(
             asks,
             source,
             key,
@@ -282,7 +215,7 @@ class Engine:
 
     def look(self, read: Callable[[Reading], T]) -> "Future[T]":
         """Do as `ask` does, for callers without an event loop."""
-        wanted = _Read(read)
+        wanted = Read(read)
         with self._bell:
             self._must_turn()
             self._reads.append(wanted)
@@ -311,7 +244,7 @@ class Engine:
     # ------------------------------------------------------------ the thread
 
     def _turn(self) -> None:
-        reads = deque[_Read]()
+        reads = deque[Read]()
         try:
             while True:
                 with self._bell:
@@ -331,7 +264,7 @@ class Engine:
         except BaseException as error:  # noqa: BLE001 (told to everybody who waits)
             self._fail(error, reads)
 
-    def _look_until(self, due: float, reads: "deque[_Read]") -> None:
+    def _look_until(self, due: float, reads: "deque[Read]") -> None:
         """Answer reads in their order; past ``due`` the rest waits, where events wait already."""
         while reads:
             self._read(reads.popleft())
@@ -342,9 +275,9 @@ class Engine:
                 self._reads.extendleft(reversed(reads))
             reads.clear()
 
-    def _due(self) -> "tuple[list[_Request], deque[_Read]]":
+    def _due(self) -> "tuple[list[Request], deque[Read]]":
         """Return the requests of the next batch and all reads; at least one request whole."""
-        batch: list[_Request] = []
+        batch: list[Request] = []
         events, opened = 0, set[str]()
         while self._waiting:
             request = self._waiting[0]
@@ -359,7 +292,7 @@ class Engine:
             opened.update(request.opens)
             batch.append(self._waiting.popleft())
         self._events -= events
-        reads, self._reads = self._reads, deque[_Read]()
+        reads, self._reads = self._reads, deque[Read]()
         return batch, reads
 
     def _free(self, names: Sequence[str], opened: set[str]) -> bool:
@@ -371,7 +304,7 @@ class Engine:
         fit = book.accounts + len(opened) + len(names) <= book.cash.size
         return fit and opened.isdisjoint(names)
 
-    def _take(self, requests: list[_Request]) -> None:
+    def _take(self, requests: list[Request]) -> None:
         try:
             self._taken(requests)
         except BaseException as error:
@@ -380,17 +313,17 @@ class Engine:
                 _fail(request.answer, Stopped(str(error)))
             raise
 
-    def _taken(self, requests: list[_Request]) -> None:
-        again: list[tuple[_Request, _Request]] = []  # the same key twice in one batch
-        fresh: list[_Request] = []
-        known: dict[tuple[str, str], _Request] = {}
+    def _taken(self, requests: list[Request]) -> None:
+        again: list[tuple[Request, Request]] = []  # the same key twice in one batch
+        fresh: list[Request] = []
+        known: dict[tuple[str, str], Request] = {}
         for request in requests:
             if request.key and (first := known.get((request.source, request.key))):
                 again.append((request, first))
             elif not self._answered(request) and not self._refused(request):
                 fresh.append(request)
                 known[request.source, request.key] = request
-        batch = _Batch(fresh, self._crank.head + 1, self._names, self._crank.state)
+        batch = Batch(fresh, self._crank.head + 1, self._names, self._crank.state)
         began = time.perf_counter()
         records = self._crank.take(batch) if fresh else []
         done = time.perf_counter()
@@ -406,7 +339,7 @@ class Engine:
                 self.observer.settled(Settled(len(records), began, done, told))
             self._tell(records)
 
-    def _answered(self, request: _Request) -> bool:
+    def _answered(self, request: Request) -> bool:
         """Answer a request whose key was taken before; return whether it was."""
         if not request.key:
             return False
@@ -419,7 +352,7 @@ class Engine:
             _done(request.answer, Taken(first=kept.first, last=kept.last, again=True))
         return True
 
-    def _refused(self, request: _Request) -> bool:
+    def _refused(self, request: Request) -> bool:
         """Refuse a request that opens accounts that are there, or too many; return whether."""
         book, opens, mine = self._crank.state.book, request.opens, set[str]()
         for name in opens:
@@ -439,7 +372,7 @@ class Engine:
         _fail(request.answer, error)
         return True
 
-    def _repeat(self, request: _Request, first: _Request) -> None:
+    def _repeat(self, request: Request, first: Request) -> None:
         if request.digest != first.digest:
             _fail(request.answer, _used(request.key))
             return
@@ -474,7 +407,7 @@ class Engine:
             self._names = Names(state)
         self._tell([record])
 
-    def _read(self, wanted: _Read) -> None:
+    def _read(self, wanted: Read) -> None:
         if not wanted.answer.set_running_or_notify_cancel():
             return
         try:
@@ -484,7 +417,7 @@ class Engine:
         else:
             wanted.answer.set_result(found)
 
-    def _fail(self, error: BaseException, asked: Iterable[_Read]) -> None:
+    def _fail(self, error: BaseException, asked: Iterable[Read]) -> None:
         with self._bell:
             self.failed = error
             left, reads = list(self._waiting), [*asked, *self._reads]
