@@ -9,7 +9,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := run
-.PHONY: .dev run test bench results docs web web-check soak bless lock clean lint types layers units determinism
+.PHONY: .dev run test bench bench-service results docs web web-check soak bless lock clean lint types layers units determinism
 .NOTPARALLEL:
 
 PY := .venv/bin/python
@@ -71,6 +71,11 @@ bless: .dev
 bench: .dev
 	@.venv/bin/tidegate bench --out out/bench.json
 	@$(PY) bench/benchmarks.py out/bench.json
+
+# The live service beside a large venue: some ten minutes, with nothing else running.
+bench-service: .dev
+	@$(PY) bench/service.py engine
+	@for part in http failover pretrade recovery; do $(PY) bench/service_$$part.py || exit 1; done
 
 # The pages under docs/results, written anew from real runs; takes about ten minutes.
 results: .dev
