@@ -40,6 +40,7 @@ def test_every_yardstick_that_is_here_gives_the_sweeps_answer(people):
         sweep.prove(book, people, mark, {"wrong": off})
 
 
+@pytest.mark.usefixtures("frozen")
 @pytest.mark.parametrize("module", [tick, profile])
 def test_a_small_run_proves_and_measures(module):
     (result,) = module.measure(0.001)

@@ -26,6 +26,7 @@ from tidegate.kernels import (
     deleverage,
     depth,
     fills,
+    lens,
     margin,
     packed,
     packed_profile,
@@ -832,6 +833,30 @@ def test_who_can_be_deleveraged(world, i, side, deficit, closed, data):
         assert lots.tolist() == [abs(world.held[int(book.account[r]), i][0]) for r in row]
 
 
+@given(
+    rows=st.lists(
+        st.tuples(ints(-(2**62), 2**62), ints(0, 2**62), ints(-(2**62), 2**62)), max_size=40
+    ),
+)
+def test_the_sums_of_a_sweep_are_those_of_unbounded_integers(rows):
+    """Halves of 31 bits: what they add up to is the sum, however large."""
+    equity, required, best = (np.array([r[k] for r in rows], np.int64) for k in range(3))
+    out = np.zeros(margin.SUMS, np.int64)
+    margin.sum_health(equity, required, best, out)
+    liquidatable = [n for n, row in enumerate(rows) if row[2] < 0]
+    bankrupt = [n for n in liquidatable if rows[n][0] < 0]
+    assert out[:2].tolist() == [
+        sum(n >= FIRST_USER for n in some) for some in (liquidatable, bankrupt)
+    ]
+    wanted = (
+        sum(row[1] for row in rows),
+        sum(rows[n][1] for n in liquidatable),
+        sum(rows[n][0] for n in bankrupt),
+    )
+    halves = out[2:].tolist()
+    assert tuple((halves[k] << 31) + halves[k + 1] for k in (0, 2, 4)) == wanted
+
+
 # Nothing without a twin -----------------------------------------------------------------------
 
 ELSEWHERE = {
@@ -843,6 +868,7 @@ ELSEWHERE = {
     *vars(packing),  # test_packed_profile.py and test_safe_distance.py
     *vars(packed_profile),
     *vars(safe_distance),
+    *vars(lens),  # decides whole histories as the ordinary sweep does, in test_lens.py
     "held_limits",  # every order it lets pass is filled on a copy, in test_never_worse.py
     "shared_lots",  # what each legs' share is, in test_deleveraging_rules.py
 }

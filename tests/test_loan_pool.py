@@ -249,7 +249,7 @@ def test_an_explanation_says_what_the_pool_did():
     trail = Trail(U)
     trail.follow(Record(0, event, tuple(d.send(event))))
     said = " ".join(Teller(d.stack, tuple(d.state.names)).deeds(trail.last, U))
-    assert "the pool repaid 60.00 USD for 0.09 COIN" in said
+    assert "the pool repaid 60.00 USD for 9.00 COIN" in said
 
 
 deeds = st.lists(

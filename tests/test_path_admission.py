@@ -222,6 +222,7 @@ def test_the_engine_orders_what_the_trail_says():
     assert any(row[0] == c.ORDER for row in rows)
 
 
+@pytest.mark.usefixtures("frozen")
 def test_the_benchmark_compares_before_it_times():
     single, multi = bench.measure(0.005)
     assert (single.name, multi.name) == bench.NAMES

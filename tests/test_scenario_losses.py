@@ -100,6 +100,7 @@ def test_what_is_not_linear_is_refused():
         Exposures.of(state.book, facts, state.mark)
 
 
+@pytest.mark.usefixtures("frozen")
 def test_the_benchmark_compares_before_it_times():
     (found,) = scenarios.measure(0.002)
     assert found.name == scenarios.NAMES[0]
