@@ -22,8 +22,9 @@ from tidegate.domain.units import SECOND
 from tidegate.drivers.recording_tail import reader
 from tidegate.service import feeds
 from tidegate.service.door import Door
-from tidegate.service.feeds import Feed, FolderSource, NatsSource, tick
+from tidegate.service.feeds import Feed, FolderSource, NatsSource
 from tidegate.service.runner import Stopped
+from tidegate.service.timekeeper import Timekeeper
 
 
 STACK = stack_of()
@@ -501,7 +502,7 @@ def test_ticks_go_on_and_never_pile_up():
                 await asyncio.sleep(0.005)
 
         with engine_of(journal, clock=clock) as engine:
-            tasks = [asyncio.create_task(tick(engine, clock, 10_000_000))]
+            tasks = [asyncio.create_task(Timekeeper(engine, 10_000_000, Told()).run())]
             tasks.append(asyncio.create_task(moving()))
             await until(lambda: journal.head >= 5)
             for task in tasks:
@@ -522,7 +523,7 @@ def test_a_tick_behind_the_venue_s_time_does_not_turn_it_back():
                 ts=BEGIN + 14 * SECOND, instrument="BTC-PERP", source="index", price="100000.0"
             )
             await engine.take([DOOR.prepare(ahead)], source="x")
-            task = asyncio.create_task(tick(engine, clock, 10_000_000))
+            task = asyncio.create_task(Timekeeper(engine, 10_000_000, Told()).run())
             await until(lambda: journal.head >= 3)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

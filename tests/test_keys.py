@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from tidegate.adapters import whole
 from tidegate.cli.main import run
 from tidegate.domain.errors import ConfigInvalid
 from tidegate.service import auth
@@ -289,7 +290,7 @@ def test_a_file_that_cannot_be_replaced_is_as_it_was(tmp_path, monkeypatch):
     def full(_handle: int) -> None:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(auth.os, "fsync", full)
+    monkeypatch.setattr(whole.os, "fsync", full)
     with pytest.raises(ConfigInvalid, match="No space left"):
         write_keys(path, Keys())
     assert path.read_bytes() == before

@@ -153,7 +153,6 @@ KINDS: Final[frozenset[str]] = frozenset(
 )
 OF_GOVERNORS: Final = (Propose, Approve, Withdraw, Activate)
 OF_OPERATORS: Final = (Override, Confirm)
-OF_THE_SERVICE: Final = (Shadow, Refuse, Govern, Lapse)
 
 _DECODER: Final[msgspec.json.Decoder[AnyAct]] = msgspec.json.Decoder(AnyAct)
 

@@ -8,10 +8,8 @@ a slow hash would only let strangers burn this machine's time with tokens that a
 
 import hashlib
 import hmac
-import os
 import re
 import secrets
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -20,13 +18,13 @@ from typing import Annotated, Final, Literal, NamedTuple, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from tidegate.adapters.whole import replace_file
 from tidegate.domain.errors import ConfigInvalid
 
 
 Role: TypeAlias = Literal["viewer", "feed", "keeper", "operator", "governor"]
 ROLES: Final[tuple[Role, ...]] = ("viewer", "feed", "keeper", "operator", "governor")
 
-UNREADABLE: Final = "keys_unreadable"  # the alert for what `KeyRing` tells
 OVERLAP_S: Final = 86_400
 LOOK_EVERY_S: Final = 1.0  # how late a change of the key file may be noticed
 
@@ -233,30 +231,11 @@ def write_keys(path: Path, keys: Keys) -> None:
     Raise ConfigInvalid where it cannot be written; the old file is then as it was.
     """
     try:
-        _replace(path, msgspec.json.format(msgspec.json.encode(keys)) + b"\n")
+        replace_file(path, msgspec.json.format(msgspec.json.encode(keys)) + b"\n")
     except OSError as e:
         raise ConfigInvalid(
             where=str(path), what="must be a file that can be written", found=e.strerror or str(e)
         ) from None
-
-
-def _replace(path: Path, text: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 class KeyRing:

@@ -21,10 +21,9 @@ from tidegate.adapters.parquet_tail import ParquetTail
 from tidegate.api import asks
 from tidegate.api.answers import FeedNow, Taken
 from tidegate.domain.errors import AskInvalid, FeedBroken, RecordingInvalid
-from tidegate.domain.events import Attested, ClockTicked, Event, Input
-from tidegate.domain.units import Nanos
+from tidegate.domain.events import Attested, Event, Input
 from tidegate.drivers.recording_tail import Item
-from tidegate.ports import Alerts, Clock
+from tidegate.ports import Alerts
 from tidegate.service.door import Door, Prepared
 from tidegate.service.runner import Busy, Conflict, Engine
 
@@ -389,15 +388,6 @@ class FolderSource:
                 found=error.found,
                 hint=error.hint,
             ) from None
-
-
-async def tick(engine: Engine, clock: Clock, step_ns: int) -> None:
-    """Tell the engine every ``step_ns`` that time has passed; never more often than it listens."""
-    last: Future[Taken] | None = None
-    async for _ in every(step_ns / 1e9):
-        if last is None or last.done():
-            with contextlib.suppress(Busy):  # then time passes with what waits
-                last = engine.offer([ClockTicked(ts=Nanos(clock.now()))], source="clock")
 
 
 async def every(seconds: float) -> AsyncIterator[None]:

@@ -4,14 +4,13 @@ The file is no authority: signatures in it are verified like those of the journa
 everything is read from the first record.
 """
 
-import os
-import tempfile
 from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from tidegate.adapters.whole import replace_file
 from tidegate.domain.effects import Decision
 from tidegate.domain.errors import JournalCorrupt
 from tidegate.domain.events import Input
@@ -45,12 +44,7 @@ def keep(path: Path, journal: LiveJournal, governance: Governance, overrides: Ov
         records=[(seq, both[seq].event, both[seq].effects) for seq in sorted(both)],
         link=journal.link if journal.head == head else b"",
     )
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    with os.fdopen(handle, "wb") as file:
-        file.write(_ENCODER.encode(kept))
-        file.flush()
-        os.fsync(file.fileno())
-    Path(name).replace(path)
+    replace_file(path, _ENCODER.encode(kept))
 
 
 def recall(path: Path, journal: LiveJournal, governance: Governance, overrides: Overrides) -> int:

@@ -87,7 +87,6 @@ class Engine:
     ) -> None:
         self.stack, self.clock, self.venue, self.journal = stack, clock, venue, journal
         self.failed: BaseException | None = None
-        self.delays: deque[float] = deque(maxlen=100_000)  # seconds from arrival to durable
         self.observer: Observer | None = None  # set before the start
         self._crank = crank or Crank(
             journal,
@@ -328,7 +327,6 @@ class Engine:
         records = self._crank.take(batch) if fresh else []
         done = time.perf_counter()
         for request, begin, end in batch.spans(len(records)):
-            self.delays.append(done - request.begun)
             request.taken = taken_of(records[begin:end], self.stack)
             _done(request.answer, request.taken)
         for request, first in again:

@@ -67,7 +67,6 @@ from tidegate.service.views_words import account_name, money_text, price_text, q
 
 
 ACCOUNTS_SHOWN: Final = 32  # of one record
-VERB: Final = {AuctionTaken: "took from", BidPlaced: "bid in", BidCommitted: "sealed a bid in"}
 CELLS_SEEN: Final = 4_096  # of one column, to find them in
 
 
